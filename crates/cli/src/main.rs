@@ -1,0 +1,2 @@
+//! The weigh binary.
+fn main() {}

@@ -1,0 +1,15 @@
+//! Buffers, matrix products and the fused forward and backward operations of a decoder.
+//!
+//! Everything here works on plain `f32` slices with explicit shapes; nothing knows of files, models or tasks.
+//! This is the only crate with `unsafe` code. Every operation gives the same bits at any number of threads.
+
+pub mod activation;
+pub mod attention;
+pub mod loss;
+pub mod matrix;
+pub mod norm;
+pub mod optimizer;
+pub mod product;
+pub mod rotary;
+pub mod row;
+pub mod threads;

@@ -1,0 +1,16 @@
+//! A decoder language model of the Llama family on the CPU: weights, tokenizer, transformer, adapters, training, scoring.
+
+pub mod adapter;
+pub mod chat;
+pub mod config;
+mod error;
+mod model;
+pub mod score;
+pub mod tokenizer;
+pub mod train;
+pub mod transformer;
+pub mod weights;
+
+pub use error::Error;
+pub use kernels::matrix::Precision;
+pub use model::{Model, ModelSource};

@@ -1,0 +1,27 @@
+//! One labelled example.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// An input with its target, and where it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// Stable name: the row's own `id`, or 16 hexadecimal digits of the SHA-256 of input and target.
+    pub id: String,
+    /// What the model is given.
+    pub input: String,
+    /// What it should answer: for classification, the label.
+    pub target: String,
+    /// Where the row stands.
+    pub origin: Origin,
+}
+
+/// A place in a data file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+}

@@ -1,0 +1,17 @@
+//! The vocabulary of weigh: the task file, labelled data and its locked split, prompts, records and the run store.
+
+pub mod atomic;
+pub mod curation;
+pub mod dataset;
+mod error;
+pub mod example;
+pub mod predictor;
+pub mod profile;
+pub mod prompt;
+pub mod record;
+pub mod settings;
+pub mod split;
+pub mod store;
+pub mod task_file;
+
+pub use error::Error;

@@ -1,0 +1,130 @@
+//! What the arms need of a model, whoever runs it: a local engine, a remote endpoint, or a scripted double.
+
+use crate::record::{ModelIdentity, TokensPerRequest};
+
+/// Why a model could not answer. Boxed, because each implementation has errors of its own.
+pub type PredictError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Requests that begin with the same text. The full prompt of request `i` is `shared + requests[i]`, tokenized as one text.
+#[derive(Clone, Copy, Debug)]
+pub struct PromptBatch<'a> {
+    /// The text that all prompts begin with (instruction and demonstrations); may be empty.
+    pub shared: &'a str,
+    /// The rest of each prompt.
+    pub requests: &'a [String],
+    /// The answers to score after every prompt, each with its leading space and its terminator: `" card arrival\n"`.
+    pub answers: &'a [String],
+}
+
+/// The scores of a [`PromptBatch`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// `[requests][answers]`: sum over the answer's tokens of their natural-log probabilities.
+    pub log_probabilities: Vec<Vec<f64>>,
+    /// Mean tokens of a request, as a server with a prefix cache would bill them. `completion` is the mean tokens of an answer.
+    pub tokens: TokensPerRequest,
+    /// Tokens that the model really processed for the whole batch (shared prefix once, label tree once a request).
+    pub processed_tokens: u64,
+    /// Seconds for the whole batch, the shared prefix included.
+    pub seconds: f64,
+}
+
+/// A model that scores given answers.
+pub trait Predictor {
+    /// Which model this is.
+    fn identity(&self) -> ModelIdentity;
+    /// Longest prompt and answer together, in tokens.
+    fn context(&self) -> usize;
+    /// Tokens of `text` as this model counts them.
+    fn count_tokens(&self, text: &str) -> Result<usize, PredictError>;
+    /// Floating-point operations for `tokens` forward tokens (2 x parameters x tokens where nothing better is known).
+    fn forward_flops(&self, tokens: u64) -> f64;
+    /// Scores every answer after every prompt.
+    fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError>;
+}
+
+/// One supervised row: the loss is on the completion only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingRow {
+    /// The text that the model is given.
+    pub prompt: String,
+    /// The text it should continue with, terminator included.
+    pub completion: String,
+}
+
+/// How the weights are adapted.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "method")]
+pub enum TrainingMethod {
+    /// Low-rank adapters on all linear layers (Hu et al. 2021).
+    Lora {
+        /// Rank.
+        rank: usize,
+        /// Scale is `alpha / rank`.
+        alpha: f64,
+    },
+    /// All weights.
+    Full,
+}
+
+/// A fine-tuning run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingJob {
+    /// The rows, in a fixed order; the trainer shuffles them by `seed`.
+    pub rows: Vec<TrainingRow>,
+    /// LoRA or full.
+    pub method: TrainingMethod,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Passes over the rows.
+    pub epochs: usize,
+    /// Rows in an optimiser step.
+    pub batch_rows: usize,
+    /// Seed of initialisation and order.
+    pub seed: u64,
+}
+
+/// What one epoch did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochReport {
+    /// Epochs finished, from 1.
+    pub epoch: usize,
+    /// Mean loss per supervised token over the epoch.
+    pub loss: f64,
+    /// Tokens processed so far (forward and backward count once).
+    pub tokens: u64,
+    /// Optimiser steps so far.
+    pub steps: u32,
+}
+
+/// Whether training goes on after an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// Stop here and keep the weights of the best epoch so far (the last one for which [`Control::Keep`] was answered).
+    Stop,
+    /// Go on, and remember these weights as the best so far.
+    Keep,
+}
+
+/// The weights that a run ended with.
+pub trait Tuned {
+    /// The tuned model, ready to score.
+    fn predictor(&mut self) -> &mut dyn Predictor;
+    /// Writes what has to be shipped (a PEFT adapter folder, or a merged model folder); bytes and SHA-256 of it.
+    fn save(&self, folder: &std::path::Path) -> Result<crate::record::Artefact, PredictError>;
+    /// Tokens processed and floating-point operations of the training.
+    fn cost(&self) -> (u64, f64);
+}
+
+/// Called after each epoch with its report and the model as it is then.
+pub type OnEpoch<'a> = dyn FnMut(EpochReport, &mut dyn Predictor) -> Result<Control, PredictError> + 'a;
+
+/// A model whose weights can be adapted.
+pub trait Trainer {
+    /// Trains; `on_epoch` decides on early stopping.
+    fn train(&self, job: &TrainingJob, on_epoch: &mut OnEpoch<'_>) -> Result<Box<dyn Tuned + '_>, PredictError>;
+    /// Loads what [`Tuned::save`] wrote.
+    fn load(&self, folder: &std::path::Path) -> Result<Box<dyn Tuned + '_>, PredictError>;
+}

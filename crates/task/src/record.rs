@@ -1,0 +1,223 @@
+//! The record of a run: everything the verdict is computed from, and nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Which side of the comparison an experiment belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Prompting: nothing is trained.
+    InContext,
+    /// Weights are adapted.
+    FineTune,
+    /// No language model: majority, nearest neighbour, linear model.
+    Floor,
+    /// Both at once.
+    Hybrid,
+}
+
+/// A part of the split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Demonstrations and training rows.
+    Train,
+    /// Every choice is made here.
+    Dev,
+    /// Opened once, when every choice is made.
+    Test,
+}
+
+/// Which model was used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// As the task file names it.
+    pub source: String,
+    /// Number of parameters (tied ones once).
+    pub parameters: u64,
+    /// SHA-256 of the weights file(s), hexadecimal.
+    pub sha256: String,
+}
+
+/// Mean tokens of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokensPerRequest {
+    /// Tokens of the whole prompt.
+    pub prompt: f64,
+    /// Of these, tokens found in a warm prefix cache.
+    pub cached: f64,
+    /// Tokens of the answer.
+    pub completion: f64,
+}
+
+/// What it took until the first request could be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Tokens processed (for training, each token of each epoch once).
+    pub tokens: u64,
+    /// Floating-point operations (2N a forward token, 6N a fully trained one: Liu et al. 2022).
+    pub flops: f64,
+}
+
+/// One example's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The example's id.
+    pub example: String,
+    /// Index of the true label in [`RunRecord::labels`].
+    pub gold: usize,
+    /// Index of the predicted label.
+    pub predicted: usize,
+    /// Natural-log score of every label after calibration; empty where the method gives none.
+    pub scores: Vec<f32>,
+}
+
+/// What has to be kept to use a result.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Artefact {
+    /// `prompt`, `adapter`, `model`, `linear`, ...
+    pub kind: String,
+    /// Size on disk (of the prompt: its UTF-8 text).
+    pub bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Tokens that it adds to every request (a prompt's instruction and demonstrations); 0 for weights.
+    pub prompt_tokens: u64,
+    /// Where it was written, relative to the run folder.
+    pub path: Option<String>,
+}
+
+/// One unit of work and its result: one configuration, evaluated on one part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Experiment {
+    /// Stable name, made of what was asked: `in_context/random/k8/s1/contextual@dev`.
+    pub id: String,
+    /// Side of the comparison.
+    pub family: Family,
+    /// `zero_shot`, `random`, `bm25`, `lora`, `full`, `majority`, `nearest_neighbour`, `logistic_regression`.
+    pub method: String,
+    /// Labelled training examples that the method could see.
+    pub labels_used: usize,
+    /// Demonstrations in a prompt.
+    pub shots: Option<usize>,
+    /// Seed of the draw or the training.
+    pub seed: Option<u64>,
+    /// Every other setting, resolved: calibration, learning rate, epochs, ...
+    pub configuration: BTreeMap<String, serde_json::Value>,
+    /// The part that was answered.
+    pub part: Part,
+    /// One answer an example, in the part's order.
+    pub predictions: Vec<Prediction>,
+    /// Mean tokens of a request; zeros for floors.
+    pub tokens: TokensPerRequest,
+    /// Cost of getting ready.
+    pub setup: Setup,
+    /// Mean wall-clock seconds of one request, in a batch with a warm prefix.
+    pub seconds_per_request: f64,
+    /// What would be shipped.
+    pub artefact: Option<Artefact>,
+    /// Why this run counts as collapsed (diverged, or one label for everything); `None` for a healthy run.
+    pub collapse: Option<String>,
+}
+
+/// Facts of the task, as far as the verdict needs them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskFacts {
+    /// Name.
+    pub name: String,
+    /// `classify`, `extract` or `generate`.
+    pub kind: String,
+    /// Examples in each part.
+    pub items: PartSizes,
+    /// SHA-256 over the split's examples in order: the identity of the locked split.
+    pub data_sha256: String,
+}
+
+/// Examples in each part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartSizes {
+    /// Training examples.
+    pub train: usize,
+    /// Dev examples.
+    pub dev: usize,
+    /// Test examples.
+    pub test: usize,
+}
+
+/// What a user told about volume and prices. `None` is unknown, never zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Economics {
+    /// Expected requests a month.
+    pub requests_per_month: Option<f64>,
+    /// Months for which the labels and the input will stay as they are.
+    pub task_life_months: Option<f64>,
+    /// Money for a million uncached prompt tokens (any currency, one throughout).
+    pub input_price: Option<f64>,
+    /// Money for a million cached prompt tokens.
+    pub cached_input_price: Option<f64>,
+    /// Money for a million completion tokens.
+    pub output_price: Option<f64>,
+    /// Money for a million training tokens.
+    pub training_price: Option<f64>,
+    /// Price of a tuned model's token over the base's; 1 on own hardware.
+    pub tuned_multiplier: Option<f64>,
+    /// Money a month for keeping a tuned model deployed.
+    pub hosting_per_month: Option<f64>,
+    /// Money for labelling one example.
+    pub price_per_label: Option<f64>,
+}
+
+/// How the verdict is to be decided; set before any result is seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decision {
+    /// Smallest accuracy difference that matters (delta), in (0, 1).
+    pub margin: f64,
+    /// Confidence of intervals, in (0.5, 1).
+    pub confidence: f64,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self { margin: 0.02, confidence: 0.95 }
+    }
+}
+
+/// The experiments that the choice on dev sent to the test set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Finalists {
+    /// The in-context configuration chosen on dev (its test experiment's id).
+    pub in_context: String,
+    /// The fine-tuned configuration chosen on dev.
+    pub fine_tune: String,
+    /// The floor chosen on dev.
+    pub floor: String,
+}
+
+/// Everything that a run left behind, read back from the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The task.
+    pub task: TaskFacts,
+    /// The model.
+    pub model: ModelIdentity,
+    /// The labels, in order.
+    pub labels: Vec<String>,
+    /// Every stored experiment, dev and test, in the order in which they ended.
+    pub experiments: Vec<Experiment>,
+    /// The finalists, once the test set was opened.
+    pub finalists: Option<Finalists>,
+    /// Settings of the verdict.
+    pub decision: Decision,
+    /// Volume and prices.
+    pub economics: Economics,
+    /// Seconds of all sessions of this run together.
+    pub wall_seconds: f64,
+    /// Seconds that each arm spent on search and training, failed runs included.
+    pub seconds_by_family: BTreeMap<String, f64>,
+}
