@@ -1,2 +1,26 @@
-//! Project chores.
-fn main() {}
+//! Project chores: `cargo xtask <chore>`.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+
+mod check;
+mod layout;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <chore>
+
+  check      everything that CI checks: layout, format, lints, tests, documentation, the demo";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["check"] => check::run(),
+        _ => Err(anyhow::anyhow!("{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
