@@ -1,0 +1,160 @@
+//! How good the answers of one experiment are.
+
+use serde::{Deserialize, Serialize};
+use task::record::Prediction;
+
+/// How often each true label (row) was answered with each label (column).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// `[gold][predicted]` counts.
+    pub counts: Vec<Vec<u64>>,
+}
+
+/// Precision, recall and F1 of one label. A ratio without a denominator is 0, as with scikit-learn's `zero_division=0`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelScore {
+    /// The label.
+    pub label: String,
+    /// Of the items that were given this label, the share that has it.
+    pub precision: f64,
+    /// Of the items that have this label, the share that was given it.
+    pub recall: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+    /// Items that have this label.
+    pub support: u64,
+    /// Items that were given it.
+    pub predicted: u64,
+}
+
+impl Confusion {
+    /// Counts `pairs` of (gold, predicted) over `labels` labels; pairs beyond them are left out.
+    pub fn new(pairs: impl IntoIterator<Item = (usize, usize)>, labels: usize) -> Self {
+        let mut counts = vec![vec![0; labels]; labels];
+        for (gold, predicted) in pairs {
+            if let Some(cell) = counts.get_mut(gold).and_then(|row: &mut Vec<u64>| row.get_mut(predicted)) {
+                *cell += 1;
+            }
+        }
+        Self { counts }
+    }
+
+    /// Items counted.
+    pub fn items(&self) -> u64 {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// Items on the diagonal.
+    pub fn right(&self) -> u64 {
+        (0..self.counts.len()).map(|label| self.counts[label][label]).sum()
+    }
+
+    /// Share of right answers; 0 without items.
+    pub fn accuracy(&self) -> f64 {
+        ratio(self.right(), self.items())
+    }
+
+    /// Mean F1 over the labels that occur as gold or as predicted (what scikit-learn's
+    /// `f1_score(average="macro", zero_division=0)` gives); 0 without items.
+    pub fn macro_f1(&self) -> f64 {
+        let scores = (0..self.counts.len()).filter_map(|label| {
+            let (right, support, predicted) = self.label_counts(label);
+            (support + predicted > 0).then(|| ratio(2 * right, support + predicted))
+        });
+        let (sum, present) = scores.fold((0.0, 0u32), |(sum, present), f1| (sum + f1, present + 1));
+        if present == 0 { 0.0 } else { sum / f64::from(present) }
+    }
+
+    /// The scores of every label, in the order of `labels`.
+    pub fn per_label(&self, labels: &[String]) -> Vec<LabelScore> {
+        let count = self.counts.len();
+        labels
+            .iter()
+            .take(count)
+            .enumerate()
+            .map(|(index, label)| {
+                let (right, support, predicted) = self.label_counts(index);
+                LabelScore {
+                    label: label.clone(),
+                    precision: ratio(right, predicted),
+                    recall: ratio(right, support),
+                    f1: ratio(2 * right, support + predicted),
+                    support,
+                    predicted,
+                }
+            })
+            .collect()
+    }
+
+    /// (right, support, predicted) of a label.
+    fn label_counts(&self, label: usize) -> (u64, u64, u64) {
+        let support = self.counts[label].iter().sum();
+        let predicted = self.counts.iter().map(|row| row[label]).sum();
+        (self.counts[label][label], support, predicted)
+    }
+}
+
+/// Share of right answers; 0 without answers.
+pub fn accuracy(predictions: &[Prediction]) -> f64 {
+    let right = predictions.iter().filter(|answer| answer.gold == answer.predicted).count();
+    ratio(right as u64, predictions.len() as u64)
+}
+
+/// Macro-F1 over `labels` labels: [`Confusion::macro_f1`].
+pub fn macro_f1(predictions: &[Prediction], labels: usize) -> f64 {
+    confusion(predictions, labels).macro_f1()
+}
+
+/// The confusion counts of an experiment's answers.
+pub fn confusion(predictions: &[Prediction], labels: usize) -> Confusion {
+    Confusion::new(predictions.iter().map(|answer| (answer.gold, answer.predicted)), labels)
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answers of fixtures/scripts/eval_reference.py, scored there by scikit-learn 1.9.
+    const GOLD: [usize; 12] = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 4, 4];
+    const PREDICTED: [usize; 12] = [0, 0, 1, 1, 1, 2, 2, 2, 2, 0, 3, 0];
+
+    fn example() -> Confusion {
+        Confusion::new(GOLD.into_iter().zip(PREDICTED), 6)
+    }
+
+    #[test]
+    fn scores_are_scikit_learns() {
+        let confusion = example();
+        assert!((confusion.accuracy() - 0.583_333_333_333_333_4).abs() < 1e-12);
+        // Label 3 is predicted only, label 4 is gold only, label 5 is neither: the mean is over labels 0 to 4.
+        assert!((confusion.macro_f1() - 0.397_619_047_619_047_6).abs() < 1e-12);
+        let labels: Vec<String> = (0..6).map(|label| label.to_string()).collect();
+        let scores = confusion.per_label(&labels);
+        let expected = [
+            (0.5, 2.0 / 3.0, 0.571_428_571_428_571_4, 3),
+            (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3),
+            (0.75, 0.75, 0.75, 4),
+            (0.0, 0.0, 0.0, 0),
+            (0.0, 0.0, 0.0, 2),
+            (0.0, 0.0, 0.0, 0),
+        ];
+        for (score, (precision, recall, f1, support)) in scores.iter().zip(expected) {
+            assert!((score.precision - precision).abs() < 1e-12, "{score:?}");
+            assert!((score.recall - recall).abs() < 1e-12, "{score:?}");
+            assert!((score.f1 - f1).abs() < 1e-12, "{score:?}");
+            assert_eq!(score.support, support);
+        }
+    }
+
+    #[test]
+    fn nothing_scores_nothing() {
+        let empty = Confusion::new([], 3);
+        assert_eq!((empty.accuracy(), empty.macro_f1()), (0.0, 0.0));
+        assert_eq!(accuracy(&[]), 0.0);
+        assert_eq!(Confusion::new([(7, 0)], 2).items(), 0);
+    }
+}
