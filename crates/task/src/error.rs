@@ -22,6 +22,16 @@ pub enum Error {
         /// What is wrong, with line and key where known.
         reason: String,
     },
+    /// A line of the task file is not what it should be.
+    #[error("{}:{line}: {reason}", path.display())]
+    TaskFileLine {
+        /// The task file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, with section and key.
+        reason: String,
+    },
     /// Rows of a data file are bad. All of them are counted, the first ones named.
     #[error("{}:{line}: {reason}{}", path.display(), more(*others))]
     Row {

@@ -25,8 +25,12 @@ pub struct Scored {
     pub tokens: TokensPerRequest,
     /// Tokens that the model really processed for the whole batch (shared prefix once, label tree once a request).
     pub processed_tokens: u64,
+    /// Of these, tokens of the shared prefix, processed once.
+    pub shared_tokens: u64,
     /// Seconds for the whole batch, the shared prefix included.
     pub seconds: f64,
+    /// Of these, seconds for the shared prefix.
+    pub shared_seconds: f64,
 }
 
 /// A model that scores given answers.
@@ -102,10 +106,12 @@ pub struct EpochReport {
 pub enum Control {
     /// Go on.
     Continue,
-    /// Stop here and keep the weights of the best epoch so far (the last one for which [`Control::Keep`] was answered).
+    /// Stop here and go back to the weights of the best epoch (the last one for which [`Control::Keep`] was answered).
     Stop,
     /// Go on, and remember these weights as the best so far.
     Keep,
+    /// Stop here; these weights are the best.
+    KeepAndStop,
 }
 
 /// The weights that a run ended with.

@@ -1,1 +1,337 @@
-//! task_file
+//! The task file: what a user wrote, before defaults that depend on other things are resolved.
+//!
+//! TOML with nine sections. [`KEYS`] is the one table of what may be in it: names, types, defaults and meanings. It
+//! checks a file with line numbers ([`parse`]) and makes the reference ([`reference`], `docs/task-file.md`).
+
+mod check;
+mod keys;
+mod kind;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use keys::{KEYS, Key, SECTIONS, Section};
+pub use kind::{Kind, parse_duration};
+pub use reference::reference;
+
+use crate::Error;
+use crate::record::{Decision, Economics};
+
+/// A parsed task file. Every key has a default, so that an empty file is a valid (if useless) one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskFile {
+    /// `[task]`: what is asked.
+    pub task: TaskSection,
+    /// `[data]`: the labelled rows.
+    pub data: DataSection,
+    /// `[model]`: the model that both arms adapt.
+    pub model: ModelSection,
+    /// `[prompt]`: how an input becomes text.
+    pub prompt: PromptSection,
+    /// `[in_context]`: what the prompting arm tries.
+    pub in_context: InContextSection,
+    /// `[fine_tune]`: what the fine-tuning arm tries.
+    pub fine_tune: FineTuneSection,
+    /// `[budget]`: how long a run may take.
+    pub budget: BudgetSection,
+    /// `[decision]`: when a difference counts.
+    pub decision: Decision,
+    /// `[economics]`: volume and prices.
+    pub economics: Economics,
+}
+
+/// What kind of answer the task wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// One label of a fixed set.
+    #[default]
+    Classify,
+    /// A JSON object.
+    Extract,
+    /// Free text.
+    Generate,
+}
+
+/// Numeric type of the model's frozen weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 16 bits: half the memory, faster where the processor multiplies bf16.
+    #[default]
+    Bf16,
+    /// 32 bits.
+    F32,
+}
+
+/// How a prompt is laid out; the exact text is in [`crate::prompt`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptStyle {
+    /// Named lines: `Input: ...` and `Output: ...`.
+    #[default]
+    Plain,
+    /// `input -> label`, one example a line.
+    Arrow,
+    /// Messages, through the model's own chat template.
+    Chat,
+}
+
+/// How demonstrations are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// Random, balanced over the labels; the same for every request.
+    Random,
+    /// The training rows that resemble the request most (BM25); other ones for every request.
+    Bm25,
+}
+
+/// How label scores are corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calibration {
+    /// Not at all.
+    None,
+    /// By the scores of inputs without content (Zhao et al. 2021).
+    Contextual,
+    /// By the mean scores over a batch of inputs (Zhou et al. 2024).
+    Batch,
+}
+
+/// Which weights are adapted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FineTuneMethod {
+    /// Low-rank adapters on all linear layers.
+    Lora,
+    /// All weights.
+    Full,
+}
+
+/// What the underscores of a label mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// They are read as spaces.
+    #[default]
+    Space,
+    /// They stay.
+    Keep,
+}
+
+/// `[task]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskSection {
+    /// Name; the file's name without extension where it is absent.
+    pub name: Option<String>,
+    /// Kind of answer.
+    pub kind: TaskKind,
+    /// What the model is told to do.
+    pub instruction: Option<String>,
+}
+
+/// One path or several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Paths {
+    /// `train = "a.csv"`.
+    One(PathBuf),
+    /// `train = ["a.csv", "b.csv"]`.
+    Many(Vec<PathBuf>),
+}
+
+impl Paths {
+    /// The paths, in the order in which they were written.
+    pub fn as_slice(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Many(paths) => paths,
+        }
+    }
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// Labelled rows to learn from.
+    pub train: Option<Paths>,
+    /// Rows for every choice; carved from `train` where absent.
+    pub dev: Option<PathBuf>,
+    /// Rows for the final figures; carved from `train` where absent.
+    pub test: Option<PathBuf>,
+    /// Column of the input.
+    pub input: Option<String>,
+    /// Column of the label.
+    pub target: Option<String>,
+    /// Column of a stable row name.
+    pub id: Option<String>,
+    /// All labels, in the order wanted.
+    pub labels: Option<Vec<String>>,
+    /// Whether `card_arrival` is read as `card arrival`.
+    pub label_underscores: Underscores,
+    /// Share of `train` that becomes dev.
+    pub dev_share: f64,
+    /// Share of `train` that becomes test.
+    pub test_share: f64,
+    /// Most rows to use of `train`.
+    pub max_rows: Option<usize>,
+    /// Whether near duplicates are looked for.
+    pub near_duplicates: bool,
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self {
+            train: None,
+            dev: None,
+            test: None,
+            input: None,
+            target: None,
+            id: None,
+            labels: None,
+            label_underscores: Underscores::Space,
+            dev_share: 0.15,
+            test_share: 0.2,
+            max_rows: None,
+            near_duplicates: true,
+        }
+    }
+}
+
+/// `[model]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSection {
+    /// `embedded`, a folder, or a `.gguf` file.
+    pub source: String,
+    /// Numeric type of the frozen weights.
+    pub precision: Precision,
+    /// Cap on the context in tokens.
+    pub context: Option<usize>,
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        Self { source: "embedded".to_owned(), precision: Precision::Bf16, context: None }
+    }
+}
+
+/// `[prompt]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PromptSection {
+    /// Layout.
+    pub style: PromptStyle,
+    /// What the plain style calls the input.
+    pub input_name: String,
+    /// What the plain style calls the answer.
+    pub output_name: String,
+    /// Whether the labels are listed where the instruction does not name them all.
+    pub list_labels: bool,
+}
+
+impl Default for PromptSection {
+    fn default() -> Self {
+        Self {
+            style: PromptStyle::Plain,
+            input_name: "Input".to_owned(),
+            output_name: "Output".to_owned(),
+            list_labels: true,
+        }
+    }
+}
+
+/// `[in_context]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InContextSection {
+    /// Numbers of demonstrations to try, as far as they fit the context and the training rows.
+    pub shots: Vec<usize>,
+    /// Random draws of demonstrations at each number.
+    pub seeds: usize,
+    /// How demonstrations are chosen.
+    pub selection: Vec<Selection>,
+    /// How label scores are corrected.
+    pub calibration: Vec<Calibration>,
+}
+
+impl Default for InContextSection {
+    fn default() -> Self {
+        Self {
+            shots: vec![0, 4, 16, 64],
+            seeds: 3,
+            selection: vec![Selection::Random, Selection::Bm25],
+            calibration: vec![Calibration::None, Calibration::Contextual, Calibration::Batch],
+        }
+    }
+}
+
+/// `[fine_tune]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FineTuneSection {
+    /// Which weights are adapted.
+    pub methods: Vec<FineTuneMethod>,
+    /// Numbers of labelled rows to train on.
+    pub labels: Vec<usize>,
+    /// Training runs at each number.
+    pub seeds: usize,
+    /// Peak learning rates of LoRA.
+    pub learning_rates: Vec<f64>,
+    /// Peak learning rates of full fine-tuning; a tenth of LoRA's where absent.
+    pub full_learning_rates: Option<Vec<f64>>,
+    /// Most passes over the rows; by their number where absent.
+    pub epochs: Option<usize>,
+    /// Rows in an optimiser step.
+    pub batch_rows: usize,
+    /// Rank of LoRA.
+    pub rank: usize,
+    /// Scale of LoRA is `alpha / rank`; twice the rank where absent.
+    pub alpha: Option<f64>,
+}
+
+impl Default for FineTuneSection {
+    fn default() -> Self {
+        Self {
+            methods: vec![FineTuneMethod::Lora, FineTuneMethod::Full],
+            labels: vec![16, 64, 256, 1024],
+            seeds: 3,
+            learning_rates: vec![3e-4, 1e-3, 3e-3],
+            full_learning_rates: None,
+            epochs: None,
+            batch_rows: 8,
+            rank: 16,
+            alpha: None,
+        }
+    }
+}
+
+/// `[budget]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BudgetSection {
+    /// Time for a whole run: `90s`, `10m`, `1h30m`.
+    pub time: String,
+}
+
+impl Default for BudgetSection {
+    fn default() -> Self {
+        Self { time: "10m".to_owned() }
+    }
+}
+
+/// Parses the text of a task file; `path` is only named in errors.
+///
+/// # Errors
+/// [`Error::TaskFileLine`] with line and key for bad TOML, unknown sections and keys (with the nearest known name),
+/// wrong types and values out of range; [`Error::TaskFile`] where no line is to blame.
+pub fn parse(text: &str, path: &Path) -> Result<TaskFile, Error> {
+    check::check(text, path)?;
+    toml::from_str(text).map_err(|error| check::syntax_error(text, path, &error))
+}

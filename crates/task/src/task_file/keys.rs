@@ -1,0 +1,293 @@
+//! The one table of sections and keys.
+
+use super::kind::Kind;
+
+/// A section of the task file.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Name, without brackets.
+    pub name: &'static str,
+    /// What it is for, in a sentence.
+    pub meaning: &'static str,
+}
+
+/// A key of the task file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its section.
+    pub section: &'static str,
+    /// Name.
+    pub name: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// The default as TOML; empty where the key is absent by default.
+    pub default: &'static str,
+    /// What it means, and what its absence means.
+    pub meaning: &'static str,
+}
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, kind, default, meaning }
+}
+
+const fn section(name: &'static str, meaning: &'static str) -> Section {
+    Section { name, meaning }
+}
+
+/// All sections, in the order of the reference.
+pub const SECTIONS: [Section; 9] = [
+    section("task", "What is asked of the model."),
+    section("data", "The labelled rows, how to read them, and how they are split."),
+    section("model", "The model that both arms adapt."),
+    section("prompt", "How an input becomes the text that the model is given."),
+    section("in_context", "What the prompting arm tries."),
+    section("fine_tune", "What the fine-tuning arm tries."),
+    section("budget", "How long a run may take."),
+    section("decision", "When a difference counts. To be set before any result is seen."),
+    section("economics", "Volume and prices, in one currency throughout. What is absent is unknown, never zero."),
+];
+
+const SHARE: Kind = Kind::Between { low: 0.0, high: 1.0, open: true };
+
+/// All keys, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    key("task", "name", Kind::Text, "", "Name in reports. Absent: the task file's name without its extension."),
+    key(
+        "task",
+        "kind",
+        Kind::Choice(&["classify", "extract", "generate"]),
+        "\"classify\"",
+        "Kind of answer: one label of a fixed set, a JSON object, or free text. Only `classify` runs yet.",
+    ),
+    key(
+        "task",
+        "instruction",
+        Kind::Text,
+        "",
+        "What the model is told to do. Absent: the system message of chat data, else a general sentence.",
+    ),
+    key(
+        "data",
+        "train",
+        Kind::Paths,
+        "",
+        "Labelled rows: JSONL (one object a line, also chat `{\"messages\": [...]}`), CSV or TSV. Needed for a run.",
+    ),
+    key("data", "dev", Kind::Path, "", "Rows on which every choice is made. Absent: a share of `train`."),
+    key("data", "test", Kind::Path, "", "Rows for the final figures, opened once. Absent: a share of `train`."),
+    key(
+        "data",
+        "input",
+        Kind::Text,
+        "",
+        "Column of the input. Absent: the first of input, text, question, prompt, message, query, utterance that is there.",
+    ),
+    key(
+        "data",
+        "target",
+        Kind::Text,
+        "",
+        "Column of the label. Absent: the first of target, label, ideal, expected, expected_output, output, intent, class, category that is there.",
+    ),
+    key(
+        "data",
+        "id",
+        Kind::Text,
+        "",
+        "Column of a stable, unique row name. Absent: rows are named by a hash of their content.",
+    ),
+    key(
+        "data",
+        "labels",
+        Kind::Texts,
+        "",
+        "All labels, in the order wanted; a row with another one is an error. Absent: the labels found, sorted.",
+    ),
+    key(
+        "data",
+        "label_underscores",
+        Kind::Choice(&["space", "keep"]),
+        "\"space\"",
+        "Whether underscores in labels are read as spaces (`card_arrival` as `card arrival`, which a model reads best) or kept.",
+    ),
+    key("data", "dev_share", SHARE, "0.15", "Share of `train` that becomes dev where no `dev` is given."),
+    key("data", "test_share", SHARE, "0.2", "Share of `train` that becomes test where no `test` is given."),
+    key(
+        "data",
+        "max_rows",
+        Kind::Count(1),
+        "",
+        "Most rows of `train` to use, chosen by content hash. Absent: all.",
+    ),
+    key(
+        "data",
+        "near_duplicates",
+        Kind::Flag,
+        "true",
+        "Whether rows that are nearly the same are kept in one part of the split (and out of train where dev or test have them).",
+    ),
+    key(
+        "model",
+        "source",
+        Kind::Text,
+        "\"embedded\"",
+        "`embedded` (the small model inside the program), a folder in Hugging Face layout, or a `.gguf` file.",
+    ),
+    key(
+        "model",
+        "precision",
+        Kind::Choice(&["bf16", "f32"]),
+        "\"bf16\"",
+        "Numeric type of the frozen weights. bf16 takes half the memory.",
+    ),
+    key(
+        "model",
+        "context",
+        Kind::Count(16),
+        "",
+        "Cap on prompt and answer together, in tokens. Absent: what the model was made for.",
+    ),
+    key(
+        "prompt",
+        "style",
+        Kind::Choice(&["plain", "arrow", "chat"]),
+        "\"plain\"",
+        "Layout: named lines, `input -> label` lines (what the embedded model was trained on), or the model's chat template.",
+    ),
+    key("prompt", "input_name", Kind::Text, "\"Input\"", "What the plain style calls the input."),
+    key("prompt", "output_name", Kind::Text, "\"Output\"", "What the plain style calls the answer."),
+    key(
+        "prompt",
+        "list_labels",
+        Kind::Flag,
+        "true",
+        "Whether a line with all labels follows an instruction that does not name them all.",
+    ),
+    key(
+        "in_context",
+        "shots",
+        Kind::Counts(0),
+        "[0, 4, 16, 64]",
+        "Numbers of demonstrations to try; what does not fit the context or the training rows is left out.",
+    ),
+    key(
+        "in_context",
+        "seeds",
+        Kind::Count(1),
+        "3",
+        "Random draws of demonstrations at each number of shots.",
+    ),
+    key(
+        "in_context",
+        "selection",
+        Kind::Choices(&["random", "bm25"]),
+        "[\"random\", \"bm25\"]",
+        "How demonstrations are chosen: at random and balanced over labels, or those most like each request (BM25).",
+    ),
+    key(
+        "in_context",
+        "calibration",
+        Kind::Choices(&["none", "contextual", "batch"]),
+        "[\"none\", \"contextual\", \"batch\"]",
+        "How label scores are corrected; the best is chosen on dev.",
+    ),
+    key(
+        "fine_tune",
+        "methods",
+        Kind::Choices(&["lora", "full"]),
+        "[\"lora\", \"full\"]",
+        "Which weights are adapted: low-rank adapters on all linear layers, or everything.",
+    ),
+    key(
+        "fine_tune",
+        "labels",
+        Kind::Counts(1),
+        "[16, 64, 256, 1024]",
+        "Numbers of labelled rows to train on. A number above the training rows stands for all of them.",
+    ),
+    key("fine_tune", "seeds", Kind::Count(1), "3", "Training runs at each number of labels."),
+    key(
+        "fine_tune",
+        "learning_rates",
+        Kind::Positives,
+        "[3e-4, 1e-3, 3e-3]",
+        "Peak learning rates to try for LoRA; the best is chosen on dev.",
+    ),
+    key(
+        "fine_tune",
+        "full_learning_rates",
+        Kind::Positives,
+        "",
+        "Peak learning rates to try for full fine-tuning. Absent: a tenth of each of `learning_rates`.",
+    ),
+    key(
+        "fine_tune",
+        "epochs",
+        Kind::Count(1),
+        "",
+        "Most passes over the training rows; a run stops early where dev no longer gains. Absent: 12 up to 16 rows, then 8 (32), 6 (64), 4 (128), 3 (256), 2.",
+    ),
+    key("fine_tune", "batch_rows", Kind::Count(1), "8", "Rows in an optimiser step."),
+    key("fine_tune", "rank", Kind::Count(1), "16", "Rank of LoRA."),
+    key(
+        "fine_tune",
+        "alpha",
+        Kind::Positive,
+        "",
+        "LoRA's update is scaled by `alpha / rank`. Absent: twice the rank.",
+    ),
+    key(
+        "budget",
+        "time",
+        Kind::Duration,
+        "\"10m\"",
+        "Time for the whole run, split evenly between the arms: `90s`, `10m`, `1h30m`.",
+    ),
+    key(
+        "decision",
+        "margin",
+        SHARE,
+        "0.02",
+        "Smallest difference in accuracy that matters; smaller ones are called equivalent.",
+    ),
+    key(
+        "decision",
+        "confidence",
+        Kind::Between { low: 0.5, high: 1.0, open: true },
+        "0.95",
+        "Confidence of intervals and of the verdict.",
+    ),
+    key("economics", "requests_per_month", Kind::Amount, "", "Requests expected a month."),
+    key(
+        "economics",
+        "task_life_months",
+        Kind::Positive,
+        "",
+        "Months for which labels and inputs will stay as they are.",
+    ),
+    key("economics", "input_price", Kind::Amount, "", "Price of a million prompt tokens that are not cached."),
+    key("economics", "cached_input_price", Kind::Amount, "", "Price of a million cached prompt tokens."),
+    key("economics", "output_price", Kind::Amount, "", "Price of a million completion tokens."),
+    key("economics", "training_price", Kind::Amount, "", "Price of a million training tokens."),
+    key(
+        "economics",
+        "tuned_multiplier",
+        Kind::Positive,
+        "",
+        "Price of a tuned model's token over the base model's; 1 on own hardware.",
+    ),
+    key(
+        "economics",
+        "hosting_per_month",
+        Kind::Amount,
+        "",
+        "Price a month of keeping a tuned model deployed.",
+    ),
+    key("economics", "price_per_label", Kind::Amount, "", "Price of labelling one example."),
+];
