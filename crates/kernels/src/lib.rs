@@ -2,6 +2,7 @@
 //!
 //! Everything here works on plain `f32` slices with explicit shapes; nothing knows of files, models or tasks.
 //! This is the only crate with `unsafe` code. Every operation gives the same bits at any number of threads.
+//! Shapes are checked at the entry of each operation: a wrong one is a programming error and panics.
 
 pub mod activation;
 pub mod attention;
@@ -13,3 +14,5 @@ pub mod product;
 pub mod rotary;
 pub mod row;
 pub mod threads;
+
+mod instructions;

@@ -1,5 +1,11 @@
 //! Rotary position embedding (Su et al. 2021), in the half-split layout of Llama checkpoints.
 
+use crate::instructions::vectorised;
+use crate::threads::{Shared, for_each};
+
+/// Rows given to a thread at a time.
+const ROWS: usize = 16;
+
 /// Cosines and sines for positions `0 .. positions`, each `[positions, head_dim / 2]`.
 #[derive(Clone, Debug)]
 pub struct RotaryTable {
@@ -14,12 +20,64 @@ pub struct RotaryTable {
 impl RotaryTable {
     /// Angles `position * inverse_frequencies[i]`, both multiplied by `factor` (1 but for YaRN and LongRoPE).
     pub fn new(inverse_frequencies: &[f64], positions: usize, factor: f64) -> Self {
-        todo!()
+        let half = inverse_frequencies.len();
+        let mut cos = Vec::with_capacity(positions * half);
+        let mut sin = Vec::with_capacity(positions * half);
+        for position in 0..positions {
+            for frequency in inverse_frequencies {
+                let (s, c) = (position as f64 * frequency).sin_cos();
+                cos.push((c * factor) as f32);
+                sin.push((s * factor) as f32);
+            }
+        }
+        Self { half, cos, sin }
+    }
+
+    /// Positions held.
+    pub fn positions(&self) -> usize {
+        if self.half == 0 { 0 } else { self.cos.len() / self.half }
     }
 }
 
 /// Rotates in place the first `heads` heads (each `2 * table.half` wide) of every row of `stride` elements.
 /// `backward` rotates the other way, which is the gradient.
-pub fn rotate(x: &mut [f32], stride: usize, heads: usize, positions: &[u32], table: &RotaryTable, backward: bool) {
-    todo!()
+///
+/// `x` holds one row for each of `positions`; every position must be below [`RotaryTable::positions`].
+pub fn rotate(
+    x: &mut [f32],
+    stride: usize,
+    heads: usize,
+    positions: &[u32],
+    table: &RotaryTable,
+    backward: bool,
+) {
+    let half = table.half;
+    let width = heads * 2 * half;
+    let rows = positions.len();
+    assert!(width <= stride, "rotate: the heads fit in a row");
+    assert!(rows == 0 || x.len() >= (rows - 1) * stride + width, "rotate: a row for each position");
+    if width == 0 {
+        return;
+    }
+    let x = Shared::new(x);
+    for_each(rows.div_ceil(ROWS), 2 * rows * width, |chunk| {
+        for row in chunk * ROWS..rows.min((chunk + 1) * ROWS) {
+            let first = positions[row] as usize * half;
+            let (cos, sin) = (&table.cos[first..][..half], &table.sin[first..][..half]);
+            // SAFETY: each row belongs to one task.
+            rotate_row(unsafe { x.slice(row * stride, width) }, cos, sin, if backward { -1.0 } else { 1.0 });
+        }
+    });
+}
+
+vectorised! {
+    fn rotate_row(row: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
+        for head in row.chunks_exact_mut(2 * cos.len()) {
+            let (a, b) = head.split_at_mut(cos.len());
+            for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+                let sin = sin * direction;
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+        }
+    }
 }
