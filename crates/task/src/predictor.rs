@@ -130,7 +130,11 @@ pub type OnEpoch<'a> = dyn FnMut(EpochReport, &mut dyn Predictor) -> Result<Cont
 /// A model whose weights can be adapted.
 pub trait Trainer {
     /// Trains; `on_epoch` decides on early stopping.
-    fn train(&self, job: &TrainingJob, on_epoch: &mut OnEpoch<'_>) -> Result<Box<dyn Tuned + '_>, PredictError>;
+    fn train(
+        &self,
+        job: &TrainingJob,
+        on_epoch: &mut OnEpoch<'_>,
+    ) -> Result<Box<dyn Tuned + '_>, PredictError>;
     /// Loads what [`Tuned::save`] wrote.
     fn load(&self, folder: &std::path::Path) -> Result<Box<dyn Tuned + '_>, PredictError>;
 }

@@ -1,1 +1,226 @@
-//! prompt
+//! Prompts: how an instruction, demonstrations and an input become the text that a model is given.
+//!
+//! | style | shared text | request | answer |
+//! |---|---|---|---|
+//! | plain | `{instruction}\n\n`, then per demonstration `{input_name}: {input}\n{output_name}: {label}\n\n` | `{input_name}: {input}\n{output_name}:` | ` {label}\n` |
+//! | arrow | per demonstration `{input} -> {label}\n` | `{input} ->` | ` {label}\n` |
+//! | chat | the model's template over system (instruction), user and assistant turns (demonstrations), up to the last user's words | the rest | the assistant's turn |
+//!
+//! Inputs are trimmed and carriage returns become newlines; the arrow style, where a newline ends an example, turns
+//! newlines into spaces.
+
+mod chat;
+
+use std::sync::Arc;
+
+pub use chat::{ChatMessage, ChatTemplate, Role};
+
+use crate::dataset::Dataset;
+use crate::predictor::{PredictError, TrainingRow};
+use crate::settings::{PromptSettings, PromptStyle, Settings};
+
+/// What the model is told where neither the task file nor the data has an instruction.
+const GENERAL_INSTRUCTION: &str = "Give the label that fits the input.";
+
+/// The layout of a task's prompts.
+#[derive(Clone)]
+pub struct PromptFormat {
+    style: PromptStyle,
+    input_name: String,
+    output_name: String,
+    instruction: String,
+    template: Option<Arc<ChatTemplate>>,
+}
+
+/// Prompts that begin with the same text: prompt `i` is `shared + requests[i]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// What all prompts begin with.
+    pub shared: String,
+    /// The rest of each.
+    pub requests: Vec<String>,
+}
+
+impl PromptFormat {
+    /// The format of `settings`, with the instruction of the task file, else of the data's system message, else a
+    /// general sentence; and a line with all labels where that does not name them and the settings want it.
+    pub fn new(settings: &Settings, dataset: &Dataset) -> Self {
+        let instruction = settings.task.instruction.as_deref().or(dataset.system.as_deref());
+        Self::from_parts(&settings.prompt, instruction, &dataset.labels)
+    }
+
+    /// As [`PromptFormat::new`], from its parts.
+    pub fn from_parts(prompt: &PromptSettings, instruction: Option<&str>, labels: &[String]) -> Self {
+        let mut instruction = instruction.unwrap_or(GENERAL_INSTRUCTION).trim().to_owned();
+        if prompt.list_labels && !names_all(&instruction, labels) {
+            instruction = format!("{instruction}\nLabels: {}", labels.join(", "));
+        }
+        Self {
+            style: prompt.style,
+            input_name: prompt.input_name.trim().to_owned(),
+            output_name: prompt.output_name.trim().to_owned(),
+            instruction,
+            template: None,
+        }
+    }
+
+    /// Gives the model's chat template, which the chat style needs and the other styles do not use.
+    #[must_use]
+    pub fn with_template(mut self, template: Arc<ChatTemplate>) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// The layout.
+    pub fn style(&self) -> PromptStyle {
+        self.style
+    }
+
+    /// The resolved instruction, the line of labels included: what to pass as `instruction` unless a variant is tried.
+    /// The arrow style has no place for it.
+    pub fn instruction(&self) -> &str {
+        &self.instruction
+    }
+
+    /// Prompts for `inputs` after `demonstrations` (input, label). An empty `instruction` is left out. In all styles.
+    ///
+    /// # Errors
+    /// Only in chat style: no template was given, or it failed.
+    pub fn render(
+        &self,
+        instruction: &str,
+        demonstrations: &[(&str, &str)],
+        inputs: &[&str],
+    ) -> Result<Rendered, PredictError> {
+        if self.style == PromptStyle::Chat {
+            let inputs: Vec<String> = inputs.iter().map(|input| clean(input)).collect();
+            return chat::render(self.template()?, &self.messages(instruction, demonstrations), &inputs);
+        }
+        Ok(Rendered {
+            shared: self.render_shared(instruction, demonstrations),
+            requests: inputs.iter().map(|input| self.render_query(input)).collect(),
+        })
+    }
+
+    /// The answers to score, one for each of `labels`: leading space where the style has one, label, terminator.
+    ///
+    /// # Errors
+    /// As [`PromptFormat::render`].
+    pub fn answers(&self, labels: &[String]) -> Result<Vec<String>, PredictError> {
+        if self.style == PromptStyle::Chat {
+            return labels.iter().map(|label| chat::answer(self.template()?, label.trim())).collect();
+        }
+        Ok(labels.iter().map(|label| self.answer(label)).collect())
+    }
+
+    /// A supervised row: the prompt is exactly what [`PromptFormat::render`] makes of `input` without demonstrations.
+    /// With an empty `instruction`, which is how a tuned model is trained and asked, it is the request block alone.
+    ///
+    /// # Errors
+    /// As [`PromptFormat::render`].
+    pub fn training_row(
+        &self,
+        instruction: &str,
+        input: &str,
+        label: &str,
+    ) -> Result<TrainingRow, PredictError> {
+        if self.style == PromptStyle::Chat {
+            let rendered = self.render(instruction, &[], &[input])?;
+            let completion = chat::answer(self.template()?, label.trim())?;
+            return Ok(TrainingRow { prompt: rendered.shared + &rendered.requests[0], completion });
+        }
+        let prompt = self.render_shared(instruction, &[]) + &self.render_query(input);
+        Ok(TrainingRow { prompt, completion: self.answer(label) })
+    }
+
+    /// The shared text of the text styles; a chat prompt is shown in the plain layout (it is scored by
+    /// [`PromptFormat::render`], which goes through the template).
+    pub fn render_shared(&self, instruction: &str, demonstrations: &[(&str, &str)]) -> String {
+        let mut text = String::new();
+        let instruction = instruction.trim();
+        if self.style != PromptStyle::Arrow && !instruction.is_empty() {
+            text.push_str(&with_newlines(instruction));
+            text.push_str("\n\n");
+        }
+        for (input, label) in demonstrations {
+            text.push_str(&self.render_query(input));
+            text.push_str(&self.answer(label));
+            if self.style != PromptStyle::Arrow {
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// The request of the text styles: ends right before the answer, without a trailing space. As for chat, see
+    /// [`PromptFormat::render_shared`].
+    pub fn render_query(&self, input: &str) -> String {
+        match self.style {
+            PromptStyle::Arrow => format!("{} ->", on_one_line(input)),
+            PromptStyle::Plain | PromptStyle::Chat => {
+                format!("{}: {}\n{}:", self.input_name, clean(input), self.output_name)
+            }
+        }
+    }
+
+    /// The answer of the text styles: ` {label}\n`. As for chat, see [`PromptFormat::answers`].
+    pub fn answer(&self, label: &str) -> String {
+        format!(" {}\n", label.trim())
+    }
+
+    /// The prompt as messages, without the request: system (the instruction), then a user's and an assistant's turn for
+    /// each demonstration.
+    pub fn messages(&self, instruction: &str, demonstrations: &[(&str, &str)]) -> Vec<ChatMessage> {
+        let mut messages = Vec::with_capacity(1 + 2 * demonstrations.len());
+        let instruction = instruction.trim();
+        if !instruction.is_empty() {
+            messages.push(ChatMessage::new(Role::System, with_newlines(instruction)));
+        }
+        for (input, label) in demonstrations {
+            messages.push(ChatMessage::new(Role::User, clean(input)));
+            messages.push(ChatMessage::new(Role::Assistant, label.trim().to_owned()));
+        }
+        messages
+    }
+
+    fn template(&self) -> Result<&ChatTemplate, PredictError> {
+        self.template.as_deref().ok_or_else(|| {
+            "prompt.style is \"chat\" but the model has no chat template; set it to \"plain\"".into()
+        })
+    }
+}
+
+impl std::fmt::Debug for PromptFormat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PromptFormat")
+            .field("style", &self.style)
+            .field("input_name", &self.input_name)
+            .field("output_name", &self.output_name)
+            .field("instruction", &self.instruction)
+            .field("has_template", &self.template.is_some())
+            .finish()
+    }
+}
+
+fn names_all(instruction: &str, labels: &[String]) -> bool {
+    let instruction = instruction.to_lowercase();
+    labels.iter().all(|label| instruction.contains(&label.to_lowercase()))
+}
+
+fn with_newlines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// An input as prompts show it: trimmed, newlines kept.
+fn clean(input: &str) -> String {
+    with_newlines(input.trim())
+}
+
+/// An input on one line: each newline is a space.
+fn on_one_line(input: &str) -> String {
+    clean(input).replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests;

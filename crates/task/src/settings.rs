@@ -11,6 +11,7 @@ pub use crate::task_file::{
     PromptSection as PromptSettings, PromptStyle, Selection, TaskKind, Underscores,
 };
 pub use fingerprint::Fingerprint;
+pub(crate) use fingerprint::hexadecimal;
 
 use crate::Error;
 use crate::record::{Decision, Economics};
@@ -195,7 +196,8 @@ impl Settings {
         if settings.data.train.is_empty() {
             return Err(Error::TaskFile {
                 path: path.to_path_buf(),
-                reason: "data.train is not set: name a JSONL or CSV file of labelled rows under [data]".to_owned(),
+                reason: "data.train is not set: name a JSONL or CSV file of labelled rows under [data]"
+                    .to_owned(),
             });
         }
         Ok(settings)
@@ -244,11 +246,7 @@ impl Settings {
                 model: parsed.model.source.clone(),
             },
             data,
-            model: ModelSettings {
-                source,
-                precision: parsed.model.precision,
-                context: parsed.model.context,
-            },
+            model: ModelSettings { source, precision: parsed.model.precision, context: parsed.model.context },
             fine_tune: fine_tune_settings(&parsed.fine_tune),
             in_context: in_context_settings(parsed.in_context),
             prompt: parsed.prompt,
@@ -272,7 +270,9 @@ fn data_settings(parsed: &TaskFile, folder: &Path) -> Result<DataSettings, Strin
     let carved = data.dev.as_ref().map_or(data.dev_share, |_| 0.0)
         + data.test.as_ref().map_or(data.test_share, |_| 0.0);
     if carved >= 1.0 {
-        return Err(format!("data.dev_share and data.test_share leave nothing to train on (together {carved})"));
+        return Err(format!(
+            "data.dev_share and data.test_share leave nothing to train on (together {carved})"
+        ));
     }
     if let (Some(input), Some(target)) = (&data.input, &data.target)
         && input == target

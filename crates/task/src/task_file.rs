@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use check::nearest;
 pub use keys::{KEYS, Key, SECTIONS, Section};
 pub use kind::{Kind, parse_duration};
 pub use reference::reference;

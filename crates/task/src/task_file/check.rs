@@ -22,7 +22,8 @@ pub(super) fn check(text: &str, path: &Path) -> Result<(), Error> {
         if !SECTIONS.iter().any(|known| known.name == section) {
             return Err(at(unknown_section(section, content.get_ref())));
         }
-        let (DeValue::Table(keys), Some(Value::Table(values))) = (content.get_ref(), values.get(section)) else {
+        let (DeValue::Table(keys), Some(Value::Table(values))) = (content.get_ref(), values.get(section))
+        else {
             return Err(at(format!("`{section}` must be a section: write [{section}] on a line of its own")));
         };
         let mut keys: Vec<_> = keys.iter().collect();

@@ -50,14 +50,23 @@ pub const SECTIONS: [Section; 9] = [
     section("fine_tune", "What the fine-tuning arm tries."),
     section("budget", "How long a run may take."),
     section("decision", "When a difference counts. To be set before any result is seen."),
-    section("economics", "Volume and prices, in one currency throughout. What is absent is unknown, never zero."),
+    section(
+        "economics",
+        "Volume and prices, in one currency throughout. What is absent is unknown, never zero.",
+    ),
 ];
 
 const SHARE: Kind = Kind::Between { low: 0.0, high: 1.0, open: true };
 
 /// All keys, in the order of the reference.
 pub const KEYS: &[Key] = &[
-    key("task", "name", Kind::Text, "", "Name in reports. Absent: the task file's name without its extension."),
+    key(
+        "task",
+        "name",
+        Kind::Text,
+        "",
+        "Name in reports. Absent: the task file's name without its extension.",
+    ),
     key(
         "task",
         "kind",
@@ -80,7 +89,13 @@ pub const KEYS: &[Key] = &[
         "Labelled rows: JSONL (one object a line, also chat `{\"messages\": [...]}`), CSV or TSV. Needed for a run.",
     ),
     key("data", "dev", Kind::Path, "", "Rows on which every choice is made. Absent: a share of `train`."),
-    key("data", "test", Kind::Path, "", "Rows for the final figures, opened once. Absent: a share of `train`."),
+    key(
+        "data",
+        "test",
+        Kind::Path,
+        "",
+        "Rows for the final figures, opened once. Absent: a share of `train`.",
+    ),
     key(
         "data",
         "input",
@@ -271,7 +286,13 @@ pub const KEYS: &[Key] = &[
         "",
         "Months for which labels and inputs will stay as they are.",
     ),
-    key("economics", "input_price", Kind::Amount, "", "Price of a million prompt tokens that are not cached."),
+    key(
+        "economics",
+        "input_price",
+        Kind::Amount,
+        "",
+        "Price of a million prompt tokens that are not cached.",
+    ),
     key("economics", "cached_input_price", Kind::Amount, "", "Price of a million cached prompt tokens."),
     key("economics", "output_price", Kind::Amount, "", "Price of a million completion tokens."),
     key("economics", "training_price", Kind::Amount, "", "Price of a million training tokens."),

@@ -172,8 +172,20 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "10", "m", "10 m", "30m1h", "5m5m", "0s", "-5m", "1.5h", "10min", "99999999999999999999s", "9999d"]
-        {
+        for text in [
+            "",
+            "10",
+            "m",
+            "10 m",
+            "30m1h",
+            "5m5m",
+            "0s",
+            "-5m",
+            "1.5h",
+            "10min",
+            "99999999999999999999s",
+            "9999d",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

@@ -1,0 +1,204 @@
+//! Facts, seconds and events in the store.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Store;
+use crate::Error;
+use crate::record::{Family, Finalists, ModelIdentity, TaskFacts};
+
+pub(super) const FINGERPRINT: &str = "fingerprint";
+const DESCRIPTION: &str = "description";
+const FINALISTS: &str = "finalists";
+/// The activity that stands for whole sessions.
+const WALL: &str = "wall";
+const TEST_OPENED: &str = "test_opened";
+
+/// An entry of the append-only log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in UTC: `2026-11-23T21:04:05.678Z`.
+    pub time: String,
+    /// What: `test_opened`, ...
+    pub name: String,
+    /// More about it.
+    pub detail: Value,
+}
+
+/// What a run is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Description {
+    pub(super) task: TaskFacts,
+    pub(super) model: ModelIdentity,
+    pub(super) labels: Vec<String>,
+}
+
+/// The family's name, as in JSON.
+pub(super) fn activity(family: Family) -> String {
+    match serde_json::to_value(family) {
+        Ok(Value::String(name)) => name,
+        _ => unreachable!("a family is a word"),
+    }
+}
+
+pub(super) fn add_seconds(connection: &Connection, activity: &str, seconds: f64) -> rusqlite::Result<()> {
+    if seconds == 0.0 {
+        return Ok(());
+    }
+    connection.execute(
+        "INSERT INTO seconds (activity, seconds) VALUES (?1, ?2)
+         ON CONFLICT (activity) DO UPDATE SET seconds = seconds + excluded.seconds",
+        params![activity, seconds],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// A fact by name: the plan, speeds, ... `None` where it was never set.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it cannot be read as a `T`.
+    pub fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let text: Option<String> = self
+            .connection
+            .query_row("SELECT value FROM fact WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.failed(error))?;
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| self.failed(format!("fact `{name}` cannot be read: {error}")))
+    }
+
+    /// Sets a fact, or replaces it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it cannot be written.
+    pub fn set_fact<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), Error> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| self.failed(format!("fact `{name}` cannot be written: {error}")))?;
+        self.connection
+            .execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)", params![name, text])
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    /// Says what the run is about; to be called at the start of every session.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it cannot be written.
+    pub fn describe(&self, task: &TaskFacts, model: &ModelIdentity, labels: &[String]) -> Result<(), Error> {
+        let description = Description { task: task.clone(), model: model.clone(), labels: labels.to_vec() };
+        self.set_fact(DESCRIPTION, &description)
+    }
+
+    pub(super) fn description(&self) -> Result<Option<Description>, Error> {
+        self.fact(DESCRIPTION)
+    }
+
+    /// Opens the test set: keeps the finalists and logs the moment, in one transaction. The same finalists again are not
+    /// logged again, so that a run that was killed goes on.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where other finalists have seen the test set, or the store cannot be written.
+    pub fn open_test(&mut self, finalists: &Finalists) -> Result<(), Error> {
+        match self.finalists()? {
+            Some(before) if before == *finalists => return Ok(()),
+            Some(before) => {
+                return Err(self.failed(format!(
+                    "the test set was opened for other finalists ({}; {}; {}) and is opened only once",
+                    before.in_context, before.fine_tune, before.floor
+                )));
+            }
+            None => {}
+        }
+        let detail = serde_json::to_string(finalists).expect("finalists are texts");
+        let run = |store: &mut Self| -> rusqlite::Result<()> {
+            let transaction = store.connection.transaction()?;
+            transaction
+                .execute("INSERT INTO fact (name, value) VALUES (?1, ?2)", params![FINALISTS, detail])?;
+            log(&transaction, TEST_OPENED, &detail)?;
+            transaction.commit()
+        };
+        run(self).map_err(|error| self.failed(error))
+    }
+
+    /// The finalists, once the test set was opened.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn finalists(&self) -> Result<Option<Finalists>, Error> {
+        self.fact(FINALISTS)
+    }
+
+    /// Adds seconds that an arm spent without a stored experiment, such as a failed run.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn add_family_seconds(&self, family: Family, seconds: f64) -> Result<(), Error> {
+        add_seconds(&self.connection, &activity(family), seconds).map_err(|error| self.failed(error))
+    }
+
+    /// Adds seconds of a session as a whole; to be called often, since a killed session cannot.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn add_wall_seconds(&self, seconds: f64) -> Result<(), Error> {
+        add_seconds(&self.connection, WALL, seconds).map_err(|error| self.failed(error))
+    }
+
+    /// Seconds of all sessions, and of each family (`in_context`, `fine_tune`, `floor`, `hybrid`) over all of them.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn seconds(&self) -> Result<(f64, BTreeMap<String, f64>), Error> {
+        let read = || -> rusqlite::Result<BTreeMap<String, f64>> {
+            let mut statement = self.connection.prepare("SELECT activity, seconds FROM seconds")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        let mut seconds = read().map_err(|error| self.failed(error))?;
+        let wall = seconds.remove(WALL).unwrap_or(0.0);
+        Ok((wall, seconds))
+    }
+
+    /// Adds an entry to the log, with the time. Entries cannot be changed or removed.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it cannot be written.
+    pub fn log<T: Serialize + ?Sized>(&self, name: &str, detail: &T) -> Result<(), Error> {
+        let detail = serde_json::to_string(detail)
+            .map_err(|error| self.failed(format!("event `{name}` cannot be written: {error}")))?;
+        log(&self.connection, name, &detail).map_err(|error| self.failed(error))
+    }
+
+    /// The log, oldest entry first.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it cannot be read.
+    pub fn events(&self) -> Result<Vec<Event>, Error> {
+        let read = || -> rusqlite::Result<Vec<(String, String, String)>> {
+            let mut statement =
+                self.connection.prepare("SELECT time, name, detail FROM event ORDER BY sequence")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        };
+        let rows = read().map_err(|error| self.failed(error))?;
+        rows.into_iter()
+            .map(|(time, name, detail)| {
+                let detail = serde_json::from_str(&detail)
+                    .map_err(|error| self.failed(format!("event `{name}` cannot be read: {error}")))?;
+                Ok(Event { time, name, detail })
+            })
+            .collect()
+    }
+}
+
+fn log(connection: &Connection, name: &str, detail: &str) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO event (time, name, detail) VALUES (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ?1, ?2)",
+        params![name, detail],
+    )?;
+    Ok(())
+}
