@@ -43,7 +43,8 @@ impl Case {
 }
 
 fn reference() -> Reference {
-    serde_json::from_str(include_str!("fixtures/floor_reference.json")).unwrap()
+    serde_json::from_str(include_str!("fixtures/floor_reference.json"))
+        .expect("the stored reference is valid JSON")
 }
 
 fn assert_rows_agree(model: &TfIdf, texts: &[&str], expected: &[BTreeMap<String, f64>]) {

@@ -57,7 +57,7 @@ impl TfIdf {
     }
 
     /// The vectors of many texts.
-    pub fn rows<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> SparseRows {
+    pub(crate) fn rows<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> SparseRows {
         let mut rows = SparseRows::new();
         texts.into_iter().for_each(|text| rows.push(self.row(text)));
         rows
@@ -74,23 +74,9 @@ fn features(text: &str) -> Vec<String> {
     word_ngrams(&feature_words(text), LONGEST_NGRAM)
 }
 
-/// The cosine of two vectors of length 1, both ascending by feature: their inner product.
-pub fn cosine(left: &[(u32, f64)], right: &[(u32, f64)]) -> f64 {
-    let (mut at, mut sum) = (0, 0.0);
-    for &(feature, weight) in left {
-        while at < right.len() && right[at].0 < feature {
-            at += 1;
-        }
-        if at < right.len() && right[at].0 == feature {
-            sum += weight * right[at].1;
-        }
-    }
-    sum
-}
-
 /// A matrix whose rows are mostly zero: only the entries that are not are kept, row after row.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SparseRows {
+pub(crate) struct SparseRows {
     /// Where each row's entries end.
     ends: Vec<usize>,
     entries: Vec<(u32, f64)>,
@@ -98,33 +84,18 @@ pub struct SparseRows {
 
 impl SparseRows {
     /// A matrix of no rows.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Appends a row, given as `(column, value)`.
-    pub fn push(&mut self, row: impl IntoIterator<Item = (u32, f64)>) {
+    pub(crate) fn push(&mut self, row: impl IntoIterator<Item = (u32, f64)>) {
         self.entries.extend(row);
         self.ends.push(self.entries.len());
     }
 
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Number of stored entries.
-    pub fn entries(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The rows in order, each as `(column, value)`.
-    pub fn iter(&self) -> impl Iterator<Item = &[(u32, f64)]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[(u32, f64)]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
     }
@@ -176,12 +147,6 @@ mod tests {
         let model = TfIdf::fit(&["card lost"]);
         assert!(model.row("weather").is_empty());
         assert!(TfIdf::fit(&["", "a"]).row("a").is_empty());
-        assert_eq!(cosine(&[], &model.row("card")), 0.0);
-    }
-
-    #[test]
-    fn cosine_multiplies_what_is_shared() {
-        assert_eq!(cosine(&[(1, 0.5), (4, 2.0), (9, 1.0)], &[(0, 7.0), (4, 3.0), (9, 0.25)]), 6.25);
     }
 
     #[test]
@@ -192,6 +157,5 @@ mod tests {
         rows.push([(0, 4.0)]);
         let back: Vec<&[(u32, f64)]> = rows.iter().collect();
         assert_eq!(back, [&[(3, 1.0), (5, 2.0)][..], &[], &[(0, 4.0)]]);
-        assert_eq!((rows.len(), rows.entries()), (3, 3));
     }
 }
