@@ -66,3 +66,20 @@ pub enum Error {
         loss: f64,
     },
 }
+
+impl Error {
+    /// A file's content is not what its format demands; `place` names the file and the key or tensor.
+    pub(crate) fn format(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Format { place: place.into(), reason: reason.into() }
+    }
+
+    /// A well-formed file that this engine does not run.
+    pub(crate) fn unsupported(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unsupported { place: place.into(), reason: reason.into() }
+    }
+
+    /// The system refused to read or write `path`.
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), source }
+    }
+}

@@ -1,0 +1,10 @@
+//! The GGUF format, versions 2 and 3: its container, its block formats, and the models of the Llama family in it.
+
+mod blocks;
+mod container;
+mod model;
+mod shape;
+
+pub(crate) use container::{Container, Metadata};
+pub(crate) use model::GgufTensors;
+pub(crate) use shape::read_config;

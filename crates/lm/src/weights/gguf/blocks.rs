@@ -1,0 +1,251 @@
+//! Quantised block formats of GGUF, widened to f32. Layouts: the ggml project's block structures; a block holds 32
+//! values (`_0`, `_1`) or 256 in sub-blocks with scales of their own (`_K`).
+
+use half::f16;
+
+use crate::weights::element::Element;
+
+/// The number formats of tensors that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(non_camel_case_types, reason = "the names by which everyone knows the formats")]
+pub(crate) enum BlockFormat {
+    F32,
+    F16,
+    BF16,
+    F64,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q3_K,
+    Q4_K,
+    Q5_K,
+    Q6_K,
+}
+
+impl BlockFormat {
+    /// The format with this number in a file.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            6 => Self::Q5_0,
+            7 => Self::Q5_1,
+            8 => Self::Q8_0,
+            10 => Self::Q2_K,
+            11 => Self::Q3_K,
+            12 => Self::Q4_K,
+            13 => Self::Q5_K,
+            14 => Self::Q6_K,
+            28 => Self::F64,
+            30 => Self::BF16,
+            _ => return None,
+        })
+    }
+
+    /// Values in a block.
+    pub(crate) fn values(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 | Self::F64 => 1,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
+        }
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q8_0 => 34,
+            Self::Q2_K => 84,
+            Self::Q3_K => 110,
+            Self::Q4_K => 144,
+            Self::Q5_K => 176,
+            Self::Q6_K => 210,
+        }
+    }
+
+    /// Every value of whole blocks, in order.
+    pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        let block = match self {
+            Self::F32 => return Element::F32.decode(bytes),
+            Self::F16 => return Element::F16.decode(bytes),
+            Self::BF16 => return Element::Bf16.decode(bytes),
+            Self::F64 => return Element::F64.decode(bytes),
+            Self::Q4_0 => q4_0,
+            Self::Q4_1 => q4_1,
+            Self::Q5_0 => q5_0,
+            Self::Q5_1 => q5_1,
+            Self::Q8_0 => q8_0,
+            Self::Q2_K => q2_k,
+            Self::Q3_K => q3_k,
+            Self::Q4_K => q4_k,
+            Self::Q5_K => q5_k,
+            Self::Q6_K => q6_k,
+        };
+        let mut values = vec![0.0; bytes.len() / self.bytes() * self.values()];
+        let blocks = bytes.chunks_exact(self.bytes()).zip(values.chunks_exact_mut(self.values()));
+        blocks.for_each(|(bytes, values)| block(bytes, values));
+        values
+    }
+}
+
+/// The half-precision number at `at`.
+fn half(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// Scale, then 16 bytes whose low nibbles are the first 16 values and whose high nibbles the rest; offset 8.
+fn q4_0(bytes: &[u8], values: &mut [f32]) {
+    let scale = half(bytes, 0);
+    let (low, high) = values.split_at_mut(16);
+    for ((&byte, low), high) in bytes[2..].iter().zip(low).zip(high) {
+        *low = scale * (f32::from(byte & 15) - 8.0);
+        *high = scale * (f32::from(byte >> 4) - 8.0);
+    }
+}
+
+/// As `q4_0`, with a minimum in place of the offset.
+fn q4_1(bytes: &[u8], values: &mut [f32]) {
+    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
+    let (low, high) = values.split_at_mut(16);
+    for ((&byte, low), high) in bytes[4..].iter().zip(low).zip(high) {
+        *low = scale * f32::from(byte & 15) + minimum;
+        *high = scale * f32::from(byte >> 4) + minimum;
+    }
+}
+
+/// The fifth bits of 32 values, then nibbles as in `q4_0`; calls `store` with each value's index and five bits.
+fn five_bits(fifth: &[u8], nibbles: &[u8], mut store: impl FnMut(usize, u8)) {
+    let bit = |index: usize| (fifth[index / 8] >> (index % 8)) & 1;
+    for (index, &byte) in nibbles.iter().enumerate() {
+        store(index, (byte & 15) | (bit(index) << 4));
+        store(index + 16, (byte >> 4) | (bit(index + 16) << 4));
+    }
+}
+
+/// Scale, fifth bits, nibbles; offset 16.
+fn q5_0(bytes: &[u8], values: &mut [f32]) {
+    let scale = half(bytes, 0);
+    five_bits(&bytes[2..6], &bytes[6..], |index, bits| values[index] = scale * (f32::from(bits) - 16.0));
+}
+
+/// Scale, minimum, fifth bits, nibbles.
+fn q5_1(bytes: &[u8], values: &mut [f32]) {
+    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
+    five_bits(&bytes[4..8], &bytes[8..], |index, bits| values[index] = scale * f32::from(bits) + minimum);
+}
+
+/// Scale, then 32 signed bytes.
+fn q8_0(bytes: &[u8], values: &mut [f32]) {
+    let scale = half(bytes, 0);
+    for (&byte, value) in bytes[2..].iter().zip(values) {
+        *value = f32::from(byte as i8) * scale;
+    }
+}
+
+/// Sixteen sub-blocks of 16 values of two bits, each with a scale and a minimum of four bits.
+fn q2_k(bytes: &[u8], values: &mut [f32]) {
+    let (scales, quants) = (&bytes[..16], &bytes[16..80]);
+    let (scale, minimum) = (half(bytes, 80), half(bytes, 82));
+    for (index, values) in values.chunks_exact_mut(16).enumerate() {
+        let (start, shift) = two_bit_place(index);
+        let (scale, minimum) =
+            (scale * f32::from(scales[index] & 15), minimum * f32::from(scales[index] >> 4));
+        for (value, &byte) in values.iter_mut().zip(&quants[start..start + 16]) {
+            *value = scale * f32::from((byte >> shift) & 3) - minimum;
+        }
+    }
+}
+
+/// Where a sub-block of 16 values has its two-bit parts: first byte and shift. Each half of the block has 32 bytes,
+/// which hold four layers of 32 values, two sub-blocks each.
+fn two_bit_place(index: usize) -> (usize, usize) {
+    let (half, within) = (index / 8, index % 8);
+    (half * 32 + (within % 2) * 16, (within / 2) * 2)
+}
+
+/// Sixteen sub-blocks of 16 values of three bits (the third in a mask, set where nothing is to be subtracted), each
+/// with a scale of six bits.
+fn q3_k(bytes: &[u8], values: &mut [f32]) {
+    let (mask, quants, scales) = (&bytes[..32], &bytes[32..96], &bytes[96..108]);
+    let scale = half(bytes, 108);
+    for (index, values) in values.chunks_exact_mut(16).enumerate() {
+        let low = if index < 8 { scales[index] & 15 } else { scales[index - 8] >> 4 };
+        let high = (scales[8 + index % 4] >> (2 * (index / 4))) & 3;
+        let scale = scale * (f32::from(low | (high << 4)) - 32.0);
+        let (start, shift) = two_bit_place(index);
+        let (mask_start, mask_bit) = (start % 32, (index / 8) * 4 + shift / 2);
+        for (offset, value) in values.iter_mut().enumerate() {
+            let low = f32::from((quants[start + offset] >> shift) & 3);
+            let kept = (mask[mask_start + offset] >> mask_bit) & 1;
+            *value = scale * (low - if kept == 1 { 0.0 } else { 4.0 });
+        }
+    }
+}
+
+/// Scale and minimum of six bits of sub-block `index` (of 8), out of 12 packed bytes.
+fn six_bit_scales(packed: &[u8], index: usize) -> (f32, f32) {
+    let (scale, minimum) = match index {
+        0..4 => (packed[index] & 63, packed[index + 4] & 63),
+        _ => (
+            (packed[index + 4] & 15) | ((packed[index - 4] >> 6) << 4),
+            (packed[index + 4] >> 4) | ((packed[index] >> 6) << 4),
+        ),
+    };
+    (f32::from(scale), f32::from(minimum))
+}
+
+/// Eight sub-blocks of 32 values of four bits, each with a scale and a minimum of six bits.
+fn q4_k(bytes: &[u8], values: &mut [f32]) {
+    let quants = &bytes[16..144];
+    four_bits_and_more(bytes, quants, values, |_, _| 0);
+}
+
+/// As `q4_k`, with a fifth bit.
+fn q5_k(bytes: &[u8], values: &mut [f32]) {
+    let (fifth, quants) = (&bytes[16..48], &bytes[48..176]);
+    four_bits_and_more(bytes, quants, values, |index, offset| ((fifth[offset] >> index) & 1) << 4);
+}
+
+/// What `q4_k` and `q5_k` share; `more` gives the bits above the fourth of a sub-block's value.
+fn four_bits_and_more(bytes: &[u8], quants: &[u8], values: &mut [f32], more: impl Fn(usize, usize) -> u8) {
+    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
+    for (index, values) in values.chunks_exact_mut(32).enumerate() {
+        let (own_scale, own_minimum) = six_bit_scales(&bytes[4..16], index);
+        let (scale, minimum) = (scale * own_scale, minimum * own_minimum);
+        let start = (index / 2) * 32;
+        let shift = (index % 2) * 4;
+        for (offset, value) in values.iter_mut().enumerate() {
+            let bits = ((quants[start + offset] >> shift) & 15) | more(index, offset);
+            *value = scale * f32::from(bits) - minimum;
+        }
+    }
+}
+
+/// Sixteen sub-blocks of 16 values of six bits (four and two), each with a signed byte of scale; offset 32.
+fn q6_k(bytes: &[u8], values: &mut [f32]) {
+    let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
+    let scale = half(bytes, 208);
+    for (index, values) in values.chunks_exact_mut(16).enumerate() {
+        let scale = scale * f32::from(scales[index] as i8);
+        let (half, quarter) = (index / 8, (index % 8) / 2);
+        for (offset, value) in values.iter_mut().enumerate() {
+            let column = (index % 2) * 16 + offset;
+            // Quarters 0 and 1 are the low nibbles of 64 bytes, 2 and 3 the high ones.
+            let four = (low[half * 64 + (quarter % 2) * 32 + column] >> ((quarter / 2) * 4)) & 15;
+            let two = (high[half * 32 + column] >> (quarter * 2)) & 3;
+            *value = scale * (f32::from(four | (two << 4)) - 32.0);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A GGUF model's tensors under their Hugging Face names and in the Hugging Face layout.
+
+use std::collections::BTreeMap;
+
+use super::container::{Container, Place};
+use crate::Error;
+use crate::config::ModelConfig;
+use crate::weights::{Source, Tensors};
+
+/// The tensors of a GGUF file, read and widened on demand.
+pub(crate) struct GgufTensors {
+    source: Source,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// A tensor and what has to be done to its rows.
+struct Entry {
+    place: Place,
+    /// Heads whose rows are interleaved pairs and have to be parted into halves.
+    interleaved_heads: Option<usize>,
+}
+
+impl GgufTensors {
+    /// Maps every tensor to its Hugging Face name.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] names a tensor that the Llama family does not have.
+    pub(crate) fn new(container: Container, config: &ModelConfig) -> Result<Self, Error> {
+        let mut entries = BTreeMap::new();
+        for (name, place) in container.places {
+            if ROTARY.contains(&name.as_str())
+                || name.ends_with(".attn_rot_embd")
+                || name.ends_with("rope_freqs")
+            {
+                continue;
+            }
+            let at = || format!("{}: {name}", container.source.place());
+            let mapped = huggingface_name(&name).ok_or_else(|| {
+                Error::unsupported(at(), "a tensor that this family of models does not have")
+            })?;
+            let interleaved_heads = match config.architecture.as_str() {
+                // Only the converter of this architecture interleaves; the others rotate halves in GGUF too.
+                "llama" if mapped.contains(".q_proj.") => Some(config.heads),
+                "llama" if mapped.contains(".k_proj.") => Some(config.kv_heads),
+                _ => None,
+            };
+            entries.insert(mapped, Entry { place, interleaved_heads });
+        }
+        Ok(Self { source: container.source, entries })
+    }
+
+    /// The bytes of the file.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+/// Tensors that hold factors of the rotary embedding; the configuration has them.
+pub(super) const ROTARY: [&str; 3] =
+    ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
+
+/// The Hugging Face name of a tensor.
+fn huggingface_name(name: &str) -> Option<String> {
+    let fixed = match name {
+        "token_embd.weight" => Some("model.embed_tokens.weight"),
+        "output_norm.weight" => Some("model.norm.weight"),
+        "output.weight" => Some("lm_head.weight"),
+        _ => None,
+    };
+    if let Some(fixed) = fixed {
+        return Some(fixed.to_owned());
+    }
+    let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+    let (part, kind) = rest.split_once('.')?;
+    let module = match part {
+        "attn_norm" => "input_layernorm",
+        "attn_q" => "self_attn.q_proj",
+        "attn_k" => "self_attn.k_proj",
+        "attn_v" => "self_attn.v_proj",
+        "attn_output" => "self_attn.o_proj",
+        "attn_q_norm" => "self_attn.q_norm",
+        "attn_k_norm" => "self_attn.k_norm",
+        "ffn_norm" => "post_attention_layernorm",
+        "ffn_gate" => "mlp.gate_proj",
+        "ffn_up" => "mlp.up_proj",
+        "ffn_down" => "mlp.down_proj",
+        _ => return None,
+    };
+    let layer: usize = layer.parse().ok()?;
+    ["weight", "bias"].contains(&kind).then(|| format!("model.layers.{layer}.{module}.{kind}"))
+}
+
+impl Tensors for GgufTensors {
+    fn names(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.entries.get(name).map(|entry| entry.place.shape.clone())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let at = || format!("{}: {name}", self.source.place());
+        let entry = self.entries.get(name).ok_or_else(|| Error::format(at(), "no such tensor"))?;
+        let values = read_place(&self.source, name, &entry.place)?;
+        let Some(heads) = entry.interleaved_heads else { return Ok(values) };
+        let rows = entry.place.shape[0];
+        if !rows.is_multiple_of(2 * heads) {
+            return Err(Error::format(at(), format!("{rows} rows for {heads} heads")));
+        }
+        Ok(part_pairs(&values, rows, heads))
+    }
+}
+
+/// The values of a tensor as they stand in the file.
+pub(super) fn read_place(source: &Source, name: &str, place: &Place) -> Result<Vec<f32>, Error> {
+    let format = place.format.map_err(|number| {
+        Error::unsupported(format!("{}: {name}", source.place()), format!("tensors of type {number}"))
+    })?;
+    Ok(format.decode(&source.read(place.offset, place.length)?))
+}
+
+/// Rows of each head from interleaved pairs (0, 1, 2, 3 ...) to halves (0, 2, ... then 1, 3, ...).
+fn part_pairs(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
+    let width = values.len() / rows;
+    let head_rows = rows / heads;
+    let mut parted = Vec::with_capacity(values.len());
+    for head in 0..heads {
+        for parity in 0..2 {
+            for pair in 0..head_rows / 2 {
+                let row = head * head_rows + 2 * pair + parity;
+                parted.extend_from_slice(&values[row * width..(row + 1) * width]);
+            }
+        }
+    }
+    parted
+}

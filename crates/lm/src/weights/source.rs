@@ -1,0 +1,93 @@
+//! Bytes that are read by position: a file, or memory.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// Bytes with a known length.
+pub(crate) struct Source {
+    place: String,
+    length: u64,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    File(PathBuf, Mutex<File>),
+    Memory(Cow<'static, [u8]>),
+}
+
+impl Source {
+    /// Opens a file.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+        let (file, metadata) = opened.map_err(|error| Error::io(path, error))?;
+        let place = path.display().to_string();
+        if !metadata.is_file() {
+            return Err(Error::format(place, "not a file"));
+        }
+        Ok(Self { place, length: metadata.len(), bytes: Bytes::File(path.to_path_buf(), Mutex::new(file)) })
+    }
+
+    /// Wraps bytes in memory; `place` names them in errors.
+    pub(crate) fn memory(place: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { place: place.to_owned(), length: bytes.len() as u64, bytes: Bytes::Memory(bytes) }
+    }
+
+    /// The file's name, for errors.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Length in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The `length` bytes from `offset`; nothing is allocated for a range beyond the end.
+    pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        if offset.checked_add(length as u64).is_none_or(|end| end > self.length) {
+            let reason = format!("ends at byte {}, before byte {offset} + {length}", self.length);
+            return Err(Error::format(&self.place, reason));
+        }
+        match &self.bytes {
+            Bytes::Memory(bytes) => Ok(bytes[offset as usize..offset as usize + length].to_vec()),
+            Bytes::File(path, file) => {
+                let mut buffer = vec![0; length];
+                let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut buffer));
+                read.map_err(|error| Error::io(path, error)).map(|()| buffer)
+            }
+        }
+    }
+
+    /// Adds every byte to `hasher`, a chunk at a time.
+    pub(crate) fn hash(&self, hasher: &mut Sha256) -> Result<(), Error> {
+        const CHUNK: usize = 1 << 20;
+        let mut offset = 0;
+        while offset < self.length {
+            let length = CHUNK.min(usize::try_from(self.length - offset).unwrap_or(CHUNK));
+            hasher.update(self.read(offset, length)?);
+            offset += length as u64;
+        }
+        Ok(())
+    }
+}
+
+/// The whole of a file of at most `limit` bytes.
+pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    let source = Source::open(path)?;
+    match usize::try_from(source.length) {
+        Ok(length) if length <= limit => source.read(0, length),
+        _ => Err(Error::format(
+            source.place,
+            format!("{} bytes, more than the {limit} expected", source.length),
+        )),
+    }
+}
