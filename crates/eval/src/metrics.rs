@@ -57,40 +57,76 @@ impl Confusion {
     /// Mean F1 over the labels that occur as gold or as predicted (what scikit-learn's
     /// `f1_score(average="macro", zero_division=0)` gives); 0 without items.
     pub fn macro_f1(&self) -> f64 {
-        let scores = (0..self.counts.len()).filter_map(|label| {
-            let (right, support, predicted) = self.label_counts(label);
-            (support + predicted > 0).then(|| ratio(2 * right, support + predicted))
-        });
-        let (sum, present) = scores.fold((0.0, 0u32), |(sum, present), f1| (sum + f1, present + 1));
-        if present == 0 { 0.0 } else { sum / f64::from(present) }
+        self.tally().macro_f1()
+    }
+
+    /// The counts that F1 needs of each label.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::new(self.counts.len());
+        for (gold, row) in self.counts.iter().enumerate() {
+            for (predicted, &count) in row.iter().enumerate() {
+                tally.add((gold, predicted), count);
+            }
+        }
+        tally
     }
 
     /// The scores of every label, in the order of `labels`.
     pub fn per_label(&self, labels: &[String]) -> Vec<LabelScore> {
-        let count = self.counts.len();
+        let tally = self.tally();
         labels
             .iter()
-            .take(count)
-            .enumerate()
-            .map(|(index, label)| {
-                let (right, support, predicted) = self.label_counts(index);
-                LabelScore {
-                    label: label.clone(),
-                    precision: ratio(right, predicted),
-                    recall: ratio(right, support),
-                    f1: ratio(2 * right, support + predicted),
-                    support,
-                    predicted,
-                }
+            .zip(tally.labels)
+            .map(|(label, [right, support, predicted])| LabelScore {
+                label: label.clone(),
+                precision: ratio(right, predicted),
+                recall: ratio(right, support),
+                f1: ratio(2 * right, support + predicted),
+                support,
+                predicted,
             })
             .collect()
     }
+}
 
-    /// (right, support, predicted) of a label.
-    fn label_counts(&self, label: usize) -> (u64, u64, u64) {
-        let support = self.counts[label].iter().sum();
-        let predicted = self.counts.iter().map(|row| row[label]).sum();
-        (self.counts[label][label], support, predicted)
+/// Of each label: items right, items that have it, items that were given it.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    labels: Vec<[u64; 3]>,
+}
+
+impl Tally {
+    /// No items yet.
+    pub(crate) fn new(labels: usize) -> Self {
+        Self { labels: vec![[0; 3]; labels] }
+    }
+
+    /// Forgets all items.
+    pub(crate) fn clear(&mut self) {
+        self.labels.fill([0; 3]);
+    }
+
+    /// Counts `times` items of (gold, predicted), both below the number of labels.
+    pub(crate) fn add(&mut self, (gold, predicted): (usize, usize), times: u64) {
+        self.labels[gold][0] += if gold == predicted { times } else { 0 };
+        self.labels[gold][1] += times;
+        self.labels[predicted][2] += times;
+    }
+
+    /// Takes one counted item away.
+    pub(crate) fn remove(&mut self, (gold, predicted): (usize, usize)) {
+        self.labels[gold][0] -= u64::from(gold == predicted);
+        self.labels[gold][1] -= 1;
+        self.labels[predicted][2] -= 1;
+    }
+
+    /// [`Confusion::macro_f1`] of these items.
+    pub(crate) fn macro_f1(&self) -> f64 {
+        let present = self.labels.iter().filter(|[_, support, predicted]| support + predicted > 0);
+        let (sum, count) = present.fold((0.0, 0u32), |(sum, count), [right, support, predicted]| {
+            (sum + ratio(2 * right, support + predicted), count + 1)
+        });
+        if count == 0 { 0.0 } else { sum / f64::from(count) }
     }
 }
 

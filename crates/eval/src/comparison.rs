@@ -1,0 +1,88 @@
+//! The whole result: what `--json` prints, what the table and the report are drawn from.
+
+use serde::{Deserialize, Serialize};
+use task::record::{Decision, ModelIdentity, RunRecord, TaskFacts};
+
+use crate::Error;
+use crate::arm::{self, Arm};
+use crate::contrast::{Contrast, FloorContrast};
+use crate::curve::{self, Curve};
+use crate::economics::Economics;
+use crate::evidence::Evidence;
+use crate::table::{self, Row};
+use crate::verdict::{Grounds, Verdict};
+
+/// A record, compared. It is a pure function of the record, whatever order its experiments and predictions are stored in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The task.
+    pub task: TaskFacts,
+    /// The model.
+    pub model: ModelIdentity,
+    /// The labels, in order.
+    pub labels: Vec<String>,
+    /// How the verdict was to be decided.
+    pub decision: Decision,
+    /// Every experiment on test, and those on dev that did not go on to test.
+    pub arms: Vec<Arm>,
+    /// Accuracy against demonstrations and labels.
+    pub curves: Vec<Curve>,
+    /// The eight rows of the comparison.
+    pub table: Vec<Row>,
+    /// The one confirmatory contrast.
+    pub contrast: Contrast,
+    /// The floor against the better finalist; `None` where no floor was run.
+    pub floor_contrast: Option<FloorContrast>,
+    /// Costs and break-even, with their inputs.
+    pub economics: Economics,
+    /// What to use, and why.
+    pub verdict: Verdict,
+    /// Seconds of all sessions of the run together.
+    pub wall_seconds: f64,
+}
+
+impl Comparison {
+    /// Compares the finalists of `record` on the test set and decides.
+    ///
+    /// Errors name the experiment (and example) that keeps the record from being compared: see [`Error`].
+    pub fn from_record(record: &RunRecord) -> Result<Self, Error> {
+        let evidence = Evidence::new(record)?;
+        let contrast = Contrast::new(&evidence)?;
+        let floor_contrast = FloorContrast::new(&evidence)?;
+        let economics = Economics::new(&evidence);
+        let curves = curve::curves(&evidence);
+        let verdict = Verdict::new(&Grounds {
+            contrast: &contrast,
+            floor: floor_contrast.as_ref(),
+            economics: &economics,
+            margin: record.decision.margin,
+            accuracies: [evidence.in_context(), evidence.fine_tune()]
+                .map(|finalist| finalist.confusion.accuracy()),
+        });
+        let table = table::rows(&table::Sources {
+            evidence: &evidence,
+            curves: &curves,
+            economics: &economics,
+            verdict: &verdict,
+        });
+        Ok(Self {
+            task: record.task.clone(),
+            model: record.model.clone(),
+            labels: record.labels.clone(),
+            decision: record.decision.clone(),
+            arms: arm::arms(&evidence),
+            curves,
+            table,
+            contrast,
+            floor_contrast,
+            economics,
+            verdict,
+            wall_seconds: record.wall_seconds,
+        })
+    }
+
+    /// The arm of that id.
+    pub fn arm(&self, id: &str) -> Option<&Arm> {
+        self.arms.iter().find(|arm| arm.id == id)
+    }
+}

@@ -1,0 +1,205 @@
+//! The one confirmatory contrast: the in-context finalist against the fine-tuned finalist, on the test set.
+
+use serde::{Deserialize, Serialize};
+use task::record::Decision;
+
+use crate::Error;
+use crate::evidence::{Answered, Evidence};
+use crate::interval::Estimate;
+use crate::paired::{EQUIVALENCE_ALPHA, Equivalence, PairedCounts, mcnemar_exact, mcnemar_mid_p, pair};
+use crate::power::{items_to_detect, items_to_equate};
+
+/// The paired comparison of the two finalists. The difference is fine-tuned less in-context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contrast {
+    /// The in-context finalist.
+    pub in_context: String,
+    /// The fine-tuned finalist.
+    pub fine_tune: String,
+    /// Difference of the accuracies, with its interval at the decision's confidence.
+    pub difference: Estimate,
+    /// McNemar's test on the same counts.
+    pub test: Test,
+    /// Two one-sided tests against the margin.
+    pub equivalence: Equivalence,
+    /// The decision rule's answer.
+    pub outcome: Outcome,
+    /// How many items would decide; only where the outcome is undecided.
+    pub items_needed: Option<ItemsNeeded>,
+}
+
+/// A paired test of "no difference".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// `mcnemar`.
+    pub name: String,
+    /// Items.
+    pub items: u64,
+    /// How the two did on them; a win is an item that only the fine-tuned model got right.
+    pub counts: PairedCounts,
+    /// Two-sided exact p.
+    pub p_exact: f64,
+    /// Two-sided mid-p.
+    pub p_mid: f64,
+}
+
+/// What the data say about the difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Fine-tuned is better: the interval lies above 0 and the estimate is at least the margin.
+    FineTuneBetter,
+    /// In-context is better: the interval lies below 0 and the estimate is at most minus the margin.
+    InContextBetter,
+    /// The 90% interval lies within the margin on both sides.
+    Equivalent,
+    /// None of these.
+    Undecided,
+}
+
+/// Test items that would end an undecided contrast, in all, with 80% power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemsNeeded {
+    /// To see a true difference of the margin, at the disagreement seen.
+    pub for_margin: Option<u64>,
+    /// To decide if the true difference is the one seen: to exclude 0 where it is at least the margin, to establish equivalence
+    /// where it is less.
+    pub as_observed: Option<u64>,
+    /// The larger need, in items beyond those that the test set has.
+    pub more: Option<u64>,
+}
+
+impl Contrast {
+    /// Contrasts the finalists of `evidence`.
+    pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Self, Error> {
+        let (first, second) = (evidence.in_context().experiment, evidence.fine_tune().experiment);
+        let counts = pair(first, second)?;
+        let decision = &evidence.record.decision;
+        let difference = counts.interval(decision.confidence);
+        let equivalence = counts.equivalence(decision.margin, EQUIVALENCE_ALPHA);
+        let outcome = outcome(&difference, &equivalence, decision.margin);
+        Ok(Self {
+            in_context: first.id.clone(),
+            fine_tune: second.id.clone(),
+            difference,
+            test: Test {
+                name: "mcnemar".to_owned(),
+                items: counts.items(),
+                counts,
+                p_exact: mcnemar_exact(counts.wins, counts.losses),
+                p_mid: mcnemar_mid_p(counts.wins, counts.losses),
+            },
+            equivalence,
+            outcome,
+            items_needed: (outcome == Outcome::Undecided).then(|| ItemsNeeded::new(&counts, decision)),
+        })
+    }
+}
+
+/// The decision rule. `better` is looked at first; it and `equivalent` exclude each other wherever an interval holds its estimate.
+fn outcome(difference: &Estimate, equivalence: &Equivalence, margin: f64) -> Outcome {
+    // An estimate that is the margin but for a rounding is at least the margin.
+    let reaches = difference.value.abs() >= margin - 1e-12;
+    if difference.low > 0.0 && reaches {
+        Outcome::FineTuneBetter
+    } else if difference.high < 0.0 && reaches {
+        Outcome::InContextBetter
+    } else if equivalence.equivalent {
+        Outcome::Equivalent
+    } else {
+        Outcome::Undecided
+    }
+}
+
+impl ItemsNeeded {
+    fn new(counts: &PairedCounts, decision: &Decision) -> Self {
+        let (difference, discordant) = (counts.difference(), counts.discordant());
+        let for_margin = items_to_detect(decision.margin, discordant, decision.confidence);
+        let as_observed = if difference.abs() >= decision.margin {
+            items_to_detect(difference, discordant, decision.confidence)
+        } else {
+            items_to_equate(difference, decision.margin, discordant, EQUIVALENCE_ALPHA)
+        };
+        let more = [for_margin, as_observed]
+            .into_iter()
+            .flatten()
+            .max()
+            .map(|needed| needed.saturating_sub(counts.items()));
+        Self { for_margin, as_observed, more: more.filter(|more| *more > 0) }
+    }
+}
+
+/// The floor against the better of the two finalists. The difference is floor less finalist.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FloorContrast {
+    /// The floor.
+    pub floor: String,
+    /// The finalist with the higher accuracy on test (the in-context one where they are equal).
+    pub against: String,
+    /// Difference of the accuracies, with its interval at the decision's confidence.
+    pub difference: Estimate,
+    /// Lower end of the one-sided 95% interval of the difference to the better finalist and to the other one: the smaller.
+    pub low: f64,
+    /// Whether the floor wins: it is at least as accurate as both finalists (the difference to the better one is 0 or more) and its
+    /// difference to neither can be as low as minus the margin (`low` is above it). It needs no language model, so it is cheaper.
+    pub wins: bool,
+}
+
+impl FloorContrast {
+    /// Contrasts the floor of `evidence`, if it has one.
+    pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Option<Self>, Error> {
+        let Some(floor) = evidence.floor() else { return Ok(None) };
+        let (mut better, mut other) = (evidence.in_context(), evidence.fine_tune());
+        if other.confusion.right() > better.confusion.right() {
+            (better, other) = (other, better);
+        }
+        let decision = &evidence.record.decision;
+        let low = |finalist: &Answered<'_>| -> Result<f64, Error> {
+            let counts = pair(finalist.experiment, floor.experiment)?;
+            Ok(counts.interval(1.0 - 2.0 * EQUIVALENCE_ALPHA).low)
+        };
+        let difference = pair(better.experiment, floor.experiment)?.interval(decision.confidence);
+        let low = low(better)?.min(low(other)?);
+        Ok(Some(Self {
+            floor: floor.experiment.id.clone(),
+            against: better.experiment.id.clone(),
+            difference,
+            low,
+            wins: difference.value >= 0.0 && low > -decision.margin,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(wins: u64, losses: u64, items: u64, margin: f64) -> Outcome {
+        let counts = PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 };
+        outcome(&counts.interval(0.95), &counts.equivalence(margin, EQUIVALENCE_ALPHA), margin)
+    }
+
+    #[test]
+    fn the_rule_has_four_outcomes() {
+        // Tango's 95% interval of 40 against 22 of 500 is (0.005, 0.068), its 90% interval (0.010, 0.063).
+        assert_eq!(decide(40, 22, 500, 0.02), Outcome::FineTuneBetter);
+        assert_eq!(decide(22, 40, 500, 0.02), Outcome::InContextBetter);
+        assert_eq!(decide(40, 22, 500, 0.036), Outcome::FineTuneBetter, "18 of 500 is the margin");
+        assert_eq!(
+            decide(40, 22, 500, 0.04),
+            Outcome::Undecided,
+            "not 0, and too little to matter, and maybe more"
+        );
+        assert_eq!(decide(40, 22, 500, 0.07), Outcome::Equivalent);
+        assert_eq!(decide(12, 5, 100, 0.02), Outcome::Undecided);
+    }
+
+    #[test]
+    fn undecided_contrasts_say_what_would_decide() {
+        let counts = PairedCounts { both_right: 83, wins: 12, losses: 5, both_wrong: 0 };
+        let needed = ItemsNeeded::new(&counts, &Decision { margin: 0.05, confidence: 0.95 });
+        // Disagreement (17 + 1/2) / 101 = 0.17327: 7.84888 x (0.17327 - 0.0025) / 0.0025 = 536.1, and at the 7 points seen
+        // 7.84888 x (0.17327 - 0.0049) / 0.0049 = 269.7.
+        assert_eq!(needed, ItemsNeeded { for_margin: Some(537), as_observed: Some(270), more: Some(437) });
+    }
+}

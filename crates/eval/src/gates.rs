@@ -1,0 +1,266 @@
+//! The three conditions under which fine-tuning is the right choice, each with the number that it rests on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::contrast::{Contrast, Outcome};
+use crate::economics::{BreakEven, Cache, Economics, Payback};
+use crate::wording::{number, percent, points};
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It holds.
+    Yes,
+    /// It does not.
+    No,
+    /// The record cannot tell.
+    Undecided,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Whether it holds.
+    pub state: State,
+    /// The number that decides, where there is one.
+    pub number: Option<f64>,
+    /// What the number is, with its unit.
+    pub meaning: String,
+    /// One sentence with the numbers.
+    pub reason: String,
+}
+
+/// The three conditions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gates {
+    /// The task stays as it is for longer than fine-tuning needs to pay back.
+    pub stable: Gate,
+    /// The prompt is long enough, and used often enough, for a shorter one to pay back.
+    pub long_and_expensive: Gate,
+    /// There are enough clean labels to beat the best prompt.
+    pub enough_data: Gate,
+}
+
+impl Gates {
+    /// The gates in the order in which they are shown, with their names.
+    pub fn named(&self) -> [(&'static str, &Gate); 3] {
+        [
+            ("stable", &self.stable),
+            ("long_and_expensive", &self.long_and_expensive),
+            ("enough_data", &self.enough_data),
+        ]
+    }
+
+    pub(crate) fn new(economics: &Economics, contrast: &Contrast, margin: f64) -> Self {
+        Self {
+            stable: stable(economics),
+            long_and_expensive: long_and_expensive(economics),
+            enough_data: enough_data(contrast, margin),
+        }
+    }
+}
+
+/// *Stable*: the task's life against the months until pay-back, cold and warm. Yes where the life covers both, no where it covers
+/// neither (or nothing ever pays back), undecided where one is unknown or they disagree.
+fn stable(economics: &Economics) -> Gate {
+    let life = economics.given.task_life_months;
+    let states = economics.deciding().map(|case| match (case.payback, case.months, life) {
+        (Payback::Never, ..) => State::No,
+        (Payback::AtOnce, ..) if !case.lower_bound => State::Yes,
+        (Payback::Unknown, ..) | (_, None, _) | (_, _, None) => State::Undecided,
+        (_, Some(months), Some(life)) => covers(months <= life, case.lower_bound),
+    });
+    let state = agreed(states);
+    let warm = economics.warm();
+    let months = warm.and_then(|case| case.months);
+    let payback = warm.map_or(Payback::Unknown, |case| case.payback);
+    let at_least = if warm.is_some_and(|case| case.lower_bound) { "at least " } else { "" };
+    let reason = match (payback, months, life) {
+        (Payback::Never, ..) if state == State::No => {
+            "fine-tuning never pays back, however long the task stays as it is".to_owned()
+        }
+        (Payback::Never, ..) => "whether fine-tuning pays back at all depends on the prefix cache".to_owned(),
+        (Payback::AtOnce, ..) if state == State::Yes => {
+            "fine-tuning pays back from the first request".to_owned()
+        }
+        (_, Some(months), Some(life)) => format!(
+            "fine-tuning pays back after {at_least}{} months; the task is expected to stay as it is for {}{}",
+            number(months),
+            number(life),
+            open_end(state, warm)
+        ),
+        (_, Some(months), None) => format!(
+            "fine-tuning pays back after {at_least}{} months, but economics.task_life_months is not given",
+            number(months)
+        ),
+        (Payback::Unknown, ..) => format!("the pay-back is unknown: {} is missing", unknown(warm)),
+        (_, None, _) => {
+            "the pay-back in months is unknown: economics.requests_per_month is not given".to_owned()
+        }
+    };
+    Gate {
+        state,
+        number: months,
+        meaning: "months until fine-tuning has paid back, with a warm cache".to_owned(),
+        reason,
+    }
+}
+
+/// *Long and expensive*: the prompt against the length up to which fine-tuning can never pay back, then V* against the requests in
+/// the task's life, cold and warm. Yes where both are reached, no where neither is, undecided otherwise.
+fn long_and_expensive(economics: &Economics) -> Gate {
+    let volume = expected_requests(economics);
+    let states = economics.deciding().map(|case| match (case.payback, case.requests, volume) {
+        (Payback::Never, ..) => State::No,
+        (Payback::AtOnce, ..) if !case.lower_bound => State::Yes,
+        (_, Some(requests), Some(volume)) => covers(requests <= volume, case.lower_bound),
+        _ => State::Undecided,
+    });
+    let state = agreed(states);
+    let warm = economics.warm();
+    let requests = warm.and_then(|case| case.requests);
+    let payback = warm.map_or(Payback::Unknown, |case| case.payback);
+    let at_least = if warm.is_some_and(|case| case.lower_bound) { "at least " } else { "" };
+    let reason = match (payback, requests, volume) {
+        (Payback::Never, ..) => never(economics, warm, state),
+        (Payback::AtOnce, ..) if state == State::Yes => {
+            "fine-tuning took no more to set up than the prompt, and its requests are cheaper".to_owned()
+        }
+        (_, Some(requests), Some(volume)) => format!(
+            "fine-tuning pays back after {at_least}{} requests; {} are expected in the task's life{}",
+            number(requests),
+            number(volume),
+            open_end(state, warm)
+        ),
+        (_, Some(requests), None) => format!(
+            "fine-tuning pays back after {at_least}{} requests, but {} is not given",
+            number(requests),
+            missing_volume(economics)
+        ),
+        (_, None, _) => format!("the break-even is unknown: {} is missing", unknown(warm)),
+    };
+    Gate {
+        state,
+        number: requests,
+        meaning: "requests until fine-tuning has paid back (V*), with a warm cache".to_owned(),
+        reason,
+    }
+}
+
+/// *Enough data*: the confirmatory contrast. Yes where fine-tuned is better, no where in-context is better or the two are equivalent.
+fn enough_data(contrast: &Contrast, margin: f64) -> Gate {
+    let difference = &contrast.difference;
+    let measured =
+        format!("{} ({} to {})", points(difference.value), points(difference.low), points(difference.high));
+    let (state, reason) = match contrast.outcome {
+        Outcome::FineTuneBetter => (
+            State::Yes,
+            format!("fine-tuned less in-context is {measured}: better by at least {}", points(margin)),
+        ),
+        Outcome::InContextBetter => (
+            State::No,
+            format!(
+                "fine-tuned less in-context is {measured}: the prompt is better by at least {}",
+                points(margin)
+            ),
+        ),
+        Outcome::Equivalent => (
+            State::No,
+            format!("fine-tuned less in-context is {measured}: equivalent within {}", points(margin)),
+        ),
+        Outcome::Undecided => (
+            State::Undecided,
+            format!(
+                "fine-tuned less in-context is {measured}: this does not decide about {}",
+                points(margin)
+            ),
+        ),
+    };
+    Gate {
+        state,
+        number: Some(difference.value),
+        meaning: "accuracy of fine-tuned less in-context, on test".to_owned(),
+        reason,
+    }
+}
+
+/// A bound that is reached decides; one that is reached only by a lower bound on the cost does not.
+fn covers(reached: bool, lower_bound: bool) -> State {
+    match (reached, lower_bound) {
+        (false, _) => State::No,
+        (true, false) => State::Yes,
+        (true, true) => State::Undecided,
+    }
+}
+
+/// What all states say, undecided where they disagree or there are none.
+fn agreed(states: impl Iterator<Item = State>) -> State {
+    states
+        .reduce(|left, right| if left == right { left } else { State::Undecided })
+        .unwrap_or(State::Undecided)
+}
+
+/// Requests in the task's life.
+pub(crate) fn expected_requests(economics: &Economics) -> Option<f64> {
+    Some(economics.given.requests_per_month? * economics.given.task_life_months?)
+}
+
+fn missing_volume(economics: &Economics) -> &'static str {
+    match (economics.given.requests_per_month, economics.given.task_life_months) {
+        (None, None) => "neither economics.requests_per_month nor economics.task_life_months",
+        (None, Some(_)) => "economics.requests_per_month",
+        _ => "economics.task_life_months",
+    }
+}
+
+fn never(economics: &Economics, warm: Option<&BreakEven>, state: State) -> String {
+    let prefix = economics.in_context.prefix;
+    let up_to = warm.and_then(|case| case.never_up_to_prefix);
+    let start = match (prefix, up_to) {
+        (Some(prefix), Some(up_to)) => format!(
+            "the prompt's {} tokens are not more than the {} up to which fine-tuning can never pay back",
+            number(prefix),
+            number(up_to)
+        ),
+        _ => "a fine-tuned request is not cheaper than one with the prompt".to_owned(),
+    };
+    if state == State::No {
+        return start;
+    }
+    let cold = economics.deciding().find(|case| case.cache == Cache::Cold).and_then(|case| case.requests);
+    let cold = cold.map_or_else(String::new, |requests| {
+        format!("; without a cache it pays back after {}", number(requests))
+    });
+    format!("with a warm prefix cache {start}{cold}")
+}
+
+fn open_end(state: State, warm: Option<&BreakEven>) -> String {
+    match (state, warm) {
+        (State::Undecided, Some(case)) if case.lower_bound => {
+            format!("; not counted: {}", case.unknown.join(", "))
+        }
+        (State::Undecided, _) => "; a cold and a warm prefix cache disagree".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn unknown(warm: Option<&BreakEven>) -> String {
+    match warm {
+        Some(case) if !case.unknown.is_empty() => case.unknown.join(", "),
+        _ => "a price".to_owned(),
+    }
+}
+
+/// `fine-tuned is 5.1 points better on test (72.0% against 66.9%)`, whichever is.
+pub(crate) fn comparison(in_context: f64, fine_tune: f64) -> String {
+    let difference = fine_tune - in_context;
+    let side = if difference < 0.0 { "in-context" } else { "fine-tuned" };
+    let (ahead, behind) = if difference < 0.0 { (in_context, fine_tune) } else { (fine_tune, in_context) };
+    format!(
+        "{side} is {} better on test ({} against {})",
+        points(difference.abs()),
+        percent(ahead),
+        percent(behind)
+    )
+}

@@ -1,0 +1,282 @@
+//! Two sides that answered the same items.
+//!
+//! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the first did.
+//! The interval of the difference is, for fewer than [`SMALL`] items, the posterior of [`crate::posterior`] (equal tails), and
+//! Tango's score interval (Tango 1998) from there on. Both were checked for coverage (tests below).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use statrs::function::beta::beta_reg;
+use statrs::function::gamma::ln_gamma;
+use task::record::{Experiment, Prediction};
+
+use crate::Error;
+use crate::interval::{Estimate, Method, SMALL, bisect, normal_quantile};
+use crate::posterior::DifferencePosterior;
+
+/// Level of each of the two one-sided tests of equivalence: their interval has 90% confidence.
+pub const EQUIVALENCE_ALPHA: f64 = 0.05;
+
+/// How two sides did on the same items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairedCounts {
+    /// Items that both got right.
+    pub both_right: u64,
+    /// Items that only the second side got right.
+    pub wins: u64,
+    /// Items that only the first side got right.
+    pub losses: u64,
+    /// Items that both got wrong.
+    pub both_wrong: u64,
+}
+
+impl PairedCounts {
+    /// Counts `items` of (first is right, second is right).
+    pub fn new(items: impl IntoIterator<Item = (bool, bool)>) -> Self {
+        let mut counts = Self::default();
+        for outcome in items {
+            *match outcome {
+                (true, true) => &mut counts.both_right,
+                (false, true) => &mut counts.wins,
+                (true, false) => &mut counts.losses,
+                (false, false) => &mut counts.both_wrong,
+            } += 1;
+        }
+        counts
+    }
+
+    /// Items in all.
+    pub fn items(&self) -> u64 {
+        self.both_right + self.wins + self.losses + self.both_wrong
+    }
+
+    /// Accuracy of the second side less the first's; 0 without items.
+    pub fn difference(&self) -> f64 {
+        (self.wins as f64 - self.losses as f64) / self.items().max(1) as f64
+    }
+
+    /// Share of items on which one side was right and the other wrong, drawn a little towards one half,
+    /// (wins + losses + 1/2) / (items + 1), so that a sample without any does not promise that there are none.
+    pub fn discordant(&self) -> f64 {
+        ((self.wins + self.losses) as f64 + 0.5) / (self.items() + 1) as f64
+    }
+
+    /// The difference with its interval at `confidence`: the posterior under [`SMALL`] items, Tango's score interval from there on.
+    pub fn interval(&self, confidence: f64) -> Estimate {
+        if self.items() < SMALL { self.posterior(confidence) } else { self.tango(confidence) }
+    }
+
+    /// The equal-tailed Dirichlet posterior of the difference.
+    pub fn posterior(&self, confidence: f64) -> Estimate {
+        let posterior = DifferencePosterior::new(self.wins, self.losses, self.both_right + self.both_wrong);
+        let tail = (1.0 - confidence) / 2.0;
+        Estimate {
+            value: self.difference(),
+            low: posterior.quantile(tail),
+            high: posterior.quantile(1.0 - tail),
+            interval: Method::DirichletPosterior,
+        }
+    }
+
+    /// Tango's interval: the differences that a score test of the paired shares does not reject.
+    pub fn tango(&self, confidence: f64) -> Estimate {
+        let value = self.difference();
+        let z = normal_quantile(0.5 + confidence / 2.0);
+        Estimate {
+            value,
+            low: bisect(-1.0, value, |difference| self.score(difference) > z),
+            high: bisect(value, 1.0, |difference| self.score(difference) > -z),
+            interval: Method::TangoScore,
+        }
+    }
+
+    /// Tango's score statistic of the hypothesis that the true difference is `difference`.
+    fn score(&self, difference: f64) -> f64 {
+        let [items, wins, losses] = [self.items(), self.wins, self.losses].map(|count| count as f64);
+        // The likeliest P(loss) under the hypothesis is the larger root of 2n q^2 + b q + c = 0.
+        let b = (2.0 * items - wins + losses) * difference - wins - losses;
+        let c = -losses * difference * (1.0 - difference);
+        let loss = ((b * b - 8.0 * items * c).max(0.0).sqrt() - b) / (4.0 * items);
+        let variance = items * (2.0 * loss + difference * (1.0 - difference));
+        let distance = wins - losses - items * difference;
+        if variance > 0.0 { distance / variance.sqrt() } else { distance * f64::INFINITY }
+    }
+
+    /// Whether the two sides differ by less than `margin`: two one-sided tests at level `alpha`, decided by whether the interval
+    /// at confidence 1 - 2 `alpha` lies within the margin on both sides.
+    pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
+        let Estimate { low, high, .. } = self.interval(1.0 - 2.0 * alpha);
+        Equivalence { margin, low, high, equivalent: low > -margin && high < margin }
+    }
+}
+
+/// Pairs two experiments by the ids of their examples, never by their order.
+pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Error> {
+    let known: BTreeMap<&str, &Prediction> =
+        second.predictions.iter().map(|a| (a.example.as_str(), a)).collect();
+    let unequal = |present: &Experiment, missing: &Experiment, example: &str| Error::UnequalExamples {
+        present: present.id.clone(),
+        missing: missing.id.clone(),
+        example: example.to_owned(),
+    };
+    let mut outcomes = Vec::with_capacity(known.len());
+    let mut seen = BTreeSet::new();
+    for answer in &first.predictions {
+        let other =
+            known.get(answer.example.as_str()).ok_or_else(|| unequal(first, second, &answer.example))?;
+        if other.gold != answer.gold {
+            let [left, right] = [first, second].map(|experiment| experiment.id.clone());
+            return Err(Error::GoldDiffers { left, right, example: answer.example.clone() });
+        }
+        seen.insert(answer.example.as_str());
+        outcomes.push((answer.predicted == answer.gold, other.predicted == other.gold));
+    }
+    match known.keys().find(|example| !seen.contains(*example)) {
+        Some(example) => Err(unequal(second, first, example)),
+        None => Ok(PairedCounts::new(outcomes)),
+    }
+}
+
+/// The outcome of two one-sided tests.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Equivalence {
+    /// What counts as no difference.
+    pub margin: f64,
+    /// Lower end of the interval at confidence 1 - 2 alpha.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
+    /// Whether the interval lies within the margin.
+    pub equivalent: bool,
+}
+
+/// McNemar's exact test (two-sided): the binomial probability of a split at least as uneven as `wins` to `losses`.
+pub fn mcnemar_exact(wins: u64, losses: u64) -> f64 {
+    let (fewer, total) = (wins.min(losses), wins + losses);
+    if fewer == total - fewer {
+        return 1.0;
+    }
+    (2.0 * binomial_at_most(fewer, total)).min(1.0)
+}
+
+/// McNemar's mid-p test: the exact p less the probability of the split seen. Less conservative than the exact test, and close to its
+/// level in small samples too (Fagerland, Lydersen and Laake 2013).
+pub fn mcnemar_mid_p(wins: u64, losses: u64) -> f64 {
+    let (fewer, total) = (wins.min(losses), wins + losses);
+    if fewer == total - fewer {
+        return 1.0;
+    }
+    let [fewer_real, total_real] = [fewer, total].map(|count| count as f64);
+    let ways =
+        ln_gamma(total_real + 1.0) - ln_gamma(fewer_real + 1.0) - ln_gamma(total_real - fewer_real + 1.0);
+    (mcnemar_exact(wins, losses) - (ways - total_real * 2f64.ln()).exp()).clamp(0.0, 1.0)
+}
+
+/// P(X <= `count`) for X ~ Binomial(`total`, 1/2), with `count` < `total`.
+fn binomial_at_most(count: u64, total: u64) -> f64 {
+    beta_reg((total - count) as f64, (count + 1) as f64, 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
+        PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 }
+    }
+
+    #[test]
+    fn mcnemar_is_statsmodels_and_the_published_example() {
+        // Fagerland et al. 2013, airway hyper-responsiveness (Bentur et al.): 1 against 7, exact p 0.070, mid-p 0.039.
+        let cases = [
+            (1, 7, 0.070_312_5, 0.039_062_5),
+            (7, 1, 0.070_312_5, 0.039_062_5),
+            (10, 10, 1.0, 1.0),
+            (0, 5, 0.062_5, 0.031_25),
+            (0, 0, 1.0, 1.0),
+            (59, 86, 0.030_481_814_649_487_685, 0.025_111_377_256_256_79),
+            (400, 330, 0.010_605_994_778_707_762, 0.009_577_201_018_983_78),
+        ];
+        for (wins, losses, exact, mid) in cases {
+            assert!((mcnemar_exact(wins, losses) - exact).abs() < 1e-10, "{wins}:{losses}");
+            assert!((mcnemar_mid_p(wins, losses) - mid).abs() < 1e-10, "{wins}:{losses}");
+        }
+    }
+
+    #[test]
+    fn tango_is_the_published_example_and_the_numerical_inversion() {
+        // The first case is Bentur et al. again: -0.517 to -0.026 in Fagerland, Lydersen and Laake 2014.
+        let cases = [
+            (1, 7, 21, 0.95, -0.517_232_277_271_225, -0.026_003_033_585_139_57),
+            (59, 86, 1600, 0.95, -0.031_915_087_483_171_46, -0.002_150_680_067_493_552_7),
+            (40, 22, 500, 0.95, 0.005_282_523_740_833_375, 0.068_019_006_231_270_4),
+            (40, 22, 500, 0.9, 0.010_307_844_514_551_53, 0.062_632_861_124_792_12),
+            (0, 0, 400, 0.95, -0.009_512_294_334_296_51, 0.009_512_294_334_296_51),
+            (0, 9, 350, 0.95, -0.048_140_488_328_108_92, -0.013_586_192_580_03),
+        ];
+        for (wins, losses, items, confidence, low, high) in cases {
+            let found = counts(wins, losses, items).tango(confidence);
+            assert!((found.low - low).abs() < 1e-7 && (found.high - high).abs() < 1e-7, "{found:?}");
+        }
+        // By hand: with wins alone the bound solves n (1 - d) / (1 + d) = z^2, so d = (n - z^2) / (n + z^2).
+        let all = counts(350, 0, 350).tango(0.95);
+        assert!((all.high - 1.0).abs() < 1e-9 && (all.low - 0.978_287_118).abs() < 1e-8, "{all:?}");
+    }
+
+    #[test]
+    fn the_number_of_items_chooses() {
+        assert_eq!(counts(9, 4, 299).interval(0.95).interval, Method::DirichletPosterior);
+        assert_eq!(counts(9, 4, 300).interval(0.95).interval, Method::TangoScore);
+    }
+
+    #[test]
+    fn equivalence_is_the_ninety_percent_interval_within_the_margin() {
+        let close = counts(4, 4, 1000).equivalence(0.02, EQUIVALENCE_ALPHA);
+        assert!(close.equivalent, "{close:?}");
+        let same = counts(40, 22, 500).equivalence(0.065, EQUIVALENCE_ALPHA);
+        assert!(same.equivalent && (same.high - 0.062_632_861).abs() < 1e-7, "{same:?}");
+        assert!(!counts(40, 22, 500).equivalence(0.06, EQUIVALENCE_ALPHA).equivalent);
+    }
+
+    /// Exact coverage of a paired interval: the multinomial weight of the counts for which `covers` holds.
+    fn coverage(items: u64, win: f64, loss: f64, covers: impl Fn(&PairedCounts) -> bool) -> f64 {
+        let ln = |count: u64| ln_gamma(count as f64 + 1.0);
+        let (mut covered, mut total) = (0.0, 0.0);
+        for wins in 0..=items {
+            for losses in 0..=items - wins {
+                let ties = items - wins - losses;
+                let weight = (ln(items) - ln(wins) - ln(losses) - ln(ties)
+                    + wins as f64 * win.ln()
+                    + losses as f64 * loss.ln()
+                    + ties as f64 * (1.0 - win - loss).ln())
+                .exp();
+                if weight > 1e-5 {
+                    total += weight;
+                    covered += if covers(&counts(wins, losses, items)) { weight } else { 0.0 };
+                }
+            }
+        }
+        covered / total
+    }
+
+    #[test]
+    fn the_posterior_covers_as_often_as_it_says() {
+        for (items, win, loss) in [(60, 0.2, 0.05), (100, 0.06, 0.03), (150, 0.15, 0.15), (250, 0.05, 0.02)] {
+            let share = coverage(items, win, loss, |counts| {
+                let posterior = DifferencePosterior::new(counts.wins, counts.losses, counts.both_right);
+                (0.025..=0.975).contains(&posterior.at_most(win - loss))
+            });
+            assert!((0.93..=0.97).contains(&share), "{items} items, {win} against {loss}: {share}");
+        }
+    }
+
+    #[test]
+    fn tangos_interval_covers_as_often_as_it_says() {
+        let z = normal_quantile(0.975);
+        for (items, win, loss) in [(300, 0.05, 0.02), (400, 0.1, 0.1), (600, 0.12, 0.08)] {
+            let share = coverage(items, win, loss, |counts| counts.score(win - loss).abs() <= z);
+            assert!((0.93..=0.97).contains(&share), "{items} items, {win} against {loss}: {share}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Which adaptation to use, why, and what would change the answer.
+//!
+//! The rules, in this order (docs/verdict.md explains them):
+//! 1. **floor**: the floor wins its contrast ([`FloorContrast::wins`]): no language model is needed.
+//! 2. **fine_tune**: fine-tuned is better (interval above 0, estimate at least the margin) and no gate says no.
+//! 3. **in_context**: in-context is better; or fine-tuned is better and a gate says no, which is then the reason.
+//! 4. **equivalent**: the 90% interval of the difference lies within the margin. The default advice applies: start with the prompt.
+//! 5. **undecided**: none of these; the reasons name the number of test items that would decide. The default advice applies.
+
+use serde::{Deserialize, Serialize};
+
+use crate::contrast::{Contrast, FloorContrast, Outcome};
+use crate::economics::{Economics, Payback};
+use crate::gates::{Gate, Gates, State, comparison, expected_requests};
+use crate::wording::{count, number, percent, points};
+
+/// What to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The prompt.
+    InContext,
+    /// The fine-tuned weights.
+    FineTune,
+    /// Either; they are the same within the margin.
+    Equivalent,
+    /// The record cannot tell.
+    Undecided,
+    /// Neither: the floor.
+    Floor,
+}
+
+/// The decision with its grounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What to use.
+    pub choice: Choice,
+    /// The three conditions of fine-tuning.
+    pub gates: Gates,
+    /// Why, in plain sentences with their numbers; the deciding one first.
+    pub reasons: Vec<String>,
+    /// What would change the choice, in plain sentences with their numbers.
+    pub flips_if: Vec<String>,
+}
+
+/// What a verdict is made of.
+pub(crate) struct Grounds<'a> {
+    pub(crate) contrast: &'a Contrast,
+    pub(crate) floor: Option<&'a FloorContrast>,
+    pub(crate) economics: &'a Economics,
+    pub(crate) margin: f64,
+    /// Accuracies on test: in-context, fine-tuned.
+    pub(crate) accuracies: [f64; 2],
+}
+
+const DEFAULT_ADVICE: &str = "until the data say otherwise, start with in-context learning and keep evaluating: fine-tuning is an optimisation, not a default";
+
+impl Verdict {
+    /// Decides.
+    pub(crate) fn new(grounds: &Grounds<'_>) -> Self {
+        let gates = Gates::new(grounds.economics, grounds.contrast, grounds.margin);
+        let closed: Vec<&Gate> =
+            gates.named().into_iter().map(|(_, gate)| gate).filter(|g| g.state == State::No).collect();
+        let choice = match (grounds.floor, grounds.contrast.outcome) {
+            (Some(floor), _) if floor.wins => Choice::Floor,
+            (_, Outcome::FineTuneBetter) if closed.is_empty() => Choice::FineTune,
+            (_, Outcome::FineTuneBetter | Outcome::InContextBetter) => Choice::InContext,
+            (_, Outcome::Equivalent) => Choice::Equivalent,
+            (_, Outcome::Undecided) => Choice::Undecided,
+        };
+        let reasons = grounds.reasons(choice, &gates, &closed);
+        let flips_if = grounds.flips(choice, &gates);
+        Self { choice, gates, reasons, flips_if }
+    }
+}
+
+impl Grounds<'_> {
+    fn reasons(&self, choice: Choice, gates: &Gates, closed: &[&Gate]) -> Vec<String> {
+        let [in_context, fine_tune] = self.accuracies;
+        let difference = &self.contrast.difference;
+        let interval =
+            format!("the difference lies between {} and {}", points(difference.low), points(difference.high));
+        let mut reasons = Vec::new();
+        match (choice, self.floor) {
+            (Choice::Floor, Some(floor)) => reasons.push(format!(
+                "the floor {} needs no language model and is {} better than the best arm on test; its deficit is less than {} \
+                 (lower bound {})",
+                floor.floor,
+                points(floor.difference.value),
+                points(self.margin),
+                points(floor.low)
+            )),
+            (Choice::Equivalent, _) => reasons.push(format!(
+                "the two are equivalent within {}: the 90% interval of the difference is {} to {}",
+                points(self.margin),
+                points(self.contrast.equivalence.low),
+                points(self.contrast.equivalence.high)
+            )),
+            (Choice::Undecided, _) => {
+                reasons.push(format!(
+                    "the test set of {} cannot tell: {}; {interval}",
+                    count(self.contrast.test.items, "item"),
+                    comparison(in_context, fine_tune)
+                ));
+                reasons.extend(self.needed());
+            }
+            _ => reasons.push(format!("{}; {interval}", comparison(in_context, fine_tune))),
+        }
+        match choice {
+            Choice::FineTune => {
+                reasons.extend(gates.named().into_iter().filter(|(name, _)| *name != "enough_data").map(
+                    |(name, gate)| match gate.state {
+                        State::Undecided => {
+                            format!("not known to be {}: {}", name.replace('_', " "), gate.reason)
+                        }
+                        _ => gate.reason.clone(),
+                    },
+                ));
+            }
+            Choice::InContext if self.contrast.outcome == Outcome::FineTuneBetter => {
+                reasons.extend(closed.iter().map(|gate| gate.reason.clone()));
+                reasons.push(
+                    "a better fine-tuned model is not worth it while a condition of fine-tuning fails"
+                        .to_owned(),
+                );
+            }
+            Choice::Equivalent | Choice::Undecided => reasons.push(DEFAULT_ADVICE.to_owned()),
+            _ => {}
+        }
+        reasons
+    }
+
+    /// What would decide an undecided contrast.
+    fn needed(&self) -> Option<String> {
+        let needed = self.contrast.items_needed?;
+        let discordant = percent(self.contrast.test.counts.discordant());
+        let for_margin = needed.for_margin.map(|items| {
+            format!("{} would show a true difference of {}", count(items, "test item"), points(self.margin))
+        });
+        let seen = self.contrast.difference.value;
+        let as_observed = needed.as_observed.map(|items| match seen.abs() >= self.margin {
+            true => format!("{} would do if it is the {} seen", number(items as f64), points(seen.abs())),
+            false => format!(
+                "{} would establish equivalence if it is the {} seen",
+                number(items as f64),
+                points(seen.abs())
+            ),
+        });
+        let all: Vec<String> = [for_margin, as_observed].into_iter().flatten().collect();
+        let all = all.join("; ");
+        (!all.is_empty())
+            .then(|| format!("in all, {all} (80% power; the two disagree on {discordant} of the items)"))
+    }
+
+    fn flips(&self, choice: Choice, gates: &Gates) -> Vec<String> {
+        let difference = self.contrast.difference.value;
+        let mut flips = Vec::new();
+        match choice {
+            Choice::FineTune => {
+                flips.extend(self.too_few_requests());
+                flips.extend(self.too_short_a_life());
+                flips.push(format!(
+                    "a better prompt closes the gap: it needs {} more accuracy on test",
+                    points(difference - self.margin)
+                ));
+            }
+            Choice::InContext if self.contrast.outcome == Outcome::FineTuneBetter => {
+                flips.extend(self.what_opens(gates));
+                flips.push(format!(
+                    "accuracy counts for more than cost: fine-tuned is {} better",
+                    points(difference)
+                ));
+            }
+            Choice::InContext => flips.push(format!(
+                "more labels or a better recipe lift the fine-tuned model by more than {}",
+                points(self.margin - difference)
+            )),
+            Choice::Equivalent => {
+                flips.push(format!(
+                    "differences smaller than {} matter: set decision.margin lower",
+                    points(self.margin)
+                ));
+                flips.extend(self.cheaper());
+            }
+            Choice::Undecided => {
+                if let Some(more) = self.contrast.items_needed.and_then(|needed| needed.more) {
+                    flips.push(format!(
+                        "{} more are labelled and the difference shows",
+                        count(more, "test item")
+                    ));
+                }
+                flips.push(format!(
+                    "only differences larger than {} matter: set decision.margin higher",
+                    points(self.margin)
+                ));
+            }
+            Choice::Floor => flips.push(format!(
+                "an arm gains more than {} over the floor",
+                points(self.floor.map_or(0.0, |floor| floor.difference.value) + self.margin)
+            )),
+        }
+        flips
+    }
+
+    fn too_few_requests(&self) -> Option<String> {
+        let requests = self.economics.warm()?.requests.filter(|requests| *requests > 0.0)?;
+        Some(match expected_requests(self.economics) {
+            Some(expected) => {
+                format!(
+                    "fewer than {} requests come in all ({} are expected)",
+                    number(requests),
+                    number(expected)
+                )
+            }
+            None => format!("fewer than {} requests come in all", number(requests)),
+        })
+    }
+
+    fn too_short_a_life(&self) -> Option<String> {
+        let months = self.economics.warm()?.months.filter(|months| *months > 0.0)?;
+        Some(format!("the labels or the input change within {} months", number(months)))
+    }
+
+    /// What would open the closed gates.
+    fn what_opens(&self, gates: &Gates) -> Option<String> {
+        let warm = self.economics.warm()?;
+        if warm.payback == Payback::Never {
+            return Some(match warm.never_up_to_prefix {
+                Some(tokens) => format!(
+                    "the prompt grows beyond {} tokens of instruction and demonstrations",
+                    number(tokens)
+                ),
+                None => "a request with the prompt costs more than a fine-tuned one".to_owned(),
+            });
+        }
+        let requests = warm.requests?;
+        let closed = [&gates.stable, &gates.long_and_expensive].iter().any(|gate| gate.state == State::No);
+        closed.then(|| format!("more than {} requests come before the task changes", number(requests)))
+    }
+
+    /// The side that costs less, for an equivalent pair.
+    fn cheaper(&self) -> Option<String> {
+        let warm = self.economics.warm()?;
+        let requests = warm.requests?;
+        Some(match warm.payback {
+            Payback::AtOnce => "cost decides: a fine-tuned request is cheaper from the first one".to_owned(),
+            _ => format!(
+                "cost decides and more than {} requests come: fine-tuning is then cheaper",
+                number(requests)
+            ),
+        })
+    }
+}

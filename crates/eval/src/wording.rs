@@ -1,0 +1,101 @@
+//! Numbers in sentences.
+
+/// 0.1234 -> `12.3%`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
+/// 0.0512 -> `5.1 points`; the sign is kept.
+pub(crate) fn points(difference: f64) -> String {
+    // One rounding decides both the digits and the sign: no "-0.0".
+    let tenths = (1000.0 * difference).round() / 10.0 + 0.0;
+    let plural = if tenths.abs() == 1.0 { "point" } else { "points" };
+    format!("{tenths:.1} {plural}")
+}
+
+/// Whole numbers with thousands apart below a million (`12,300`), four digits and a power of ten above (`2.316e13`); small ones with
+/// their leading digits.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e6 {
+        format!("{value:.3e}")
+    } else if size >= 100.0 || value == value.round() {
+        grouped(value.round())
+    } else if size >= 0.1 {
+        format!("{value:.1}")
+    } else if size >= 0.001 {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+/// `1 item`, `2 items`, `1,200 items`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number as f64))
+}
+
+/// 0.0004 -> `0.40 ms`, 75 -> `75 s`, 400 -> `6.7 min`, 8000 -> `2.2 h`.
+pub(crate) fn seconds(value: f64) -> String {
+    match value {
+        v if v >= 5400.0 => format!("{:.1} h", v / 3600.0),
+        v if v >= 120.0 => format!("{:.1} min", v / 60.0),
+        v if v >= 10.0 => format!("{v:.0} s"),
+        v if v >= 1.0 => format!("{v:.1} s"),
+        v if v >= 0.01 => format!("{:.0} ms", v * 1e3),
+        v => format!("{:.2} ms", v * 1e3),
+    }
+}
+
+/// Sizes in powers of ten: 2,100,000 -> `2.1 MB`.
+pub(crate) fn bytes(value: u64) -> String {
+    let size = value as f64;
+    match value {
+        0..1_000 => count(value, "byte"),
+        1_000..1_000_000 => format!("{:.1} kB", size / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", size / 1e6),
+        _ => format!("{:.1} GB", size / 1e9),
+    }
+}
+
+fn grouped(whole: f64) -> String {
+    let digits = format!("{:.0}", whole.abs());
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if whole < 0.0 && digits != "0" { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        assert_eq!(percent(0.6125), "61.3%");
+        assert_eq!(
+            [points(-0.05), points(0.01), points(-0.0001)],
+            ["-5.0 points", "1.0 point", "0.0 points"]
+        );
+        assert_eq!(
+            [number(12_300.4), number(999.0), number(1e15), number(0.0)],
+            ["12,300", "999", "1.000e15", "0"]
+        );
+        assert_eq!(
+            [number(12.34), number(0.0123), number(0.000_012_3), number(-1234.0)],
+            ["12.3", "0.0123", "1.23e-5", "-1,234"]
+        );
+        assert_eq!([count(1, "item"), count(1200, "item")], ["1 item", "1,200 items"]);
+        assert_eq!(
+            [seconds(0.0004), seconds(0.123), seconds(3.0), seconds(75.0)],
+            ["0.40 ms", "123 ms", "3.0 s", "75 s"]
+        );
+        assert_eq!([seconds(400.0), seconds(8000.0)], ["6.7 min", "2.2 h"]);
+        assert_eq!([bytes(1), bytes(1600), bytes(2_100_000)], ["1 byte", "1.6 kB", "2.1 MB"]);
+    }
+}
