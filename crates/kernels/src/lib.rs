@@ -15,4 +15,15 @@ pub mod rotary;
 pub mod row;
 pub mod threads;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod instructions;
+mod lanes;
+mod memory;
+mod panel;
+mod plan;
+mod rounded;
+mod tile;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! A weight matrix `[outputs, inputs]` in the storage its use asks for.
 
-use half::bf16;
-
-use crate::product::{View, ViewMut, multiply_nn, multiply_nt, multiply_tn};
+use crate::panel::{Element, Panels, Source};
+use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
+use crate::rounded::{self, Left};
 
 /// The arithmetic of products with weights. Activations, sums, normalisation and optimiser state stay `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,34 +26,70 @@ pub enum Use {
 }
 
 /// A weight matrix, `[outputs, inputs]`, y = x . W^T.
+///
+/// | | `F32` | `Bf16` |
+/// |---|---|---|
+/// | `Inference` | panels, 4 bytes a weight | panels, 2 bytes |
+/// | `Frozen` | panels of both directions, 8 | panels of both directions, 4 |
+/// | `Trainable` | values and panels, 8 | values and panels of both directions, 8 |
+///
+/// A row's result does not depend on the other rows of its batch.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     outputs: usize,
     inputs: usize,
-    precision: Precision,
     usage: Use,
-    /// Kept for [`Precision::F32`] and for [`Use::Trainable`].
+    /// Row-major; kept for [`Use::Trainable`], else empty.
     values: Vec<f32>,
-    /// Kept for [`Precision::Bf16`].
-    rounded: Vec<u16>,
+    panels: Storage,
+}
+
+#[derive(Clone, Debug)]
+enum Storage {
+    Single(Directions<f32>),
+    Rounded(Directions<u32>),
+}
+
+/// The right factors of the products in both directions.
+#[derive(Clone, Debug)]
+struct Directions<E> {
+    /// `W^T`, `[inputs, outputs]`.
+    forward: Panels<E>,
+    /// `W`, `[outputs, inputs]`.
+    backward: Option<Panels<E>>,
+}
+
+impl<E: Element + Default> Directions<E> {
+    fn new(weights: View<'_>, both: bool) -> Self {
+        Self {
+            forward: Panels::new(Source::Transposed(weights)),
+            backward: both.then(|| Panels::new(Source::Plain(weights))),
+        }
+    }
+
+    fn refill(&mut self, weights: View<'_>) {
+        self.forward.refill(Source::Transposed(weights));
+        if let Some(backward) = &mut self.backward {
+            backward.refill(Source::Plain(weights));
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.forward.data.bytes() + self.backward.as_ref().map_or(0, |backward| backward.data.bytes())
+    }
 }
 
 impl Matrix {
     /// Takes `values` (row-major, `outputs * inputs`) into storage for `precision` and `usage`.
     pub fn new(outputs: usize, inputs: usize, values: Vec<f32>, precision: Precision, usage: Use) -> Self {
         assert_eq!(Some(values.len()), outputs.checked_mul(inputs), "matrix: outputs * inputs values");
-        let mut matrix = Self { outputs, inputs, precision, usage, values, rounded: Vec::new() };
-        matrix.refresh();
-        if precision == Precision::Bf16 && usage != Use::Trainable {
-            matrix.values = Vec::new();
-        }
-        matrix
-    }
-
-    fn refresh(&mut self) {
-        if self.precision == Precision::Bf16 {
-            self.rounded = self.values.iter().map(|&value| bf16::from_f32(value).to_bits()).collect();
-        }
+        let weights = View::new(&values, outputs, inputs);
+        let panels = match precision {
+            Precision::F32 => Storage::Single(Directions::new(weights, usage == Use::Frozen)),
+            Precision::Bf16 => Storage::Rounded(Directions::new(weights, usage != Use::Inference)),
+        };
+        let values = if usage == Use::Trainable { values } else { Vec::new() };
+        Self { outputs, inputs, usage, values, panels }
     }
 
     /// Rows of the matrix: features that come out.
@@ -66,67 +102,69 @@ impl Matrix {
         self.inputs
     }
 
+    /// The arithmetic of its products.
+    pub fn precision(&self) -> Precision {
+        match self.panels {
+            Storage::Single(_) => Precision::F32,
+            Storage::Rounded(_) => Precision::Bf16,
+        }
+    }
+
+    /// What it is kept for.
+    pub fn usage(&self) -> Use {
+        self.usage
+    }
+
     /// `y[rows, outputs] (+)= x[rows, inputs] . W^T`. Fast for one row (decoding) and for many.
     pub fn forward(&self, x: View<'_>, y: ViewMut<'_>, accumulate: bool) {
-        match self.precision {
-            Precision::F32 => {
-                multiply_nt(y, x, View::new(&self.values, self.outputs, self.inputs), 1.0, accumulate);
+        assert_eq!((x.columns, y.columns), (self.inputs, self.outputs), "forward: columns of x and y");
+        match &self.panels {
+            Storage::Single(panels) => {
+                multiply_panels(Factor::plain(x), &panels.forward.data, y, 1.0, accumulate);
             }
-            Precision::Bf16 => {
-                let x = rounded(x);
-                let weights = widened(&self.rounded);
-                let weights = View::new(&weights, self.outputs, self.inputs);
-                multiply_nt(y, View::new(&x, x.len() / self.inputs, self.inputs), weights, 1.0, accumulate);
+            Storage::Rounded(panels) => {
+                rounded::multiply(Left::Plain(x), (&panels.forward).into(), y, accumulate)
             }
         }
     }
 
     /// `dx[rows, inputs] (+)= dy[rows, outputs] . W`. Panics on [`Use::Inference`].
     pub fn backward(&self, dy: View<'_>, dx: ViewMut<'_>, accumulate: bool) {
-        assert!(self.usage != Use::Inference, "backward product with a matrix kept for inference");
-        match self.precision {
-            Precision::F32 => {
+        assert_eq!((dy.columns, dx.columns), (self.outputs, self.inputs), "backward: columns of dy and dx");
+        match &self.panels {
+            Storage::Single(Directions { backward: Some(panels), .. }) => {
+                multiply_panels(Factor::plain(dy), &panels.data, dx, 1.0, accumulate);
+            }
+            Storage::Rounded(Directions { backward: Some(panels), .. }) => {
+                rounded::multiply(Left::Plain(dy), panels.into(), dx, accumulate);
+            }
+            Storage::Single(_) if self.usage == Use::Trainable => {
                 multiply_nn(dx, dy, View::new(&self.values, self.outputs, self.inputs), 1.0, accumulate);
             }
-            Precision::Bf16 => {
-                let dy = rounded(dy);
-                let weights = widened(&self.rounded);
-                let weights = View::new(&weights, self.outputs, self.inputs);
-                multiply_nn(
-                    dx,
-                    View::new(&dy, dy.len() / self.outputs, self.outputs),
-                    weights,
-                    1.0,
-                    accumulate,
-                );
-            }
+            _ => panic!("backward product with a matrix kept for inference"),
         }
     }
 
     /// `dw[outputs, inputs] += dy^T . x`: the gradient of the weights, in this matrix's precision.
     pub fn gradient(&self, dy: View<'_>, x: View<'_>, dw: &mut [f32]) {
+        assert_eq!((dy.columns, x.columns), (self.outputs, self.inputs), "gradient: columns of dy and x");
+        assert_eq!(dw.len(), self.outputs * self.inputs, "gradient: as many as weights");
         let dw = ViewMut::new(dw, self.outputs, self.inputs);
-        match self.precision {
+        match self.precision() {
             Precision::F32 => multiply_tn(dw, dy, x, 1.0, true),
-            Precision::Bf16 => {
-                let (rows, dy, x) = (x.rows, rounded(dy), rounded(x));
-                multiply_tn(
-                    dw,
-                    View::new(&dy, rows, self.outputs),
-                    View::new(&x, rows, self.inputs),
-                    1.0,
-                    true,
-                );
-            }
+            Precision::Bf16 => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, true),
         }
     }
 
     /// Copies row `index` (an embedding) to `out[inputs]`.
     pub fn row(&self, index: usize, out: &mut [f32]) {
-        let range = index * self.inputs..(index + 1) * self.inputs;
-        match self.precision {
-            Precision::F32 => out.copy_from_slice(&self.values[range]),
-            Precision::Bf16 => out.copy_from_slice(&widened(&self.rounded[range])),
+        assert!(index < self.outputs, "row {index} of {}", self.outputs);
+        match &self.panels {
+            Storage::Rounded(panels) => panels.forward.column(index, out),
+            Storage::Single(_) if self.usage == Use::Trainable => {
+                out.copy_from_slice(&self.values[index * self.inputs..][..self.inputs]);
+            }
+            Storage::Single(panels) => panels.forward.column(index, out),
         }
     }
 
@@ -134,12 +172,26 @@ impl Matrix {
     pub fn update(&mut self, change: impl FnOnce(&mut [f32])) {
         assert!(self.usage == Use::Trainable, "update of a matrix that is not trainable");
         change(&mut self.values);
-        self.refresh();
+        let weights = View::new(&self.values, self.outputs, self.inputs);
+        match &mut self.panels {
+            Storage::Single(panels) => panels.refill(weights),
+            Storage::Rounded(panels) => panels.refill(weights),
+        }
     }
 
-    /// The values as `f32`, row-major (bfloat16 storage gives the rounded ones).
+    /// The values as `f32`, row-major (bfloat16 storage gives the rounded ones, except that a [`Use::Trainable`]
+    /// matrix gives the values that the optimiser changes).
     pub fn to_f32(&self) -> Vec<f32> {
-        if self.values.is_empty() { widened(&self.rounded) } else { self.values.clone() }
+        if self.usage == Use::Trainable {
+            return self.values.clone();
+        }
+        let mut values = vec![0f32; self.outputs * self.inputs];
+        if self.inputs > 0 {
+            for (index, row) in values.chunks_exact_mut(self.inputs).enumerate() {
+                self.row(index, row);
+            }
+        }
+        values
     }
 
     /// The same weights stored for another precision or use.
@@ -149,14 +201,10 @@ impl Matrix {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.values.len() * size_of::<f32>() + self.rounded.len() * size_of::<u16>()
+        let panels = match &self.panels {
+            Storage::Single(panels) => panels.bytes(),
+            Storage::Rounded(panels) => panels.bytes(),
+        };
+        self.values.len() * size_of::<f32>() + panels
     }
-}
-
-fn rounded(x: View<'_>) -> Vec<f32> {
-    (0..x.rows).flat_map(|row| x.row(row)).map(|&value| bf16::from_f32(value).to_f32()).collect()
-}
-
-fn widened(values: &[u16]) -> Vec<f32> {
-    values.iter().map(|&value| f32::from_bits(u32::from(value) << 16)).collect()
 }

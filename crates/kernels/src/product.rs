@@ -1,6 +1,10 @@
 //! Matrix products on strided, row-major `f32` views.
 
-use crate::threads;
+use crate::instructions::{Level, level};
+use crate::memory::with_scratch;
+use crate::panel::{Source, pack, packed_length, panel_length};
+use crate::plan::Plan;
+use crate::tile::{self, Block, PANEL};
 
 /// A read-only matrix: `rows` x `columns`, row `i` starting at `data[i * stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +75,6 @@ impl<'a> ViewMut<'a> {
     pub(crate) fn check(&self) {
         check_shape(self.data.len(), self.rows, self.columns, self.stride);
     }
-
-    fn clear(self) {
-        for row in 0..self.rows {
-            self.data[row * self.stride..][..self.columns].fill(0.0);
-        }
-    }
 }
 
 fn check_shape(length: usize, rows: usize, columns: usize, stride: usize) {
@@ -93,113 +91,101 @@ fn check_shape(length: usize, rows: usize, columns: usize, stride: usize) {
 /// `y (+)= scale * x . w^T` with x `[m, k]`, w `[n, k]`, y `[m, n]`; adds to `y` where `accumulate`.
 pub fn multiply_nt(y: ViewMut<'_>, x: View<'_>, w: View<'_>, scale: f32, accumulate: bool) {
     assert_eq!((y.rows, y.columns, x.columns), (x.rows, w.rows, w.columns), "multiply_nt: shapes");
-    multiply(y, Operand::plain(x), Operand::transposed(w), scale, accumulate);
+    multiply(Factor::plain(x), Source::Transposed(w), y, scale, accumulate);
 }
 
 /// `y (+)= scale * x . w` with x `[m, k]`, w `[k, n]`, y `[m, n]`.
 pub fn multiply_nn(y: ViewMut<'_>, x: View<'_>, w: View<'_>, scale: f32, accumulate: bool) {
     assert_eq!((y.rows, y.columns, x.columns), (x.rows, w.columns, w.rows), "multiply_nn: shapes");
-    multiply(y, Operand::plain(x), Operand::plain(w), scale, accumulate);
+    multiply(Factor::plain(x), Source::Plain(w), y, scale, accumulate);
 }
 
 /// `y (+)= scale * x^T . w` with x `[k, m]`, w `[k, n]`, y `[m, n]`.
 pub fn multiply_tn(y: ViewMut<'_>, x: View<'_>, w: View<'_>, scale: f32, accumulate: bool) {
     assert_eq!((y.rows, y.columns, x.rows), (x.columns, w.columns, w.rows), "multiply_tn: shapes");
-    multiply(y, Operand::transposed(x), Operand::plain(w), scale, accumulate);
+    multiply(Factor::transposed(x), Source::Plain(w), y, scale, accumulate);
 }
 
-/// As [`multiply_nt`], on this thread alone: for use inside parallel tasks.
-pub(crate) fn serial_nt(y: ViewMut<'_>, x: View<'_>, w: View<'_>, scale: f32, accumulate: bool) {
-    assert_eq!((y.rows, y.columns, x.columns), (x.rows, w.rows, w.columns), "serial_nt: shapes");
-    multiply_with(y, Operand::plain(x), Operand::transposed(w), scale, accumulate, 1);
-}
+/// Multiply-adds in the time of one elementary operation (see [`Plan::new`]).
+const RATE: usize = 16;
 
-/// As [`multiply_nn`], on this thread alone.
-pub(crate) fn serial_nn(y: ViewMut<'_>, x: View<'_>, w: View<'_>, scale: f32, accumulate: bool) {
-    assert_eq!((y.rows, y.columns, x.columns), (x.rows, w.columns, w.rows), "serial_nn: shapes");
-    multiply_with(y, Operand::plain(x), Operand::plain(w), scale, accumulate, 1);
-}
-
-/// As [`multiply_tn`], on this thread alone.
-pub(crate) fn serial_tn(y: ViewMut<'_>, x: View<'_>, w: View<'_>, scale: f32, accumulate: bool) {
-    assert_eq!((y.rows, y.columns, x.rows), (x.columns, w.columns, w.rows), "serial_tn: shapes");
-    multiply_with(y, Operand::transposed(x), Operand::plain(w), scale, accumulate, 1);
-}
-
-/// Multiply-adds below which a product stays on one thread.
-const PARALLEL_PRODUCTS: usize = 1 << 20;
-
-/// A factor of a product, as rows and columns of the product see it.
+/// The left factor `[rows, depth]`: element `(i, k)` at `i * row + k * step`.
 #[derive(Clone, Copy)]
-struct Operand<'a> {
+pub(crate) struct Factor<'a> {
     view: View<'a>,
     rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+    depth: usize,
+    row: usize,
+    step: usize,
 }
 
-impl<'a> Operand<'a> {
-    fn plain(view: View<'a>) -> Self {
-        Self { view, rows: view.rows, columns: view.columns, row_stride: view.stride, column_stride: 1 }
+impl<'a> Factor<'a> {
+    pub(crate) fn plain(view: View<'a>) -> Self {
+        view.check();
+        Self { view, rows: view.rows, depth: view.columns, row: view.stride, step: 1 }
     }
 
     fn transposed(view: View<'a>) -> Self {
-        Self { view, rows: view.columns, columns: view.rows, row_stride: 1, column_stride: view.stride }
+        view.check();
+        Self { view, rows: view.columns, depth: view.rows, row: 1, step: view.stride }
     }
 }
 
-fn multiply(y: ViewMut<'_>, a: Operand<'_>, b: Operand<'_>, scale: f32, accumulate: bool) {
-    let threads = threads::count();
-    let parallel = threads > 1 && a.rows * a.columns * b.columns >= PARALLEL_PRODUCTS;
-    multiply_with(y, a, b, scale, accumulate, if parallel { threads } else { 1 });
+fn multiply(left: Factor<'_>, right: Source<'_>, y: ViewMut<'_>, scale: f32, accumulate: bool) {
+    let (columns, depth) = (right.columns(), right.depth());
+    with_scratch(packed_length::<f32>(columns, depth), |panels: &mut [f32]| {
+        pack(right, panels, 0.0);
+        multiply_panels(left, panels, y, scale, accumulate);
+    });
 }
 
-fn multiply_with(
+/// `y (+)= scale * left . right` where `right` is in panels already.
+pub(crate) fn multiply_panels(
+    left: Factor<'_>,
+    panels: &[f32],
     y: ViewMut<'_>,
-    a: Operand<'_>,
-    b: Operand<'_>,
     scale: f32,
     accumulate: bool,
-    threads: usize,
 ) {
-    y.check();
-    a.view.check();
-    b.view.check();
-    let (m, n, k) = (a.rows, b.columns, a.columns);
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        if !accumulate {
-            y.clear();
+    multiply_panels_by(level(), left, panels, y, scale, accumulate);
+}
+
+/// [`multiply_panels`] at the given level, which the machine must have.
+pub(crate) fn multiply_panels_by(
+    level: Level,
+    left: Factor<'_>,
+    panels: &[f32],
+    y: ViewMut<'_>,
+    scale: f32,
+    accumulate: bool,
+) {
+    let length = panel_length::<f32>(left.depth);
+    assert_eq!(y.rows, left.rows, "product: rows of the result");
+    assert_eq!(
+        panels.len(),
+        packed_length::<f32>(y.columns, left.depth),
+        "product: panels of the right factor"
+    );
+    Plan::new(y, left.depth, RATE).run(|part| {
+        let (first, rows) = (part.rows.start, part.rows.len());
+        for panel in part.panels.clone() {
+            let block = Block {
+                a: left.view.data.as_ptr().wrapping_add(first * left.row),
+                a_row: left.row,
+                a_step: left.step,
+                b: panels[panel * length..][..length].as_ptr(),
+                b_step: PANEL,
+                y: part.address(first, rows, panel),
+                y_row: part.stride(),
+                rows,
+                columns: part.columns(panel),
+                depth: left.depth,
+                scale,
+                accumulate,
+            };
+            // SAFETY: the machine has `level`; `Factor` has checked the left factor, and rows `first ..` are in it;
+            // the panel is whole; `part.address` has checked the result, and parts do not overlap.
+            unsafe { tile::single(level, &block) };
         }
-        return;
-    }
-    let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
-    // SAFETY: the shapes agree (asserted by the callers), and `check` has shown that every element that they name is
-    // inside its slice; `y` is borrowed mutably, so it overlaps neither factor.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            y.data.as_mut_ptr(),
-            1,
-            y.stride as isize,
-            accumulate,
-            a.view.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.view.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            1.0f32,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+    });
 }

@@ -15,6 +15,13 @@ pub fn count() -> usize {
     rayon::current_num_threads()
 }
 
+/// Runs `work` on one of the worker threads. A long row of small operations (a forward pass) should be inside: called
+/// from any other thread, each operation has to hand itself over and wait to be woken, which takes longer than a small
+/// operation.
+pub fn within<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 /// Elementary operations below which waking other threads costs more than it saves (about 20 microseconds).
 pub(crate) const SERIAL_WORK: usize = 1 << 16;
 

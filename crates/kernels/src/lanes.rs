@@ -1,0 +1,166 @@
+//! Vectors of `f32` for each instruction set, behind one trait.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+/// A vector register of `f32`.
+///
+/// # Safety
+/// The methods may only be called where the instruction set of the implementer is available; pointers must be valid
+/// for [`Vector::LANES`] elements.
+pub(crate) trait Vector: Copy {
+    /// Elements held.
+    const LANES: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// `self * factor + sum`.
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
+    /// `self * factor`.
+    unsafe fn multiply(self, factor: Self) -> Self;
+    /// The low halves of 32-bit elements, read as bfloat16.
+    unsafe fn low_halves(from: *const u32) -> Self;
+    /// The high halves of 32-bit elements, read as bfloat16.
+    unsafe fn high_halves(from: *const u32) -> Self;
+}
+
+impl Vector for [f32; 4] {
+    const LANES: usize = 4;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        [0.0; 4]
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        [value; 4]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: valid for four elements by the trait's contract.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: valid for four elements by the trait's contract.
+        unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        std::array::from_fn(|i| {
+            crate::instructions::multiply_add::<{ crate::instructions::PORTABLE_FUSED }>(
+                self[i], factor[i], sum[i],
+            )
+        })
+    }
+    #[inline(always)]
+    unsafe fn multiply(self, factor: Self) -> Self {
+        std::array::from_fn(|i| self[i] * factor[i])
+    }
+    #[inline(always)]
+    unsafe fn low_halves(from: *const u32) -> Self {
+        // SAFETY: valid for four elements by the trait's contract.
+        unsafe { from.cast::<[u32; 4]>().read_unaligned() }.map(|pair| f32::from_bits(pair << 16))
+    }
+    #[inline(always)]
+    unsafe fn high_halves(from: *const u32) -> Self {
+        // SAFETY: valid for four elements by the trait's contract.
+        unsafe { from.cast::<[u32; 4]>().read_unaligned() }.map(|pair| f32::from_bits(pair & 0xffff_0000))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Vector for __m256 {
+    const LANES: usize = 8;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: AVX2 is available by the trait's contract; so below.
+        unsafe { _mm256_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above, and valid for eight elements.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above, and valid for eight elements.
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_fmadd_ps(self, factor, sum) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(self, factor: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_mul_ps(self, factor) }
+    }
+    #[inline(always)]
+    unsafe fn low_halves(from: *const u32) -> Self {
+        // SAFETY: as above, and valid for eight elements.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn high_halves(from: *const u32) -> Self {
+        // SAFETY: as above, and valid for eight elements.
+        unsafe {
+            let mask = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+            _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(from.cast()), mask))
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Vector for __m512 {
+    const LANES: usize = 16;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: AVX-512 is available by the trait's contract; so below.
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above, and valid for sixteen elements.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above, and valid for sixteen elements.
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(self, factor, sum) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(self, factor: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_mul_ps(self, factor) }
+    }
+    #[inline(always)]
+    unsafe fn low_halves(from: *const u32) -> Self {
+        // SAFETY: as above, and valid for sixteen elements.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn high_halves(from: *const u32) -> Self {
+        // SAFETY: as above, and valid for sixteen elements.
+        unsafe {
+            let mask = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+            _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(from.cast()), mask))
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How a product is split into tasks: chunks of rows times groups of panels. Every sum is computed whole by one task,
+//! so the split never shows in the result.
+
+use std::ops::Range;
+
+use crate::product::ViewMut;
+use crate::threads::{self, Shared, for_each};
+use crate::tile::PANEL;
+
+/// Rows of a task at most, so that its part of the left factor stays in the second cache while it meets every panel.
+/// A multiple of all row blocks.
+const CHUNK: usize = 240;
+
+/// Tasks for each thread, so that a thread which falls behind can be helped.
+const TASKS_PER_THREAD: usize = 4;
+
+/// A product's result and how it is split.
+pub(crate) struct Plan<'a> {
+    y: ViewMut<'a>,
+    work: usize,
+}
+
+/// One task: some rows of the result times some panels.
+pub(crate) struct Part<'a> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) panels: Range<usize>,
+    y: &'a Shared<f32>,
+    stride: usize,
+    columns: usize,
+}
+
+impl Part<'_> {
+    /// Distance between rows of the result.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Columns of the result in panel `panel`.
+    pub(crate) fn columns(&self, panel: usize) -> usize {
+        PANEL.min(self.columns - panel * PANEL)
+    }
+
+    /// The address of the result's rows `row ..` in `panel`; checks that `rows` of them exist.
+    pub(crate) fn address(&self, row: usize, rows: usize, panel: usize) -> *mut f32 {
+        assert!(row >= self.rows.start && row + rows <= self.rows.end && self.panels.contains(&panel));
+        self.y.address(row * self.stride + panel * PANEL, (rows - 1) * self.stride + self.columns(panel))
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// For the result `y` of a product over `depth`. `rate` is how many multiply-adds take as long as one elementary
+    /// operation (see [`threads::SERIAL_WORK`]).
+    pub(crate) fn new(y: ViewMut<'a>, depth: usize, rate: usize) -> Self {
+        y.check();
+        // A product of few rows waits for memory: it costs as much as one of some more.
+        let work = y.rows.max(8).saturating_mul(y.columns).saturating_mul(depth) / rate;
+        Self { y, work }
+    }
+
+    /// Runs `task` on every part.
+    pub(crate) fn run(self, task: impl Fn(&Part<'_>) + Sync + Send) {
+        let ViewMut { data, rows, columns, stride } = self.y;
+        let panels = columns.div_ceil(PANEL);
+        let chunks = rows.div_ceil(CHUNK);
+        let wanted = threads::count() * TASKS_PER_THREAD;
+        let group = (panels * chunks / wanted).max(1);
+        let groups = panels.div_ceil(group);
+        let shared = Shared::new(data);
+        for_each(chunks * groups, self.work, |index| {
+            let (chunk, first) = (index / groups, index % groups * group);
+            task(&Part {
+                rows: chunk * CHUNK..rows.min((chunk + 1) * CHUNK),
+                panels: first..panels.min(first + group),
+                y: &shared,
+                stride,
+                columns,
+            });
+        });
+    }
+}
