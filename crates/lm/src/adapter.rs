@@ -1,1 +1,7 @@
-//! adapter
+//! Small trained changes to a frozen model: the LoRA family.
+
+mod lora;
+pub mod peft;
+
+pub use lora::{Lora, LoraConfig, LoraTarget};
+pub(crate) use lora::{LoraLayer, LoraLinear, LoraSlots};

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod config;
 mod error;
 mod model;
+mod random;
 pub mod score;
 pub mod tokenizer;
 pub mod train;
@@ -12,5 +13,5 @@ pub mod transformer;
 pub mod weights;
 
 pub use error::Error;
-pub use kernels::matrix::Precision;
+pub use kernels::matrix::{Precision, Use};
 pub use model::{Model, ModelSource};

@@ -2,6 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::Error;
+use crate::config::ModelConfig;
+use crate::tokenizer::Tokenizer;
+use crate::transformer::Transformer;
+use crate::weights::Checkpoint;
+use kernels::matrix::{Precision, Use};
+
 /// Where a model comes from.
 #[derive(Clone, Debug)]
 pub enum ModelSource {
@@ -23,4 +30,43 @@ pub enum ModelSource {
 }
 
 /// A loaded model.
-pub struct Model;
+#[derive(Clone)]
+pub struct Model {
+    /// Its shape.
+    pub config: ModelConfig,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its chat template, in Jinja; `None` where it has none.
+    pub chat_template: Option<String>,
+    /// Its weights.
+    pub transformer: Transformer,
+    /// SHA-256 of the weights' file, in hexadecimal.
+    pub sha256: String,
+    /// Name of the folder, file or embedded model.
+    pub name: String,
+}
+
+impl Model {
+    /// Reads a model, its weights stored for `precision` and `usage`.
+    ///
+    /// # Errors
+    /// What a file lacks, by name: see [`Error`].
+    pub fn load(source: &ModelSource, precision: Precision, usage: Use) -> Result<Self, Error> {
+        let checkpoint = Checkpoint::open(source)?;
+        let transformer =
+            Transformer::new(checkpoint.config.clone(), &*checkpoint.tensors, precision, usage)?;
+        Ok(Self {
+            config: checkpoint.config,
+            tokenizer: checkpoint.tokenizer,
+            chat_template: checkpoint.chat_template,
+            transformer,
+            sha256: checkpoint.sha256,
+            name: checkpoint.name,
+        })
+    }
+
+    /// Parameters in all; a tied embedding counts once.
+    pub fn parameters(&self) -> u64 {
+        self.transformer.parameters()
+    }
+}

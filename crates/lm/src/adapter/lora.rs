@@ -1,0 +1,463 @@
+//! LoRA (Hu et al. 2021): `y = x . W^T + scale * (x . A^T) . B^T`, with W frozen.
+
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+use crate::Error;
+use crate::config::ModelConfig;
+use crate::random::uniform;
+use crate::transformer::layout::{fused_linears, linear_inputs};
+use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters, Transformer};
+use kernels::product::{View, ViewMut, multiply_nn, multiply_nt, multiply_tn};
+
+/// A linear layer of a block that an adapter can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoraTarget {
+    /// `self_attn.q_proj`.
+    Query,
+    /// `self_attn.k_proj`.
+    Key,
+    /// `self_attn.v_proj`.
+    Value,
+    /// `self_attn.o_proj`.
+    Output,
+    /// `mlp.gate_proj`.
+    Gate,
+    /// `mlp.up_proj`.
+    Up,
+    /// `mlp.down_proj`.
+    Down,
+}
+
+impl LoraTarget {
+    /// All linear layers of a block.
+    pub const ALL: [Self; 7] =
+        [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
+
+    /// The last part of the module's name, as `target_modules` in PEFT has it.
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::Query => "q_proj",
+            Self::Key => "k_proj",
+            Self::Value => "v_proj",
+            Self::Output => "o_proj",
+            Self::Gate => "gate_proj",
+            Self::Up => "up_proj",
+            Self::Down => "down_proj",
+        }
+    }
+
+    /// The target whose module is called `name`.
+    pub fn from_module(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|target| target.module() == name)
+    }
+}
+
+/// How to make a [`Lora`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraConfig {
+    /// Width of the bottleneck. Default 16.
+    pub rank: usize,
+    /// The change is multiplied by `alpha / rank`. Default twice the rank.
+    pub alpha: f64,
+    /// The change is multiplied by `alpha / sqrt(rank)` instead (Kalajdzievski 2023). Default no.
+    pub rank_stabilized: bool,
+    /// Seed of the A matrices. Default 0.
+    pub seed: u64,
+    /// Layers that get an adapter. Default all seven.
+    pub targets: Vec<LoraTarget>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self::with_rank(16)
+    }
+}
+
+impl LoraConfig {
+    /// The defaults at another rank.
+    pub fn with_rank(rank: usize) -> Self {
+        Self {
+            rank,
+            alpha: 2.0 * rank as f64,
+            rank_stabilized: false,
+            seed: 0,
+            targets: LoraTarget::ALL.to_vec(),
+        }
+    }
+
+    /// What the change is multiplied by.
+    pub fn scale(&self) -> f64 {
+        if self.rank_stabilized {
+            self.alpha / (self.rank as f64).sqrt()
+        } else {
+            self.alpha / self.rank as f64
+        }
+    }
+}
+
+/// An adapter for every block of one transformer.
+#[derive(Clone, Debug)]
+pub struct Lora {
+    config: LoraConfig,
+    layers: Vec<LoraLayer>,
+    specs: Vec<ParameterSpec>,
+    slots: Vec<LoraSlots>,
+    /// Layers, inputs and rows of every linear layer of the model it was made for.
+    shape: (usize, [usize; 4], [usize; 4]),
+}
+
+/// The adapters of one block, on its four fused linear layers.
+#[derive(Clone, Debug)]
+pub(crate) struct LoraLayer {
+    pub(crate) qkv: Option<LoraLinear>,
+    pub(crate) output: Option<LoraLinear>,
+    pub(crate) gate_up: Option<LoraLinear>,
+    pub(crate) down: Option<LoraLinear>,
+}
+
+impl LoraLayer {
+    fn linears(&self) -> [Option<&LoraLinear>; 4] {
+        [self.qkv.as_ref(), self.output.as_ref(), self.gate_up.as_ref(), self.down.as_ref()]
+    }
+
+    fn linears_mut(&mut self) -> [Option<&mut LoraLinear>; 4] {
+        [self.qkv.as_mut(), self.output.as_mut(), self.gate_up.as_mut(), self.down.as_mut()]
+    }
+}
+
+/// Where the A of each fused linear layer is in the list of parameters; its Bs follow it. Order: qkv, output,
+/// gate and up, down.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LoraSlots {
+    pub(crate) first: [Option<usize>; 4],
+}
+
+/// The adapter of one fused linear layer: each segment of its outputs has an A and a B of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct LoraLinear {
+    inputs: usize,
+    outputs: usize,
+    rank: usize,
+    scale: f32,
+    segments: Vec<Segment>,
+    /// The As of all segments on top of each other: `[segments * rank, inputs]`.
+    a: Vec<f32>,
+    /// The B of each segment: `[segment length, rank]`.
+    b: Vec<Vec<f32>>,
+}
+
+/// Outputs `start .. start + len` of a fused layer: one module of the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Segment {
+    module: &'static str,
+    start: usize,
+    len: usize,
+}
+
+impl Lora {
+    /// A new adapter, A uniform in `+-1/sqrt(inputs)` as PEFT starts it, B zero: it changes nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for rank 0, no target, or an alpha that is not finite.
+    pub fn new(config: LoraConfig, model: &ModelConfig) -> Result<Self, Error> {
+        if config.rank == 0 || config.targets.is_empty() || !config.alpha.is_finite() {
+            return Err(Error::Invalid(format!(
+                "an adapter needs a rank, a target and a finite alpha: rank {}, alpha {}, {} targets",
+                config.rank,
+                config.alpha,
+                config.targets.len()
+            )));
+        }
+        let mut random = Pcg64::seed_from_u64(config.seed);
+        let mut lora = Self::zeros(config, model);
+        for linear in lora.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten() {
+            let bound = 1.0 / (linear.inputs as f32).sqrt();
+            for value in &mut linear.a {
+                *value = uniform(&mut random, bound);
+            }
+        }
+        Ok(lora)
+    }
+
+    /// An adapter of zeros, to be filled.
+    fn zeros(config: LoraConfig, model: &ModelConfig) -> Self {
+        let (mut layers, mut specs, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        let fused = fused_linears(model);
+        let inputs = linear_inputs(model);
+        for layer in 0..model.layers {
+            let mut own = LoraSlots::default();
+            let mut linears = [None, None, None, None];
+            for (number, linear) in linears.iter_mut().enumerate() {
+                let Some(made) = LoraLinear::zeros(&fused[number], inputs[number], &config) else { continue };
+                own.first[number] = Some(specs.len());
+                made.append_specs(layer, &mut specs);
+                *linear = Some(made);
+            }
+            let [qkv, output, gate_up, down] = linears;
+            layers.push(LoraLayer { qkv, output, gate_up, down });
+            slots.push(own);
+        }
+        Self { config, layers, specs, slots, shape: shape_of(model) }
+    }
+
+    /// An adapter from named tensors: `read` returns the values of a tensor by its PEFT name
+    /// (`base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`) if it is there, given its shape.
+    ///
+    /// # Errors
+    /// What `read` returns; [`Error::Invalid`] as in [`Lora::new`].
+    pub fn from_named(
+        config: LoraConfig,
+        model: &ModelConfig,
+        mut read: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, Error>,
+    ) -> Result<Self, Error> {
+        let mut lora = Self::new(config, model)?;
+        let specs = lora.specs.clone();
+        for (spec, mut parameter) in specs.iter().zip(lora.parameters_mut()) {
+            let mut values = Vec::with_capacity(spec.len());
+            for part in &spec.parts {
+                let shape = spec.shape_of(part);
+                let read_values = read(&part.name, &shape)?;
+                if read_values.len() != shape.iter().product::<usize>() {
+                    return Err(Error::Shape {
+                        name: part.name.clone(),
+                        expected: shape,
+                        found: Some(vec![read_values.len()]),
+                    });
+                }
+                values.extend_from_slice(&read_values);
+            }
+            parameter.update(|own| own.copy_from_slice(&values));
+        }
+        Ok(lora)
+    }
+
+    /// How it was made.
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// Trained values in all.
+    pub fn parameters(&self) -> u64 {
+        self.specs.iter().map(|spec| spec.len() as u64).sum()
+    }
+
+    /// The tensors by their PEFT names: name, shape, values.
+    pub fn named_tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let mut named = Vec::new();
+        for (spec, values) in self.specs.iter().zip(self.values()) {
+            named.extend(spec.split(values).map(|(name, shape, own)| (name.to_owned(), shape, own.to_vec())));
+        }
+        named
+    }
+
+    /// The transformer with the change added to its weights, in 32 bits before they are stored in the
+    /// transformer's own precision: removing the adapter later means going back to the base.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the adapter was made for another shape of model.
+    pub fn merge_into(&self, base: &Transformer) -> Result<Transformer, Error> {
+        if !self.fits(base.config()) {
+            return Err(Error::Invalid("the adapter was made for a model of another shape".into()));
+        }
+        Ok(base.with_changed_linears(|layer, number, outputs, values| {
+            if let Some(linear) = self.layers[layer].linears()[number] {
+                debug_assert_eq!(linear.outputs, outputs);
+                linear.add_to(values);
+            }
+        }))
+    }
+
+    /// Whether the shapes are those of `model`.
+    pub fn fits(&self, model: &ModelConfig) -> bool {
+        self.shape == shape_of(model)
+    }
+
+    pub(crate) fn layer(&self, index: usize) -> &LoraLayer {
+        &self.layers[index]
+    }
+
+    pub(crate) fn slots(&self, layer: usize) -> &LoraSlots {
+        &self.slots[layer]
+    }
+
+    /// The stored values in the order of the specs.
+    fn values(&self) -> impl Iterator<Item = &[f32]> {
+        self.layers
+            .iter()
+            .flat_map(LoraLayer::linears)
+            .flatten()
+            .flat_map(|linear| std::iter::once(linear.a.as_slice()).chain(linear.b.iter().map(Vec::as_slice)))
+    }
+}
+
+impl Parameters for Lora {
+    fn specs(&self) -> &[ParameterSpec] {
+        &self.specs
+    }
+
+    fn parameters_mut(&mut self) -> Vec<Parameter<'_>> {
+        self.layers
+            .iter_mut()
+            .flat_map(LoraLayer::linears_mut)
+            .flatten()
+            .flat_map(|linear| {
+                std::iter::once(linear.a.as_mut_slice()).chain(linear.b.iter_mut().map(Vec::as_mut_slice))
+            })
+            .map(Parameter::Slice)
+            .collect()
+    }
+}
+
+fn shape_of(model: &ModelConfig) -> (usize, [usize; 4], [usize; 4]) {
+    let key = model.kv_heads * model.head_dim;
+    (
+        model.layers,
+        linear_inputs(model),
+        [model.heads * model.head_dim, key, model.intermediate, model.hidden],
+    )
+}
+
+fn segments_of(parts: &[(&'static str, usize)], config: &LoraConfig) -> Vec<Segment> {
+    let mut start = 0;
+    let mut segments = Vec::new();
+    for &(module, len) in parts {
+        let last = module.rsplit('.').next().unwrap_or(module);
+        if config.targets.iter().any(|target| target.module() == last) {
+            segments.push(Segment { module, start, len });
+        }
+        start += len;
+    }
+    segments
+}
+
+fn append_specs(
+    layer: usize,
+    segments: &[Segment],
+    inputs: usize,
+    rank: usize,
+    specs: &mut Vec<ParameterSpec>,
+) {
+    if segments.is_empty() {
+        return;
+    }
+    let name = |segment: &Segment, which: &str| {
+        format!("base_model.model.model.layers.{layer}.{}.{which}.weight", segment.module)
+    };
+    let a = segments.iter().map(|segment| (name(segment, "lora_A"), rank)).collect();
+    specs.push(ParameterSpec::new(a, Some(inputs), ParameterGroup::AdapterA));
+    for segment in segments {
+        let b = vec![(name(segment, "lora_B"), segment.len)];
+        specs.push(ParameterSpec::new(b, Some(rank), ParameterGroup::AdapterB));
+    }
+}
+
+impl LoraLinear {
+    fn zeros(parts: &[(&'static str, usize)], inputs: usize, config: &LoraConfig) -> Option<Self> {
+        let segments = segments_of(parts, config);
+        if segments.is_empty() {
+            return None;
+        }
+        let rank = config.rank;
+        Some(Self {
+            inputs,
+            outputs: parts.iter().map(|(_, rows)| rows).sum(),
+            rank,
+            scale: config.scale() as f32,
+            a: vec![0.0; segments.len() * rank * inputs],
+            b: segments.iter().map(|segment| vec![0.0; segment.len * rank]).collect(),
+            segments,
+        })
+    }
+
+    fn append_specs(&self, layer: usize, specs: &mut Vec<ParameterSpec>) {
+        append_specs(layer, &self.segments, self.inputs, self.rank, specs);
+    }
+
+    /// Width of the bottleneck of all segments together.
+    fn width(&self) -> usize {
+        self.rank * self.segments.len()
+    }
+
+    /// `y += scale * (x . A^T) . B^T`; keeps `x . A^T` in `inner`, `[rows, segments * rank]`.
+    pub(crate) fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut Vec<f32>) {
+        let rows = x.len() / self.inputs;
+        let width = self.width();
+        inner.resize(rows * width, 0.0);
+        multiply_nt(
+            ViewMut::new(inner, rows, width),
+            View::new(x, rows, self.inputs),
+            View::new(&self.a, width, self.inputs),
+            1.0,
+            false,
+        );
+        for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
+            multiply_nt(
+                ViewMut::columns_of(y, rows, self.outputs, segment.start, segment.len),
+                View::columns_of(inner, rows, width, number * self.rank, self.rank),
+                View::new(b, segment.len, self.rank),
+                self.scale,
+                true,
+            );
+        }
+    }
+
+    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and `dx += ...` where asked.
+    /// `inner` is what [`LoraLinear::forward`] kept.
+    pub(crate) fn backward(
+        &self,
+        (x, inner): (&[f32], &[f32]),
+        dy: &[f32],
+        dx: Option<&mut [f32]>,
+        (gradients, first): (&mut Gradients, usize),
+        dinner: &mut Vec<f32>,
+    ) {
+        let rows = dy.len() / self.outputs;
+        let width = self.width();
+        dinner.resize(rows * width, 0.0);
+        for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
+            let dy = View::columns_of(dy, rows, self.outputs, segment.start, segment.len);
+            multiply_nn(
+                ViewMut::columns_of(dinner, rows, width, number * self.rank, self.rank),
+                dy,
+                View::new(b, segment.len, self.rank),
+                self.scale,
+                false,
+            );
+            multiply_tn(
+                ViewMut::new(gradients.values_mut(first + 1 + number), segment.len, self.rank),
+                dy,
+                View::columns_of(inner, rows, width, number * self.rank, self.rank),
+                self.scale,
+                true,
+            );
+        }
+        let dinner = View::new(dinner, rows, width);
+        multiply_tn(
+            ViewMut::new(gradients.values_mut(first), width, self.inputs),
+            dinner,
+            View::new(x, rows, self.inputs),
+            1.0,
+            true,
+        );
+        if let Some(dx) = dx {
+            let a = View::new(&self.a, width, self.inputs);
+            multiply_nn(ViewMut::new(dx, rows, self.inputs), dinner, a, 1.0, true);
+        }
+    }
+
+    /// `weights[outputs, inputs] += scale * B . A`.
+    fn add_to(&self, weights: &mut [f32]) {
+        for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
+            let a = &self.a[number * self.rank * self.inputs..][..self.rank * self.inputs];
+            let weights = &mut weights[segment.start * self.inputs..][..segment.len * self.inputs];
+            multiply_nn(
+                ViewMut::new(weights, segment.len, self.inputs),
+                View::new(b, segment.len, self.rank),
+                View::new(a, self.rank, self.inputs),
+                self.scale,
+                true,
+            );
+        }
+    }
+}

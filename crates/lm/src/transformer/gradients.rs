@@ -1,0 +1,75 @@
+//! Gradients of everything that is trained, in the order of its parameters.
+
+use super::layout::ParameterSpec;
+use super::parameters::Parameters;
+
+/// Accumulated gradients: every training step adds to them; [`Gradients::clear`] sets them to zero.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    specs: Vec<ParameterSpec>,
+    values: Vec<Vec<f32>>,
+}
+
+impl Gradients {
+    /// Zero gradients for all weights of a transformer, or for an adapter.
+    pub fn new(parameters: &(impl Parameters + ?Sized)) -> Self {
+        let specs = parameters.specs().to_vec();
+        let values = specs.iter().map(|spec| vec![0.0; spec.len()]).collect();
+        Self { specs, values }
+    }
+
+    /// Sets all to zero.
+    pub fn clear(&mut self) {
+        for values in &mut self.values {
+            values.fill(0.0);
+        }
+    }
+
+    /// Multiplies all by `factor`.
+    pub fn scale(&mut self, factor: f32) {
+        for value in self.values.iter_mut().flatten() {
+            *value *= factor;
+        }
+    }
+
+    /// Names, shapes and kinds.
+    pub fn specs(&self) -> &[ParameterSpec] {
+        &self.specs
+    }
+
+    /// The gradient of each parameter, in the order of the specs.
+    pub fn values(&self) -> &[Vec<f32>] {
+        &self.values
+    }
+
+    /// The gradient of one parameter.
+    pub fn values_mut(&mut self, index: usize) -> &mut [f32] {
+        &mut self.values[index]
+    }
+
+    /// Two neighbouring or distant gradients at once, `first < second`.
+    pub(crate) fn pair_mut(&mut self, first: usize, second: usize) -> (&mut [f32], &mut [f32]) {
+        let (before, after) = self.values.split_at_mut(second);
+        (&mut before[first], &mut after[0])
+    }
+
+    /// The gradients by tensor: the name it has in a Hugging Face checkpoint (of the model, or of a PEFT adapter),
+    /// shape, values.
+    pub fn named(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let mut named = Vec::new();
+        for (spec, values) in self.specs.iter().zip(&self.values) {
+            named.extend(spec.split(values).map(|(name, shape, own)| (name.to_owned(), shape, own.to_vec())));
+        }
+        named
+    }
+
+    /// The norm of all gradients together.
+    pub fn norm(&self) -> f64 {
+        self.values.iter().map(|values| kernels::optimizer::sum_of_squares(values)).sum::<f64>().sqrt()
+    }
+
+    /// Whether these are gradients of `parameters`.
+    pub(crate) fn match_specs(&self, specs: &[ParameterSpec]) -> bool {
+        self.specs == specs
+    }
+}

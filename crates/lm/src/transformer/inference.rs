@@ -1,0 +1,218 @@
+//! The forward pass without saved activations.
+
+use super::batch::Batch;
+use super::layout::qkv_width;
+use super::prefix::{Cache, Prefix};
+use super::workspace::{Buffers, Workspace, gather};
+use super::{Layer, Transformer};
+use crate::Error;
+use crate::adapter::{Lora, LoraLayer};
+use kernels::activation::swiglu;
+use kernels::attention::{Past, Segment, attention};
+use kernels::norm::rms_norm;
+use kernels::product::{View, ViewMut};
+use kernels::rotary::{RotaryTable, rotate};
+
+/// What the forward pass of one layer needs beside the layer.
+struct Pass<'a> {
+    transformer: &'a Transformer,
+    batch: &'a Batch,
+    table: &'a RotaryTable,
+    /// Rows wanted after the last layer.
+    rows: &'a [usize],
+}
+
+impl Transformer {
+    /// Hidden states of `rows` of the batch after the last layer and the final norm: `[rows.len(), hidden]`.
+    ///
+    /// Where `caches` are given (one per sequence; the batch made by [`Batch::push_continuation`]), what they hold
+    /// comes before each sequence, and they grow by its rows. With no `rows`, only the caches are filled.
+    ///
+    /// # Errors
+    /// [`Error::Context`] where a position does not fit the model's context; [`Error::Invalid`] for a token outside
+    /// the vocabulary, a row outside the batch, or an adapter of another shape.
+    pub fn hidden_states(
+        &self,
+        batch: &Batch,
+        rows: &[usize],
+        adapter: Option<&Lora>,
+        mut caches: Option<&mut [Cache]>,
+        workspace: &mut Workspace,
+    ) -> Result<Vec<f32>, Error> {
+        self.check(batch, rows, adapter)?;
+        if let Some(caches) = caches.as_deref() {
+            if caches.len() != batch.sequences.len() {
+                return Err(Error::Invalid(format!(
+                    "{} caches for {} sequences",
+                    caches.len(),
+                    batch.sequences.len()
+                )));
+            }
+            if batch.sequences.iter().any(|sequence| !sequence.tree.is_empty() || sequence.past.is_some()) {
+                return Err(Error::Invalid("a sequence with a cache has a tree or a past of its own".into()));
+            }
+        }
+        let table = self.rotary.table(batch.positions_needed());
+        let pass = Pass { transformer: self, batch, table: &table, rows };
+        let buffers = &mut workspace.buffers;
+        self.embed(batch, &mut buffers.x);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let adapter = adapter.map(|adapter| adapter.layer(index));
+            pass.layer(index, layer, adapter, caches.as_deref_mut(), buffers);
+        }
+        if let Some(caches) = caches {
+            for (cache, sequence) in caches.iter_mut().zip(&batch.sequences) {
+                cache.own.len += sequence.causal;
+            }
+        }
+        let mut normed = vec![0.0; rows.len() * self.config.hidden];
+        if !rows.is_empty() {
+            let epsilon = self.config.norm_epsilon;
+            rms_norm(&buffers.x_rows, &self.norm, epsilon, &mut normed, &mut buffers.inverse[..rows.len()]);
+        }
+        Ok(normed)
+    }
+
+    /// Logits `[rows, vocabulary]` of normed hidden states `[rows, hidden]`.
+    pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let rows = hidden.len() / self.config.hidden;
+        let mut logits = vec![0.0; rows * self.config.vocabulary];
+        self.logits_into(hidden, &mut logits);
+        logits
+    }
+
+    /// As [`Transformer::logits`], into `logits[rows, vocabulary]`.
+    pub fn logits_into(&self, hidden: &[f32], logits: &mut [f32]) {
+        let rows = hidden.len() / self.config.hidden;
+        self.head().forward(
+            View::new(hidden, rows, self.config.hidden),
+            ViewMut::new(logits, rows, self.config.vocabulary),
+            false,
+        );
+    }
+
+    /// Computes `tokens` once, to be continued by any number of sequences.
+    ///
+    /// # Errors
+    /// As [`Transformer::hidden_states`].
+    pub fn prefill(
+        &self,
+        tokens: &[u32],
+        adapter: Option<&Lora>,
+        workspace: &mut Workspace,
+    ) -> Result<Prefix, Error> {
+        self.extend(&Prefix::default(), tokens, adapter, workspace)
+    }
+
+    /// `prefix` continued by `tokens`; the keys and values of `prefix` are shared, not copied.
+    ///
+    /// # Errors
+    /// As [`Transformer::hidden_states`].
+    pub fn extend(
+        &self,
+        prefix: &Prefix,
+        tokens: &[u32],
+        adapter: Option<&Lora>,
+        workspace: &mut Workspace,
+    ) -> Result<Prefix, Error> {
+        if tokens.is_empty() {
+            return Ok(prefix.clone());
+        }
+        let mut cache = self.cache(Some(prefix));
+        let mut batch = Batch::new();
+        batch.push_continuation(&cache, tokens);
+        self.hidden_states(&batch, &[], adapter, Some(std::slice::from_mut(&mut cache)), workspace)?;
+        Ok(cache.into_prefix())
+    }
+
+    /// An empty cache after `prefix`.
+    pub fn cache(&self, prefix: Option<&Prefix>) -> Cache {
+        Cache::new(prefix.cloned().unwrap_or_default(), self.config.layers)
+    }
+}
+
+impl Pass<'_> {
+    fn layer(
+        &self,
+        index: usize,
+        layer: &Layer,
+        adapter: Option<&LoraLayer>,
+        caches: Option<&mut [Cache]>,
+        buffers: &mut Buffers,
+    ) {
+        let config = &self.transformer.config;
+        let (count, hidden) = (self.batch.len(), config.hidden);
+        let last = index + 1 == config.layers;
+        let b = buffers;
+        b.size_for(config, count);
+        rms_norm(&b.x, &layer.input_norm, config.norm_epsilon, &mut b.normed, &mut b.inverse);
+        layer.qkv.forward(&b.normed, &mut b.qkv, false, adapter.and_then(|a| a.qkv.as_ref()), &mut b.rank);
+        layer.norm_heads(config, &mut b.qkv, &mut b.heads_x, &mut b.heads_y, &mut b.heads_inverse);
+        let heads = config.heads + config.kv_heads;
+        rotate(&mut b.qkv, qkv_width(config), heads, &self.batch.positions, self.table, false);
+        if last && self.rows.is_empty() {
+            self.keep(index, &b.qkv, caches);
+            return;
+        }
+        self.attend(index, &b.qkv, caches.as_deref(), &mut b.attended);
+        self.keep(index, &b.qkv, caches);
+        // After the last layer's attention only the wanted rows go on.
+        let (rows, x, attended) = if last {
+            gather(&b.x, hidden, self.rows, &mut b.x_rows);
+            gather(&b.attended, config.heads * config.head_dim, self.rows, &mut b.attended_rows);
+            (self.rows.len(), &mut b.x_rows, &b.attended_rows)
+        } else {
+            (count, &mut b.x, &b.attended)
+        };
+        layer.output.forward(attended, x, true, adapter.and_then(|a| a.output.as_ref()), &mut b.rank);
+        let (normed, gate_up) =
+            (&mut b.normed[..rows * hidden], &mut b.gate_up[..rows * 2 * config.intermediate]);
+        let active = &mut b.active[..rows * config.intermediate];
+        rms_norm(x, &layer.post_norm, config.norm_epsilon, normed, &mut b.inverse[..rows]);
+        layer.gate_up.forward(normed, gate_up, false, adapter.and_then(|a| a.gate_up.as_ref()), &mut b.rank);
+        swiglu(gate_up, config.intermediate, active);
+        layer.down.forward(active, x, true, adapter.and_then(|a| a.down.as_ref()), &mut b.rank);
+    }
+
+    fn attend(&self, index: usize, qkv: &[f32], caches: Option<&[Cache]>, out: &mut [f32]) {
+        let parts_of = |number: usize| {
+            let sequence = &self.batch.sequences[number];
+            let (prefix, own) = match caches {
+                Some(caches) => (Some(&caches[number].prefix), Some(&caches[number].own)),
+                None => (sequence.past.as_ref(), None),
+            };
+            let shared = prefix.into_iter().flat_map(|prefix| &prefix.parts).map(AsRef::as_ref);
+            let parts = shared.chain(own.filter(|own| own.len > 0));
+            parts
+                .map(|part| Past { keys: &part.keys[index], values: &part.values[index], len: part.len })
+                .collect::<Vec<_>>()
+        };
+        let pasts: Vec<Vec<Past<'_>>> = (0..self.batch.sequences.len()).map(parts_of).collect();
+        let segments: Vec<Segment<'_>> = self
+            .batch
+            .sequences
+            .iter()
+            .zip(&pasts)
+            .map(|(sequence, past)| Segment {
+                start: sequence.start,
+                causal: sequence.causal,
+                tree: &sequence.tree,
+                past,
+            })
+            .collect();
+        attention(self.transformer.heads(index), qkv, &segments, out, None);
+    }
+
+    /// Appends this layer's keys and values to the caches.
+    fn keep(&self, index: usize, qkv: &[f32], caches: Option<&mut [Cache]>) {
+        let Some(caches) = caches else { return };
+        let config = &self.transformer.config;
+        let (width, kv) = (qkv_width(config), config.kv_heads * config.head_dim);
+        let key_at = config.heads * config.head_dim;
+        for (cache, sequence) in caches.iter_mut().zip(&self.batch.sequences) {
+            for row in qkv[sequence.start * width..sequence.end() * width].chunks_exact(width) {
+                cache.append(index, &row[key_at..key_at + kv], &row[key_at + kv..key_at + 2 * kv]);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! One linear layer of the frozen or trained weights, with the adapter that may sit on it.
+
+use crate::adapter::LoraLinear;
+use kernels::matrix::{Matrix, Precision, Use};
+use kernels::product::{View, ViewMut};
+
+/// A (fused) linear layer: `y = x . W^T + bias`.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear {
+    pub(crate) matrix: Matrix,
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    /// `y (+)= x . W^T + bias`, plus the adapter's share. `rank` receives the adapter's inner activations
+    /// (see [`LoraLinear::forward`]).
+    pub(crate) fn forward(
+        &self,
+        x: &[f32],
+        y: &mut [f32],
+        accumulate: bool,
+        adapter: Option<&LoraLinear>,
+        rank: &mut Vec<f32>,
+    ) {
+        let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
+        let rows = x.len() / inputs;
+        self.matrix.forward(View::new(x, rows, inputs), ViewMut::new(y, rows, outputs), accumulate);
+        if let Some(bias) = &self.bias {
+            for row in y.chunks_exact_mut(outputs) {
+                for (value, shift) in row.iter_mut().zip(bias) {
+                    *value += shift;
+                }
+            }
+        }
+        if let Some(adapter) = adapter {
+            adapter.forward(x, y, rank);
+        }
+    }
+
+    /// `dx[rows, inputs] (+)= dy . W`.
+    pub(crate) fn backward(&self, dy: &[f32], dx: &mut [f32], accumulate: bool) {
+        let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
+        let rows = dy.len() / outputs;
+        self.matrix.backward(View::new(dy, rows, outputs), ViewMut::new(dx, rows, inputs), accumulate);
+    }
+
+    /// `dw += dy^T . x`.
+    pub(crate) fn gradient(&self, dy: &[f32], x: &[f32], dw: &mut [f32]) {
+        let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
+        let rows = dy.len() / outputs;
+        self.matrix.gradient(View::new(dy, rows, outputs), View::new(x, rows, inputs), dw);
+    }
+
+    pub(crate) fn converted(&self, precision: Precision, usage: Use) -> Self {
+        Self { matrix: self.matrix.converted(precision, usage), bias: self.bias.clone() }
+    }
+}
+
+/// `dbias += sum over rows of dy`, in the order of the rows.
+pub(crate) fn bias_gradient(dy: &[f32], dbias: &mut [f32]) {
+    for row in dy.chunks_exact(dbias.len()) {
+        for (sum, value) in dbias.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+}
