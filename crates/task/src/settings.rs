@@ -208,7 +208,6 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::load`].
-    #[expect(clippy::should_implement_trait, reason = "it needs the folder, which FromStr has no place for")]
     pub fn from_str(text: &str, base_dir: &Path) -> Result<Self, Error> {
         Self::resolve(text, &base_dir.join("weigh.toml"))
     }

@@ -108,10 +108,11 @@ fn ranked_sets(texts: &[&str]) -> Vec<Vec<u32>> {
     sets
 }
 
-/// Hashes of a text's runs of characters, with a space at either end; of a long text, of its two ends.
+/// Hashes of a text's runs of characters, with a space at either end, so that a short text with a letter more (`item 1` and
+/// `item 10`) is another text; of a long text, of its two ends.
 fn runs(text: &str) -> Vec<u64> {
-    let mut characters: Vec<char> =
-        std::iter::once(' ').chain(text.chars()).chain(std::iter::once(' ')).collect();
+    let ends = || std::iter::once(' ');
+    let mut characters: Vec<char> = ends().chain(text.chars()).chain(ends()).collect();
     if characters.len() > 2 * HALF {
         characters.drain(HALF..characters.len() - HALF);
     }

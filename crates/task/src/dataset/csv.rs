@@ -132,19 +132,21 @@ impl<'a> Records<'a> {
         }
         let line = self.lines + 1;
         let (mut written, mut ended, mut total) = (0, 0, 0);
+        let mut ends_of_line;
         let mut too_many_columns = false;
         loop {
             let input = self.reader.fill_buf()?;
             let (result, used, output, ends) =
                 self.parser.read_record(input, &mut self.fields[written..], &mut self.ends[ended..]);
             self.lines += input[..used].iter().filter(|byte| **byte == b'\n').count();
+            ends_of_line = input[..used].iter().rev().take(2).filter(|byte| is_line_end(**byte)).count();
             self.reader.consume(used);
             written += output;
             ended += ends;
             total += used;
             match result {
                 ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if total > LONGEST_ROW => written = 0,
+                ReadRecordResult::OutputFull if total > LONGEST_ROW + 2 => written = 0,
                 ReadRecordResult::OutputFull => self.fields.resize(2 * self.fields.len(), 0),
                 ReadRecordResult::OutputEndsFull if ended >= MOST_COLUMNS => {
                     too_many_columns = true;
@@ -155,8 +157,9 @@ impl<'a> Records<'a> {
                 ReadRecordResult::End => return Ok(None),
             }
         }
-        if total > LONGEST_ROW + 2 {
-            return Ok(Some((line, Err(lines::too_long(total)))));
+        let length = total - ends_of_line.min(total);
+        if length > LONGEST_ROW {
+            return Ok(Some((line, Err(lines::too_long(length)))));
         }
         if too_many_columns {
             return Ok(Some((line, Err(format!("more than {MOST_COLUMNS} fields")))));
@@ -182,11 +185,19 @@ impl<'a> Records<'a> {
         let mut start = 0;
         self.ends[..ended]
             .iter()
-            .map(|end| {
+            .enumerate()
+            .map(|(place, end)| {
                 let field = &self.fields[start..*end.min(&written)];
                 start = *end;
-                std::str::from_utf8(field).map(str::to_owned).map_err(|_| "invalid UTF-8".to_owned())
+                match std::str::from_utf8(field) {
+                    Ok(text) => Ok(text.to_owned()),
+                    Err(_) => Err(format!("invalid UTF-8 in field {}", place + 1)),
+                }
             })
             .collect()
     }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
 }

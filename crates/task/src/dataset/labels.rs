@@ -90,20 +90,31 @@ impl Spellings {
 
     /// Reports spellings taken as one, labels that differ only in case, and labels that begin other ones.
     pub(super) fn report(&self, labels: &[String], report: &mut DataReport) {
-        for (label, spellings) in &self.raw {
-            if spellings.len() > 1 {
+        let merged: Vec<String> = self
+            .raw
+            .iter()
+            .filter(|(_, spellings)| spellings.len() > 1)
+            .map(|(label, spellings)| {
                 let spellings: Vec<_> = spellings.iter().map(|raw| format!("{raw:?}")).collect();
-                report.notes.push(format!("{} are taken as one label, `{label}`", spellings.join(" and ")));
-            }
+                format!("{} as `{label}`", spellings.join(" and "))
+            })
+            .collect();
+        if !merged.is_empty() {
+            report.notes.push(format!("labels taken as one: {}", crate::profile::some_of(&merged, 3)));
         }
         let mut by_case: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for label in labels {
             by_case.entry(label.to_lowercase()).or_default().push(label);
         }
-        for same in by_case.values().filter(|same| same.len() > 1) {
+        let same: Vec<String> = by_case
+            .values()
+            .filter(|same| same.len() > 1)
+            .map(|same| format!("`{}`", same.join("` and `")))
+            .collect();
+        if !same.is_empty() {
             report.warnings.push(format!(
-                "the labels `{}` differ only in upper and lower case and are kept apart",
-                same.join("` and `")
+                "labels that differ only in upper and lower case are kept apart: {}",
+                crate::profile::some_of(&same, 3)
             ));
         }
         let mut sorted: Vec<&str> = labels.iter().map(String::as_str).collect();
