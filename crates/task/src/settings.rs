@@ -314,12 +314,20 @@ fn fine_tune_settings(section: &task_file::FineTuneSection) -> FineTuneSettings 
         seeds: section.seeds,
         learning_rates: section.learning_rates.clone(),
         full_learning_rates: full
-            .unwrap_or_else(|| section.learning_rates.iter().map(|rate| rate / 10.0).collect()),
+            .unwrap_or_else(|| section.learning_rates.iter().map(|rate| tenth(*rate)).collect()),
         epochs: section.epochs,
         batch_rows: section.batch_rows,
         rank: section.rank,
         alpha: section.alpha.unwrap_or(2.0 * section.rank as f64),
     }
+}
+
+/// A tenth in decimal: 3e-4 gives 3e-5, where a division gives 2.9999999999999997e-5.
+fn tenth(rate: f64) -> f64 {
+    let text = format!("{rate:e}");
+    let (digits, exponent) = text.split_once('e').expect("a number in this notation has an exponent");
+    let exponent: i32 = exponent.parse().expect("the exponent is a whole number");
+    format!("{digits}e{}", exponent - 1).parse().expect("it is the same notation")
 }
 
 fn sort_and_unite(numbers: &mut Vec<usize>) {

@@ -1,7 +1,7 @@
 //! The task file: what a user wrote, before defaults that depend on other things are resolved.
 //!
 //! TOML with nine sections. [`KEYS`] is the one table of what may be in it: names, types, defaults and meanings. It
-//! checks a file with line numbers ([`parse`]) and makes the reference ([`reference`], `docs/task-file.md`).
+//! checks a file with line numbers ([`parse`]) and makes the reference ([`reference()`], `docs/task-file.md`).
 
 mod check;
 mod keys;

@@ -58,27 +58,27 @@ fn writer() {
 
 /// Starts a writer, kills it after `lines` commits, and tells the last commit that it reported.
 fn kill_after(lines: usize, folder: &Path) -> usize {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = Command::new(std::env::current_exe().expect("a running program has a path"))
         .args(["writer", "--exact", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    let reader = BufReader::new(child.stdout.take().unwrap());
+        .expect("the test can start itself");
+    let reader = BufReader::new(child.stdout.take().expect("its output is piped"));
     let mut last = None;
     let mut reported = 0;
     for line in reader.lines() {
         // The reader goes on after the kill, to what was reported before it.
-        if let Some((_, number)) = line.unwrap().split_once("committed ") {
-            last = Some(number.trim().parse().unwrap());
+        if let Some((_, number)) = line.expect("the writer writes text").split_once("committed ") {
+            last = Some(number.trim().parse().expect("the writer writes numbers"));
             reported += 1;
             if reported == lines {
-                child.kill().unwrap();
+                child.kill().expect("the writer runs until it is killed");
             }
         }
     }
-    assert!(!child.wait().unwrap().success(), "it was killed, it did not end");
-    last.unwrap()
+    assert!(!child.wait().expect("a child can be waited for").success(), "it was killed, it did not end");
+    last.expect("it was killed after a commit")
 }
 
 #[test]

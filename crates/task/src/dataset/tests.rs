@@ -1,5 +1,7 @@
 //! Reading, cleaning and splitting, from bytes in memory.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn settings(text: &str) -> Settings {
@@ -459,4 +461,46 @@ fn a_doubt_about_the_column_is_a_warning() {
         ["a.jsonl: the input is read from `text`; `Question` could be meant too: set data.input to be sure"]
     );
     assert_eq!(dataset.report.files[0].columns, Some(("text".into(), "label".into())));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Rows and slightly changed copies of them, in files of all parts: nothing alike is in two parts, whatever the order.
+    #[test]
+    fn nothing_leaks_from_part_to_part(
+        texts in prop::collection::vec("([a-d]{3,6} ){6,9}", 30..60),
+        copies in prop::collection::vec((any::<prop::sample::Index>(), "[.!a-d]", 0usize..3), 1..30),
+        given_test in any::<bool>(),
+    ) {
+        let mut files = [String::new(), String::new(), String::new()];
+        let row = |text: &str, label: usize| format!("{{\"text\": \"{text}\", \"label\": \"l{}\"}}\n", label % 2);
+        texts.iter().enumerate().for_each(|(number, text)| files[0] += &row(text, number));
+        for (index, end, file) in &copies {
+            files[*file] += &row(&format!("{}{end}", index.get(&texts)), index.index(texts.len()));
+        }
+        let load = |files: &[String; 3]| {
+            let given = |file: usize| (given_test && !files[file].is_empty())
+                .then(|| Source::bytes(format!("{file}.jsonl"), files[file].as_bytes()));
+            let train = vec![Source::bytes("0.jsonl", files[0].as_bytes())];
+            Dataset::from_sources(&settings(""), Sources { train, dev: given(1), test: given(2) })
+        };
+        // A draw without a row of a part is an error of its own, tested elsewhere.
+        let Ok(dataset) = load(&files) else { return Ok(()) };
+        let mut normals = Vec::new();
+        let mut parts = Vec::new();
+        for part in [Part::Train, Part::Dev, Part::Test] {
+            for example in dataset.part(part) {
+                normals.push(curation::normalise(&example.input));
+                parts.push(part);
+            }
+        }
+        let grouping = curation::group(&normals.iter().map(String::as_str).collect::<Vec<_>>(), true);
+        let mut part_of = HashMap::new();
+        for (group, part) in grouping.of.iter().zip(&parts) {
+            prop_assert_eq!(part_of.entry(*group).or_insert(*part), part);
+        }
+        let reversed = files.map(|file| file.lines().rev().map(|line| format!("{line}\n")).collect::<String>());
+        prop_assert_eq!(load(&reversed).unwrap().sha256, dataset.sha256);
+    }
 }
