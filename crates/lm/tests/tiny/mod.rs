@@ -36,10 +36,29 @@ pub fn variants() -> Vec<(&'static str, ModelConfig)> {
     let llama = llama();
     vec![
         ("llama", llama.clone()),
-        ("qwen2", ModelConfig { qkv_bias: true, ..llama.clone() }),
-        ("qwen3", ModelConfig { qk_norm: true, tied: false, ..llama.clone() }),
-        ("mistral", ModelConfig { tied: false, windows: vec![Some(3), Some(3)], ..llama.clone() }),
-        ("alternating", ModelConfig { windows: vec![Some(4), None], ..llama.clone() }),
+        ("qwen2", ModelConfig { architecture: "qwen2".into(), qkv_bias: true, ..llama.clone() }),
+        (
+            "qwen3",
+            ModelConfig { architecture: "qwen3".into(), qk_norm: true, tied: false, ..llama.clone() },
+        ),
+        (
+            "mistral",
+            ModelConfig {
+                architecture: "mistral".into(),
+                tied: false,
+                windows: vec![Some(3), Some(3)],
+                ..llama.clone()
+            },
+        ),
+        (
+            "alternating",
+            ModelConfig {
+                architecture: "qwen2".into(),
+                qkv_bias: true,
+                windows: vec![Some(4), None],
+                ..llama.clone()
+            },
+        ),
         (
             "biases",
             ModelConfig { qkv_bias: true, output_bias: true, mlp_bias: true, kv_heads: 4, ..llama.clone() },
