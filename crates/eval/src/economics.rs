@@ -189,9 +189,14 @@ impl Economics {
         self.cases.iter().filter(|case| case.unit == self.unit)
     }
 
-    /// The deciding case with a warm cache: the measured one.
-    pub fn warm(&self) -> Option<&BreakEven> {
-        self.deciding().find(|case| case.cache == Cache::Warm)
+    /// The deciding case that is shown: with a warm cache, as measured; with a cold one where the price of cached tokens is not known.
+    pub fn main(&self) -> Option<&BreakEven> {
+        self.deciding().find(|case| case.cache == Cache::Warm).or_else(|| self.deciding().next())
+    }
+
+    /// Whether both states of the cache could be counted in the deciding unit.
+    pub fn both_caches(&self) -> bool {
+        self.deciding().count() == 2
     }
 
     fn case(&self, unit: Unit, cache: Cache) -> Option<BreakEven> {

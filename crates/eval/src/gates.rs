@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::contrast::{Contrast, Outcome};
 use crate::economics::{BreakEven, Cache, Economics, Payback};
-use crate::wording::{number, percent, points};
+use crate::interval::Estimate;
+use crate::wording::{number, percent, points, range};
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,40 +72,37 @@ fn stable(economics: &Economics) -> Gate {
         (Payback::Unknown, ..) | (_, None, _) | (_, _, None) => State::Undecided,
         (_, Some(months), Some(life)) => covers(months <= life, case.lower_bound),
     });
-    let state = agreed(states);
-    let warm = economics.warm();
-    let months = warm.and_then(|case| case.months);
-    let payback = warm.map_or(Payback::Unknown, |case| case.payback);
-    let at_least = if warm.is_some_and(|case| case.lower_bound) { "at least " } else { "" };
-    let reason = match (payback, months, life) {
+    let state = agreed(states, economics.both_caches());
+    let shown = Shown::new(economics, state);
+    let months = shown.case.and_then(|case| case.months);
+    let reason = match (shown.payback(), months, life) {
         (Payback::Never, ..) if state == State::No => {
             "fine-tuning never pays back, however long the task stays as it is".to_owned()
         }
-        (Payback::Never, ..) => "whether fine-tuning pays back at all depends on the prefix cache".to_owned(),
+        (Payback::Never, ..) => {
+            "with a warm prefix cache fine-tuning never pays back, with a cold one it does".to_owned()
+        }
         (Payback::AtOnce, ..) if state == State::Yes => {
             "fine-tuning pays back from the first request".to_owned()
         }
-        (_, Some(months), Some(life)) => format!(
-            "fine-tuning pays back after {at_least}{} months; the task is expected to stay as it is for {}{}",
-            number(months),
-            number(life),
-            open_end(state, warm)
-        ),
-        (_, Some(months), None) => format!(
-            "fine-tuning pays back after {at_least}{} months, but economics.task_life_months is not given",
-            number(months)
-        ),
-        (Payback::Unknown, ..) => format!("the pay-back is unknown: {} is missing", unknown(warm)),
+        (Payback::Unknown, ..) => format!("the pay-back is unknown: {} is missing", shown.unknown()),
         (_, None, _) => {
             "the pay-back in months is unknown: economics.requests_per_month is not given".to_owned()
         }
+        (_, Some(months), Some(life)) => format!(
+            "fine-tuning pays back after {}{} months; the task is expected to stay as it is for {}{}",
+            shown.at_least(),
+            number(months),
+            number(life),
+            shown.why_open()
+        ),
+        (_, Some(months), None) => format!(
+            "fine-tuning pays back after {}{} months, but economics.task_life_months is not given",
+            shown.at_least(),
+            number(months)
+        ),
     };
-    Gate {
-        state,
-        number: months,
-        meaning: "months until fine-tuning has paid back, with a warm cache".to_owned(),
-        reason,
-    }
+    Gate { state, number: months, meaning: "months until fine-tuning has paid back".to_owned(), reason }
 }
 
 /// *Long and expensive*: the prompt against the length up to which fine-tuning can never pay back, then V* against the requests in
@@ -117,33 +115,33 @@ fn long_and_expensive(economics: &Economics) -> Gate {
         (_, Some(requests), Some(volume)) => covers(requests <= volume, case.lower_bound),
         _ => State::Undecided,
     });
-    let state = agreed(states);
-    let warm = economics.warm();
-    let requests = warm.and_then(|case| case.requests);
-    let payback = warm.map_or(Payback::Unknown, |case| case.payback);
-    let at_least = if warm.is_some_and(|case| case.lower_bound) { "at least " } else { "" };
-    let reason = match (payback, requests, volume) {
-        (Payback::Never, ..) => never(economics, warm, state),
+    let state = agreed(states, economics.both_caches());
+    let shown = Shown::new(economics, state);
+    let requests = shown.case.and_then(|case| case.requests);
+    let reason = match (shown.payback(), requests, volume) {
+        (Payback::Never, ..) => shown.never(),
         (Payback::AtOnce, ..) if state == State::Yes => {
             "fine-tuning took no more to set up than the prompt, and its requests are cheaper".to_owned()
         }
+        (_, None, _) => format!("the break-even is unknown: {} is missing", shown.unknown()),
         (_, Some(requests), Some(volume)) => format!(
-            "fine-tuning pays back after {at_least}{} requests; {} are expected in the task's life{}",
+            "fine-tuning pays back after {}{} requests; {} are expected in the task's life{}",
+            shown.at_least(),
             number(requests),
             number(volume),
-            open_end(state, warm)
+            shown.why_open()
         ),
         (_, Some(requests), None) => format!(
-            "fine-tuning pays back after {at_least}{} requests, but {} is not given",
+            "fine-tuning pays back after {}{} requests, but {} is not given",
+            shown.at_least(),
             number(requests),
             missing_volume(economics)
         ),
-        (_, None, _) => format!("the break-even is unknown: {} is missing", unknown(warm)),
     };
     Gate {
         state,
         number: requests,
-        meaning: "requests until fine-tuning has paid back (V*), with a warm cache".to_owned(),
+        meaning: "requests until fine-tuning has paid back (V*)".to_owned(),
         reason,
     }
 }
@@ -151,8 +149,7 @@ fn long_and_expensive(economics: &Economics) -> Gate {
 /// *Enough data*: the confirmatory contrast. Yes where fine-tuned is better, no where in-context is better or the two are equivalent.
 fn enough_data(contrast: &Contrast, margin: f64) -> Gate {
     let difference = &contrast.difference;
-    let measured =
-        format!("{} ({} to {})", points(difference.value), points(difference.low), points(difference.high));
+    let measured = format!("{} ({})", points(difference.value), range(difference.low, difference.high));
     let (state, reason) = match contrast.outcome {
         Outcome::FineTuneBetter => (
             State::Yes,
@@ -194,11 +191,12 @@ fn covers(reached: bool, lower_bound: bool) -> State {
     }
 }
 
-/// What all states say, undecided where they disagree or there are none.
-fn agreed(states: impl Iterator<Item = State>) -> State {
-    states
-        .reduce(|left, right| if left == right { left } else { State::Undecided })
-        .unwrap_or(State::Undecided)
+/// What all states say; undecided where they disagree, where there are none, and where they say yes without one state of the cache.
+fn agreed(states: impl Iterator<Item = State>, complete: bool) -> State {
+    match states.reduce(|left, right| if left == right { left } else { State::Undecided }) {
+        Some(State::Yes) if !complete => State::Undecided,
+        state => state.unwrap_or(State::Undecided),
+    }
 }
 
 /// Requests in the task's life.
@@ -214,53 +212,79 @@ fn missing_volume(economics: &Economics) -> &'static str {
     }
 }
 
-fn never(economics: &Economics, warm: Option<&BreakEven>, state: State) -> String {
-    let prefix = economics.in_context.prefix;
-    let up_to = warm.and_then(|case| case.never_up_to_prefix);
-    let start = match (prefix, up_to) {
-        (Some(prefix), Some(up_to)) => format!(
-            "the prompt's {} tokens are not more than the {} up to which fine-tuning can never pay back",
-            number(prefix),
-            number(up_to)
-        ),
-        _ => "a fine-tuned request is not cheaper than one with the prompt".to_owned(),
-    };
-    if state == State::No {
-        return start;
-    }
-    let cold = economics.deciding().find(|case| case.cache == Cache::Cold).and_then(|case| case.requests);
-    let cold = cold.map_or_else(String::new, |requests| {
-        format!("; without a cache it pays back after {}", number(requests))
-    });
-    format!("with a warm prefix cache {start}{cold}")
+/// The case that a gate's sentence is about.
+struct Shown<'a> {
+    economics: &'a Economics,
+    case: Option<&'a BreakEven>,
+    state: State,
 }
 
-fn open_end(state: State, warm: Option<&BreakEven>) -> String {
-    match (state, warm) {
-        (State::Undecided, Some(case)) if case.lower_bound => {
-            format!("; not counted: {}", case.unknown.join(", "))
+impl<'a> Shown<'a> {
+    fn new(economics: &'a Economics, state: State) -> Self {
+        Self { economics, case: economics.main(), state }
+    }
+
+    fn payback(&self) -> Payback {
+        self.case.map_or(Payback::Unknown, |case| case.payback)
+    }
+
+    fn at_least(&self) -> &'static str {
+        if self.case.is_some_and(|case| case.lower_bound) { "at least " } else { "" }
+    }
+
+    fn unknown(&self) -> String {
+        match self.case {
+            Some(case) if !case.unknown.is_empty() => case.unknown.join(", "),
+            _ => "a price".to_owned(),
         }
-        (State::Undecided, _) => "; a cold and a warm prefix cache disagree".to_owned(),
-        _ => String::new(),
+    }
+
+    fn never(&self) -> String {
+        let up_to = self.case.and_then(|case| case.never_up_to_prefix);
+        let start = match (self.economics.in_context.prefix, up_to) {
+            (Some(prefix), Some(up_to)) => format!(
+                "the prompt's {} tokens are not more than the {} up to which fine-tuning can never pay back",
+                number(prefix),
+                number(up_to)
+            ),
+            _ => "a fine-tuned request is not cheaper than one with the prompt".to_owned(),
+        };
+        if self.state == State::No {
+            return start;
+        }
+        let cold =
+            self.economics.deciding().find(|case| case.cache == Cache::Cold).and_then(|case| case.requests);
+        let cold = cold.map_or_else(String::new, |requests| {
+            format!("; without a cache it pays back after {} requests", number(requests))
+        });
+        format!("with a warm prefix cache {start}{cold}")
+    }
+
+    /// Why a gate stays undecided although its numbers are known.
+    fn why_open(&self) -> String {
+        match self.case {
+            Some(case) if self.state == State::Undecided && case.lower_bound => {
+                format!("; not counted: {}", case.unknown.join(", "))
+            }
+            _ if self.state != State::Undecided => String::new(),
+            _ if self.economics.both_caches() => "; a cold and a warm prefix cache disagree".to_owned(),
+            _ => "; the price of cached tokens is not given".to_owned(),
+        }
     }
 }
 
-fn unknown(warm: Option<&BreakEven>) -> String {
-    match warm {
-        Some(case) if !case.unknown.is_empty() => case.unknown.join(", "),
-        _ => "a price".to_owned(),
-    }
-}
-
-/// `fine-tuned is 5.1 points better on test (72.0% against 66.9%)`, whichever is.
-pub(crate) fn comparison(in_context: f64, fine_tune: f64) -> String {
-    let difference = fine_tune - in_context;
-    let side = if difference < 0.0 { "in-context" } else { "fine-tuned" };
-    let (ahead, behind) = if difference < 0.0 { (in_context, fine_tune) } else { (fine_tune, in_context) };
+/// `fine-tuned is 5.1 points better on test (72.0% against 66.9%; interval 1.2 to 9.0 points)`, whichever is.
+pub(crate) fn comparison([in_context, fine_tune]: [f64; 2], difference: &Estimate) -> String {
+    let ahead = difference.value >= 0.0;
+    let (side, better, worse) =
+        if ahead { ("fine-tuned", fine_tune, in_context) } else { ("in-context", in_context, fine_tune) };
+    let (low, high) =
+        if ahead { (difference.low, difference.high) } else { (-difference.high, -difference.low) };
     format!(
-        "{side} is {} better on test ({} against {})",
-        points(difference.abs()),
-        percent(ahead),
-        percent(behind)
+        "{side} is {} better on test ({} against {}; interval {})",
+        points(difference.value.abs()),
+        percent(better),
+        percent(worse),
+        range(low, high)
     )
 }

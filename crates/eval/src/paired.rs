@@ -1,7 +1,8 @@
 //! Two sides that answered the same items.
 //!
 //! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the first did.
-//! The interval of the difference is, for fewer than [`SMALL`] items, the posterior of [`crate::posterior`] (equal tails), and
+//! The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and ties
+//! (Jeffreys' prior, equal tails), and
 //! Tango's score interval (Tango 1998) from there on. Both were checked for coverage (tests below).
 
 use std::collections::{BTreeMap, BTreeSet};

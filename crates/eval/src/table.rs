@@ -195,7 +195,7 @@ fn inference(sources: &Sources<'_>, family: Family) -> Cell {
 }
 
 fn break_even(economics: &Economics) -> String {
-    let Some(case) = economics.warm().or_else(|| economics.deciding().next()) else { return String::new() };
+    let Some(case) = economics.main() else { return String::new() };
     let at_least = if case.lower_bound { "at least " } else { "" };
     match (case.payback, case.requests) {
         (Payback::Never, _) => "; never cheaper than the prompt".to_owned(),
@@ -228,18 +228,9 @@ fn iteration(sources: &Sources<'_>, family: Family) -> Cell {
 
 /// Row 5: accuracy against what the arm was given.
 fn data(sources: &Sources<'_>, family: Family) -> Cell {
-    let mut longest: Option<&Curve> = None;
-    for curve in sources.curves(family) {
-        let own = sources.finalist(family).experiment.method == curve.method;
-        let holds = longest.is_some_and(|best| best.points.len() >= curve.points.len());
-        if longest.is_none()
-            || own
-            || (!holds
-                && longest.is_some_and(|best| best.method != sources.finalist(family).experiment.method))
-        {
-            longest = Some(curve);
-        }
-    }
+    let method = &sources.finalist(family).experiment.method;
+    let own = sources.curves(family).find(|curve| curve.method == *method);
+    let longest = own.or_else(|| sources.curves(family).max_by_key(|curve| curve.points.len()));
     let Some(curve) = longest else {
         return Cell::missing("no experiment of this arm could be placed on a curve");
     };
@@ -367,18 +358,16 @@ fn best_fit(sources: &Sources<'_>, family: Family) -> Cell {
         })
         .collect();
     let decision = match (verdict.choice, chosen) {
-        (Choice::Floor, _) => "no: a floor is enough".to_owned(),
-        (_, Some(true)) => "yes".to_owned(),
-        (_, Some(false)) => "no".to_owned(),
-        (Choice::Equivalent, None) => "as good as the other".to_owned(),
-        (_, None) => "undecided".to_owned(),
+        (Choice::Floor, _) => "no, a floor is enough",
+        (_, Some(true)) => "yes",
+        (_, Some(false)) => "no",
+        (Choice::Equivalent, None) => "as good as the other",
+        (_, None) => "undecided",
     };
     let text = match (family, chosen) {
-        (Family::FineTune, _) => {
-            format!("{decision}: {}", gates.join(", ")).replace("enough: stable", "enough; stable")
-        }
+        (Family::FineTune, _) => format!("{decision}; {}", gates.join(", ")),
         (_, None) => format!("{decision}; the one to start with"),
-        _ => decision,
+        _ => decision.to_owned(),
     };
     let states = verdict.gates.named().map(|(name, gate)| (name.to_owned(), json!(gate.state)));
     let value = json!({

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::contrast::{Contrast, FloorContrast, Outcome};
 use crate::economics::{Economics, Payback};
 use crate::gates::{Gate, Gates, State, comparison, expected_requests};
-use crate::wording::{count, number, percent, points};
+use crate::wording::{count, number, percent, points, range};
 
 /// What to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,35 +76,28 @@ impl Verdict {
 
 impl Grounds<'_> {
     fn reasons(&self, choice: Choice, gates: &Gates, closed: &[&Gate]) -> Vec<String> {
-        let [in_context, fine_tune] = self.accuracies;
-        let difference = &self.contrast.difference;
-        let interval =
-            format!("the difference lies between {} and {}", points(difference.low), points(difference.high));
+        let measured = comparison(self.accuracies, &self.contrast.difference);
         let mut reasons = Vec::new();
         match (choice, self.floor) {
             (Choice::Floor, Some(floor)) => reasons.push(format!(
-                "the floor {} needs no language model and is {} better than the best arm on test; its deficit is less than {} \
-                 (lower bound {})",
+                "the floor {} needs no language model and is {} better than the best arm on test; with 95% confidence the difference \
+                 is above {}, and it may be down to {}",
                 floor.floor,
                 points(floor.difference.value),
-                points(self.margin),
-                points(floor.low)
+                points(floor.low),
+                points(-self.margin)
             )),
             (Choice::Equivalent, _) => reasons.push(format!(
-                "the two are equivalent within {}: the 90% interval of the difference is {} to {}",
-                points(self.margin),
-                points(self.contrast.equivalence.low),
-                points(self.contrast.equivalence.high)
+                "the two are equivalent within {}: the 90% interval of the difference is {}",
+ points(self.margin),
+ range(self.contrast.equivalence.low, self.contrast.equivalence.high)
             )),
             (Choice::Undecided, _) => {
-                reasons.push(format!(
-                    "the test set of {} cannot tell: {}; {interval}",
-                    count(self.contrast.test.items, "item"),
-                    comparison(in_context, fine_tune)
-                ));
+                let items = count(self.contrast.test.items, "item");
+                reasons.push(format!("the test set of {items} cannot tell: {measured}"));
                 reasons.extend(self.needed());
             }
-            _ => reasons.push(format!("{}; {interval}", comparison(in_context, fine_tune))),
+            _ => reasons.push(measured),
         }
         match choice {
             Choice::FineTune => {
@@ -185,8 +178,8 @@ impl Grounds<'_> {
             Choice::Undecided => {
                 if let Some(more) = self.contrast.items_needed.and_then(|needed| needed.more) {
                     flips.push(format!(
-                        "{} more are labelled and the difference shows",
-                        count(more, "test item")
+                        "{} are labelled and the difference shows",
+                        count(more, "more test item")
                     ));
                 }
                 flips.push(format!(
@@ -203,7 +196,7 @@ impl Grounds<'_> {
     }
 
     fn too_few_requests(&self) -> Option<String> {
-        let requests = self.economics.warm()?.requests.filter(|requests| *requests > 0.0)?;
+        let requests = self.economics.main()?.requests.filter(|requests| *requests > 0.0)?;
         Some(match expected_requests(self.economics) {
             Some(expected) => {
                 format!(
@@ -217,15 +210,15 @@ impl Grounds<'_> {
     }
 
     fn too_short_a_life(&self) -> Option<String> {
-        let months = self.economics.warm()?.months.filter(|months| *months > 0.0)?;
+        let months = self.economics.main()?.months.filter(|months| *months > 0.0)?;
         Some(format!("the labels or the input change within {} months", number(months)))
     }
 
     /// What would open the closed gates.
     fn what_opens(&self, gates: &Gates) -> Option<String> {
-        let warm = self.economics.warm()?;
-        if warm.payback == Payback::Never {
-            return Some(match warm.never_up_to_prefix {
+        let case = self.economics.main()?;
+        if case.payback == Payback::Never {
+            return Some(match case.never_up_to_prefix {
                 Some(tokens) => format!(
                     "the prompt grows beyond {} tokens of instruction and demonstrations",
                     number(tokens)
@@ -233,16 +226,16 @@ impl Grounds<'_> {
                 None => "a request with the prompt costs more than a fine-tuned one".to_owned(),
             });
         }
-        let requests = warm.requests?;
+        let requests = case.requests?;
         let closed = [&gates.stable, &gates.long_and_expensive].iter().any(|gate| gate.state == State::No);
         closed.then(|| format!("more than {} requests come before the task changes", number(requests)))
     }
 
     /// The side that costs less, for an equivalent pair.
     fn cheaper(&self) -> Option<String> {
-        let warm = self.economics.warm()?;
-        let requests = warm.requests?;
-        Some(match warm.payback {
+        let case = self.economics.main()?;
+        let requests = case.requests?;
+        Some(match case.payback {
             Payback::AtOnce => "cost decides: a fine-tuned request is cheaper from the first one".to_owned(),
             _ => format!(
                 "cost decides and more than {} requests come: fine-tuning is then cheaper",

@@ -7,19 +7,29 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// 0.0512 -> `5.1 points`; the sign is kept.
 pub(crate) fn points(difference: f64) -> String {
-    // One rounding decides both the digits and the sign: no "-0.0".
-    let tenths = (1000.0 * difference).round() / 10.0 + 0.0;
+    let tenths = tenths(difference);
     let plural = if tenths.abs() == 1.0 { "point" } else { "points" };
     format!("{tenths:.1} {plural}")
+}
+
+/// (0.05, 0.12) -> `5.0 to 12.0 points`.
+pub(crate) fn range(low: f64, high: f64) -> String {
+    format!("{:.1} to {:.1} points", tenths(low), tenths(high))
+}
+
+/// Tenths of points. One rounding decides both the digits and the sign: no "-0.0".
+fn tenths(difference: f64) -> f64 {
+    (1000.0 * difference).round() / 10.0 + 0.0
 }
 
 /// Whole numbers with thousands apart below a million (`12,300`), four digits and a power of ten above (`2.316e13`); small ones with
 /// their leading digits.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
+    let whole = (value - value.round()).abs() <= 1e-9 * size;
     if size >= 1e6 {
         format!("{value:.3e}")
-    } else if size >= 100.0 || value == value.round() {
+    } else if size >= 100.0 || whole {
         grouped(value.round())
     } else if size >= 0.1 {
         format!("{value:.1}")
@@ -44,6 +54,7 @@ pub(crate) fn seconds(value: f64) -> String {
         v if v >= 10.0 => format!("{v:.0} s"),
         v if v >= 1.0 => format!("{v:.1} s"),
         v if v >= 0.01 => format!("{:.0} ms", v * 1e3),
+        v if v >= 0.001 => format!("{:.1} ms", v * 1e3),
         v => format!("{:.2} ms", v * 1e3),
     }
 }
@@ -95,7 +106,7 @@ mod tests {
             [seconds(0.0004), seconds(0.123), seconds(3.0), seconds(75.0)],
             ["0.40 ms", "123 ms", "3.0 s", "75 s"]
         );
-        assert_eq!([seconds(400.0), seconds(8000.0)], ["6.7 min", "2.2 h"]);
+        assert_eq!([seconds(400.0), seconds(8000.0), seconds(0.008)], ["6.7 min", "2.2 h", "8.0 ms"]);
         assert_eq!([bytes(1), bytes(1600), bytes(2_100_000)], ["1 byte", "1.6 kB", "2.1 MB"]);
     }
 }

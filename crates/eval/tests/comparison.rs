@@ -1,0 +1,449 @@
+//! Whole comparisons of records made by hand.
+
+mod record;
+
+use eval::Error;
+use eval::comparison::Comparison;
+use eval::contrast::Outcome;
+use eval::economics::{Cache, Payback, Unit};
+use eval::gates::State;
+use eval::table::ROWS;
+use eval::verdict::Choice;
+use proptest::prelude::*;
+use record::{duel, whole_run};
+use task::record::{Economics, RunRecord, Setup, TokensPerRequest};
+
+fn compare(record: &RunRecord) -> Comparison {
+    Comparison::from_record(record).expect("the record is whole")
+}
+
+#[test]
+fn a_whole_comparison_is_the_stored_one() {
+    let mut json = serde_json::to_value(compare(&whole_run())).expect("a comparison is JSON");
+    round(&mut json);
+    insta::assert_json_snapshot!(json);
+}
+
+/// Rounds every number to nine digits: the last bits of logarithms differ between machines.
+fn round(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(round),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(round),
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let rounded =
+                format!("{:.8e}", number.as_f64().expect("is a float")).parse::<f64>().expect("is a number");
+            *value = rounded.into();
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn verdicts_read_as_stored() {
+    let mut volume = worked(1700);
+    volume.economics.requests_per_month = Some(20_000.0);
+    volume.economics.task_life_months = Some(12.0);
+    let cases = [
+        (
+            "fine-tuned, nothing known of cost",
+            duel(400, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 3 == 0),
+        ),
+        ("fine-tuned, worth it", volume),
+        ("fine-tuned, prompt too short", worked(100)),
+        ("in-context", duel(400, |item| item % 5 > 0, |item| item % 5 > 1, |item| item % 3 == 0)),
+        (
+            "equivalent",
+            duel(600, |item| item % 5 > 0, |item| item % 5 > 0 || item == 0, |item| item % 3 == 0),
+        ),
+        ("undecided", duel(100, |item| item % 4 > 0, |item| item % 5 > 0, |item| item % 3 == 0)),
+        ("floor", duel(400, |item| item % 5 > 1, |item| item % 5 > 1, |item| item % 5 > 0)),
+        ("whole run", whole_run()),
+    ];
+    let mut text = String::new();
+    for (name, record) in cases {
+        let verdict = compare(&record).verdict;
+        text += &format!("{name}: {:?}\n", verdict.choice);
+        for (gate, state) in verdict.gates.named() {
+            text += &format!("  {gate} {:?}: {}\n", state.state, state.reason);
+        }
+        verdict.reasons.iter().for_each(|reason| text += &format!("  because {reason}\n"));
+        verdict.flips_if.iter().for_each(|flip| text += &format!("  flips if {flip}\n"));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_json_contract_holds() {
+    let json = serde_json::to_value(compare(&whole_run())).expect("a comparison is JSON");
+    for key in ["task", "model", "arms", "table", "contrast", "verdict", "wall_seconds"] {
+        assert!(!json[key].is_null(), "{key}");
+    }
+    for key in
+        ["id", "family", "method", "labels_used", "shots", "seed", "metrics", "tokens_per_request", "setup"]
+    {
+        assert!(json["arms"][0].as_object().expect("an arm is an object").contains_key(key), "{key}");
+    }
+    for metric in ["accuracy", "macro_f1"] {
+        for end in ["value", "low", "high"] {
+            assert!(json["arms"][0]["metrics"][metric][end].is_f64(), "{metric} {end}");
+        }
+    }
+    let rows: Vec<&str> =
+        json["table"].as_array().expect("rows").iter().filter_map(|row| row["row"].as_str()).collect();
+    assert_eq!(rows, ROWS);
+    for gate in ["stable", "long_and_expensive", "enough_data"] {
+        assert!(json["verdict"]["gates"][gate]["state"].is_string(), "{gate}");
+    }
+    let back: Comparison = serde_json::from_value(json).expect("reads back");
+    assert_eq!(back, compare(&whole_run()));
+}
+
+#[test]
+fn cells_are_measured_or_say_why_not() {
+    let mut bare = whole_run();
+    bare.seconds_by_family.clear();
+    for experiment in &mut bare.experiments {
+        experiment.artefact = None;
+    }
+    for record in [whole_run(), bare] {
+        for row in compare(&record).table {
+            for cell in [row.in_context, row.fine_tune] {
+                assert_eq!(cell.value.is_null(), cell.text.is_empty(), "{}: {cell:?}", row.row);
+                assert!(!cell.value.is_null() || cell.reason.is_some(), "{}: {cell:?}", row.row);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_data_row_reads_observed_points_only() {
+    let comparison = compare(&whole_run());
+    let cell = &comparison.table[4].fine_tune;
+    assert_eq!(cell.value["labels_to_reach"], 64);
+    let mut weak = whole_run();
+    for experiment in weak.experiments.iter_mut().filter(|e| e.id.starts_with("fine_tune")) {
+        experiment.predictions.iter_mut().for_each(|answer| answer.predicted = 0);
+    }
+    let cell = &compare(&weak).table[4].fine_tune;
+    assert!(cell.value["labels_to_reach"].is_null() && cell.text.contains("not reached"), "{}", cell.text);
+}
+
+#[test]
+fn collapsed_runs_are_counted_and_search_is_paid_for() {
+    let comparison = compare(&whole_run());
+    let effort = comparison.economics.fine_tune.effort;
+    assert_eq!((effort.trials, effort.collapsed, effort.labels), (7, 1, 64));
+    // Three runs on 16 rows and three on 64, 8 x 34 tokens a row, each counted once although answered on dev and on test.
+    assert_eq!(effort.tokens, 3 * (16 + 64) * 8 * 34);
+    // Two calibrations of one prompt are one prompt: zero-shot (10 tokens), two of 4 shots (90), two of 8 (170).
+    let effort = comparison.economics.in_context.effort;
+    assert_eq!((effort.trials, effort.tokens), (5, 10 + 2 * 90 + 2 * 170));
+    let point =
+        comparison.curves.iter().find(|curve| curve.method == "lora").expect("is a curve").points[1].clone();
+    assert_eq!((point.at, point.seeds, point.runs, point.collapsed), (64, 3, 4, 1));
+}
+
+// ---- economics
+
+/// METHOD section 2, worked case: a fine-tune of 10,000 rows of 60 tokens for three epochs at 3 a million is 5.40; the model's prices are
+/// 0.15, 0.075 and 0.60 a million, a tuned token costs twice as much; a query of 60 tokens and an answer of 10.
+fn worked(prefix: u64) -> RunRecord {
+    let mut record = duel(400, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 3 == 0);
+    record.economics = Economics {
+        input_price: Some(0.15),
+        cached_input_price: Some(0.075),
+        output_price: Some(0.60),
+        training_price: Some(3.0),
+        tuned_multiplier: Some(2.0),
+        hosting_per_month: Some(0.0),
+        price_per_label: Some(0.0),
+        ..Economics::default()
+    };
+    let [prompt, tuned, _] = &mut record.experiments[..] else {
+        unreachable!("a duel has three experiments")
+    };
+    prompt.tokens =
+        TokensPerRequest { prompt: prefix as f64 + 60.0, cached: prefix as f64, completion: 10.0 };
+    prompt.artefact.as_mut().expect("a prompt has one").prompt_tokens = prefix;
+    prompt.setup = Setup::default();
+    tuned.tokens = TokensPerRequest { prompt: 60.0, cached: 0.0, completion: 10.0 };
+    tuned.setup.tokens = 1_800_000;
+    record
+}
+
+fn requests(record: &RunRecord, cache: Cache) -> (Payback, Option<f64>) {
+    let economics = compare(record).economics;
+    assert_eq!(economics.unit, Unit::Money);
+    let case = economics.deciding().find(|case| case.cache == cache).expect("is counted").clone();
+    assert!(case.unknown.is_empty() && !case.lower_bound, "{case:?}");
+    (case.payback, case.requests)
+}
+
+#[test]
+fn break_even_is_the_worked_case_of_the_method() {
+    // 450 tokens -> 103k calls; 1,700 cached -> 48k; 1,700 uncached -> 22.5k; 44k cached -> 1.6k; 100 tokens -> never.
+    let cases = [
+        (450, Cache::Cold, 102_857.14),
+        (1700, Cache::Warm, 48_000.0),
+        (1700, Cache::Cold, 22_500.0),
+        (44_000, Cache::Warm, 1643.84),
+    ];
+    for (prefix, cache, expected) in cases {
+        let (payback, found) = requests(&worked(prefix), cache);
+        assert_eq!(payback, Payback::After);
+        assert!((found.expect("is finite") - expected).abs() < 0.01, "{prefix}: {found:?}");
+    }
+    assert_eq!(requests(&worked(100), Cache::Cold), (Payback::Never, None));
+}
+
+#[test]
+fn the_never_threshold_is_the_formula_of_the_method() {
+    // P r <= (m - 1)(x + rho y) + m P_ft = 60 + 4 x 10 = 100: 200 cached tokens at half price, 100 uncached ones.
+    let economics = compare(&worked(450)).economics;
+    let threshold = |cache| {
+        economics.deciding().find(|case| case.cache == cache).and_then(|case| case.never_up_to_prefix)
+    };
+    assert!((threshold(Cache::Warm).expect("is known") - 200.0).abs() < 1e-9);
+    assert!((threshold(Cache::Cold).expect("is known") - 100.0).abs() < 1e-9);
+    assert_eq!(requests(&worked(199), Cache::Warm).0, Payback::Never);
+    assert_eq!(requests(&worked(201), Cache::Warm).0, Payback::After);
+}
+
+#[test]
+fn hosting_is_shared_by_the_requests_of_a_month() {
+    let mut record = worked(1700);
+    record.economics.hosting_per_month = Some(10.0);
+    record.economics.requests_per_month = Some(1_000_000.0);
+    // 1,600 tokens at 0.15 a million saved, less 10 / 1e6: 5.40 / (2.4e-4 - 1e-5).
+    let (_, found) = requests(&record, Cache::Cold);
+    assert!((found.expect("is finite") - 5.4 / 2.3e-4).abs() < 0.01, "{found:?}");
+}
+
+#[test]
+fn unknown_prices_are_named_and_bound_the_break_even() {
+    let mut record = worked(1700);
+    record.economics.hosting_per_month = None;
+    record.economics.tuned_multiplier = None;
+    record.economics.requests_per_month = Some(1e6);
+    record.economics.task_life_months = Some(12.0);
+    let comparison = compare(&record);
+    let case = comparison.economics.main().expect("is counted");
+    assert_eq!(case.unknown, ["hosting_per_month", "tuned_multiplier"]);
+    assert!(case.lower_bound && case.payback == Payback::After);
+    let gate = &comparison.verdict.gates.long_and_expensive;
+    assert_eq!(gate.state, State::Undecided, "a lower bound cannot promise");
+    assert!(gate.reason.contains("at least") && gate.reason.contains("hosting_per_month"), "{}", gate.reason);
+
+    record.economics.requests_per_month = Some(100.0);
+    assert_eq!(
+        compare(&record).verdict.gates.long_and_expensive.state,
+        State::No,
+        "a lower bound can exclude"
+    );
+
+    record.economics.training_price = None;
+    let economics = compare(&record).economics;
+    assert_eq!(economics.unit, Unit::FullPriceTokens, "without a training price money has no break-even");
+    let money = economics.cases.iter().find(|case| case.unit == Unit::Money).expect("is shown all the same");
+    assert_eq!((money.payback, money.setup), (Payback::Unknown, None));
+}
+
+#[test]
+fn without_prices_tokens_and_operations_agree() {
+    let comparison = compare(&whole_run());
+    let economics = &comparison.economics;
+    assert_eq!(economics.unit, Unit::FullPriceTokens);
+    let case = |unit, cache| {
+        economics.cases.iter().find(|c| c.unit == unit && c.cache == cache).expect("is counted")
+    };
+    // Cold: 200 + 4 tokens against 30 + 4. Setup: 3 (16 + 64) 8 x 34 tokens at 4e6, less 530 at 2e6, over 2e6 a token.
+    let setup = 2.0 * 65_280.0 - 530.0;
+    let cold = case(Unit::FullPriceTokens, Cache::Cold);
+    assert_eq!((cold.in_context, cold.fine_tune, cold.setup), (204.0, 34.0, Some(setup)));
+    assert!((cold.requests.expect("is finite") - setup / 170.0).abs() < 1e-9);
+    assert_eq!(cold.requests, case(Unit::Flops, Cache::Cold).requests);
+    // Warm: the prefix costs nothing, so the tuned request saves nothing.
+    assert_eq!(case(Unit::FullPriceTokens, Cache::Warm).payback, Payback::Never);
+    assert_eq!(case(Unit::Flops, Cache::Warm).payback, Payback::Never);
+    assert_eq!(comparison.verdict.gates.long_and_expensive.state, State::Undecided, "cold and warm disagree");
+}
+
+// ---- verdict
+
+#[test]
+fn fine_tuned_better_and_no_gate_closed_is_fine_tune() {
+    let comparison = compare(&duel(400, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 3 == 0));
+    assert_eq!(comparison.contrast.outcome, Outcome::FineTuneBetter);
+    assert_eq!(comparison.verdict.choice, Choice::FineTune);
+    assert_eq!(comparison.verdict.gates.enough_data.state, State::Yes);
+    assert!(comparison.verdict.reasons[0].contains("20.0 points better"), "{:?}", comparison.verdict.reasons);
+    assert!(!comparison.verdict.flips_if.is_empty());
+}
+
+#[test]
+fn a_closed_gate_keeps_the_prompt_and_says_what_opens_it() {
+    let verdict = compare(&worked(100)).verdict;
+    assert_eq!((verdict.choice, verdict.gates.long_and_expensive.state), (Choice::InContext, State::No));
+    assert!(
+        verdict.reasons.iter().any(|reason| reason.contains("the prompt's 100 tokens")),
+        "{:?}",
+        verdict.reasons
+    );
+    assert!(verdict.flips_if.iter().any(|flip| flip.contains("beyond 200 tokens")), "{:?}", verdict.flips_if);
+    assert!(
+        verdict.flips_if.iter().any(|flip| flip.contains("20.0 points better")),
+        "{:?}",
+        verdict.flips_if
+    );
+
+    let mut short = worked(1700);
+    short.economics.requests_per_month = Some(1000.0);
+    short.economics.task_life_months = Some(6.0);
+    let verdict = compare(&short).verdict;
+    assert_eq!((verdict.choice, verdict.gates.stable.state), (Choice::InContext, State::No));
+    assert!(verdict.gates.stable.reason.contains("48 months"), "{}", verdict.gates.stable.reason);
+    short.economics.task_life_months = Some(60.0);
+    assert_eq!(compare(&short).verdict.choice, Choice::FineTune);
+}
+
+#[test]
+fn in_context_better_is_in_context() {
+    let comparison = compare(&duel(400, |item| item % 5 > 0, |item| item % 5 > 1, |item| item % 3 == 0));
+    assert_eq!(comparison.contrast.outcome, Outcome::InContextBetter);
+    assert_eq!(comparison.verdict.choice, Choice::InContext);
+    assert_eq!(comparison.verdict.gates.enough_data.state, State::No);
+}
+
+#[test]
+fn equal_answers_are_equivalent_and_name_the_default() {
+    let comparison =
+        compare(&duel(600, |item| item % 5 > 0, |item| item % 5 > 0 || item == 0, |item| item % 3 == 0));
+    assert_eq!(comparison.contrast.outcome, Outcome::Equivalent);
+    assert_eq!(comparison.verdict.choice, Choice::Equivalent);
+    assert!(
+        comparison.verdict.reasons.iter().any(|r| r.contains("start with in-context")),
+        "{:?}",
+        comparison.verdict.reasons
+    );
+}
+
+#[test]
+fn a_small_test_set_is_undecided_and_says_how_many_items_would_do() {
+    let comparison = compare(&duel(100, |item| item % 4 > 0, |item| item % 5 > 0, |item| item % 3 == 0));
+    assert_eq!(comparison.contrast.outcome, Outcome::Undecided);
+    assert_eq!(comparison.verdict.choice, Choice::Undecided);
+    // 20 wins and 15 losses of 100: disagreement 35.5 / 101; 7.84888 x (0.35149 - 0.0004) / 0.0004 = 6,889.1.
+    let needed = comparison.contrast.items_needed.expect("is undecided");
+    assert_eq!(needed.for_margin, Some(6890));
+    assert_eq!(needed.more, Some(6790));
+    assert!(
+        comparison.verdict.reasons.iter().any(|reason| reason.contains("6,890 test items")),
+        "{:?}",
+        comparison.verdict.reasons
+    );
+}
+
+#[test]
+fn a_floor_that_is_as_good_wins() {
+    let comparison = compare(&duel(400, |item| item % 5 > 1, |item| item % 5 > 1, |item| item % 5 > 0));
+    assert_eq!(comparison.verdict.choice, Choice::Floor);
+    let floor = comparison.floor_contrast.expect("has a floor");
+    assert!(floor.wins && (floor.difference.value - 0.2).abs() < 1e-12 && floor.low > 0.0, "{floor:?}");
+    // As good on few items is not known to be as good.
+    let few = compare(&duel(30, |item| item % 5 > 0, |item| item % 5 > 0, |item| (item + 1) % 5 > 0));
+    assert_ne!(few.verdict.choice, Choice::Floor);
+}
+
+#[test]
+fn a_record_without_a_floor_is_compared() {
+    let mut record = duel(100, |item| item % 4 > 0, |item| item % 5 > 0, |_| false);
+    record.experiments.pop();
+    record.finalists.as_mut().expect("has finalists").floor.clear();
+    assert!(compare(&record).floor_contrast.is_none());
+}
+
+// ---- errors
+
+fn refused(change: impl FnOnce(&mut RunRecord)) -> Error {
+    let mut record = duel(10, |_| true, |_| true, |_| true);
+    change(&mut record);
+    Comparison::from_record(&record).expect_err("the record is broken")
+}
+
+#[test]
+fn broken_records_are_refused_by_name() {
+    assert_eq!(refused(|r| r.finalists = None), Error::TestNotOpened);
+    let unknown =
+        refused(|r| r.finalists.as_mut().expect("has finalists").fine_tune = "nobody@test".to_owned());
+    assert_eq!(unknown.to_string(), "the fine-tuned finalist `nobody@test` is not in the record");
+    let family = refused(|r| {
+        r.finalists.as_mut().expect("has finalists").fine_tune = "floor/majority/n64@test".to_owned()
+    });
+    assert!(matches!(family, Error::WrongFamily { .. }));
+    assert!(matches!(refused(|r| r.experiments[1].part = task::record::Part::Dev), Error::NotOnTest { .. }));
+    assert!(matches!(
+        refused(|r| r.experiments.push(r.experiments[0].clone())),
+        Error::DuplicateExperiment { .. }
+    ));
+    assert!(matches!(refused(|r| r.experiments[2].predictions.clear()), Error::NoPredictions { .. }));
+    assert!(matches!(refused(|r| r.experiments[0].seconds_per_request = f64::NAN), Error::Quantity { .. }));
+    assert!(matches!(refused(|r| r.decision.margin = 0.0), Error::Decision { key: "margin", .. }));
+    assert!(matches!(refused(|r| r.decision.confidence = 1.0), Error::Decision { key: "confidence", .. }));
+    assert!(matches!(
+        refused(|r| r.economics.input_price = Some(-1.0)),
+        Error::Economics { key: "input_price", .. }
+    ));
+}
+
+#[test]
+fn bad_predictions_are_refused_by_example() {
+    let missing = refused(|r| drop(r.experiments[1].predictions.pop()));
+    assert_eq!(
+        missing.to_string(),
+        "`in_context/random/k8/s0/batch@test` answers example `example-0009`, `fine_tune/lora/n64/lr0.001/s0@test` does not: they \
+         cannot be paired"
+    );
+    let more = refused(|r| drop(r.experiments[0].predictions.remove(3)));
+    assert!(
+        more.to_string().starts_with("`fine_tune/lora/n64/lr0.001/s0@test` answers example `example-0003`"),
+        "{more}"
+    );
+    let twice = refused(|r| r.experiments[0].predictions[1].example = "example-0000".to_owned());
+    assert!(matches!(twice, Error::DuplicateExample { .. }));
+    let range = refused(|r| r.experiments[0].predictions[4].predicted = 3);
+    assert_eq!(
+        range.to_string(),
+        "experiment `in_context/random/k8/s0/batch@test`, example `example-0004`: label 3 of 3"
+    );
+    let gold = refused(|r| r.experiments[1].predictions[4].gold = 0);
+    assert!(matches!(gold, Error::GoldDiffers { .. }));
+}
+
+// ---- order
+
+static WHOLE: std::sync::OnceLock<Comparison> = std::sync::OnceLock::new();
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_storage_does_not_matter(seed in any::<u64>()) {
+        let original = whole_run();
+        let expected = WHOLE.get_or_init(|| compare(&original));
+        let mut shuffled = original.clone();
+        let mut state = seed | 1;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        for index in (1..shuffled.experiments.len()).rev() {
+            shuffled.experiments.swap(index, below(index + 1));
+        }
+        for experiment in &mut shuffled.experiments {
+            for index in (1..experiment.predictions.len()).rev() {
+                experiment.predictions.swap(index, below(index + 1));
+            }
+        }
+        prop_assert_eq!(&compare(&shuffled), expected);
+    }
+}
