@@ -1,6 +1,22 @@
-//! adapt
+//! The arms: in-context learning, fine-tuning and floors, and the runner that turns a plan into recorded experiments.
 
+mod choice;
+mod digest;
+pub mod engine;
+mod error;
+mod fine_tune;
 pub mod floor;
+mod floor_arm;
+mod in_context;
+pub mod local;
+mod measure;
+pub mod observer;
+pub mod plan;
 pub mod retrieval;
+pub mod runner;
+pub mod scripted;
 pub mod selection;
 pub mod text;
+mod writer;
+
+pub use error::Error;

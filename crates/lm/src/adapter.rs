@@ -1,5 +1,6 @@
 //! Small trained changes to a frozen model: the LoRA family.
 
+mod exchange;
 mod lora;
 pub mod peft;
 

@@ -14,4 +14,5 @@ pub mod weights;
 
 pub use error::Error;
 pub use kernels::matrix::{Precision, Use};
+pub use kernels::threads;
 pub use model::{Model, ModelSource};

@@ -210,7 +210,7 @@ impl PeftAdapter {
 }
 
 /// A and B at `rank`, with the scale in B.
-fn fold(module: &PeftModule<'_>, rank: usize) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn fold(module: &PeftModule<'_>, rank: usize) -> (Vec<f32>, Vec<f32>) {
     let mut down = module.down.to_vec();
     down.resize(rank * module.inputs, 0.0);
     let mut up = Vec::with_capacity(module.outputs * rank);
@@ -222,7 +222,7 @@ fn fold(module: &PeftModule<'_>, rank: usize) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// The last part of a module's name.
-fn short(name: &str) -> &str {
+pub(super) fn short(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 

@@ -1,0 +1,46 @@
+//! What can go wrong while the arms run.
+
+use task::predictor::PredictError;
+
+/// An error of this crate; it names the experiment, the prompt or the example at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The task, its data or the run store.
+    #[error(transparent)]
+    Task(#[from] task::Error),
+    /// The record does not make a comparison.
+    #[error(transparent)]
+    Eval(#[from] eval::Error),
+    /// A floor could not be fitted.
+    #[error(transparent)]
+    Floor(#[from] crate::floor::FloorError),
+    /// The model could not answer or train.
+    #[error("{experiment}: {source}")]
+    Model {
+        /// What was being run.
+        experiment: String,
+        /// The model's own error.
+        source: PredictError,
+    },
+    /// Not even the smallest prompt of a kind fits the model's context.
+    #[error("{what} needs {needed} tokens, but the model's context holds {limit}")]
+    Context {
+        /// The prompt that does not fit.
+        what: String,
+        /// Tokens that it needs.
+        needed: usize,
+        /// Tokens that the model holds.
+        limit: usize,
+    },
+    /// Nothing was left to compare.
+    #[error("no {0} experiment could be run; see the reasons above")]
+    NothingRan(&'static str),
+}
+
+impl Error {
+    /// Names the experiment that a model's error belongs to.
+    pub(crate) fn model(experiment: &str) -> impl FnOnce(PredictError) -> Self + '_ {
+        move |source| Self::Model { experiment: experiment.to_owned(), source }
+    }
+}

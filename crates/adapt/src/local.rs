@@ -1,0 +1,104 @@
+//! The engine of this workspace behind the traits of `task`: scoring, training and saving on the CPU.
+
+mod scoring;
+mod training;
+
+use std::sync::Arc;
+
+use lm::{Model, ModelSource, Precision, Use};
+use task::predictor::{PredictError, Predictor, PromptBatch, Scored};
+use task::prompt::ChatTemplate;
+use task::record::ModelIdentity;
+
+use crate::engine::Engine;
+use scoring::Weights;
+
+/// A model loaded into this process.
+pub struct LocalModel {
+    model: Model,
+    identity: ModelIdentity,
+    context: usize,
+    precision: Precision,
+}
+
+/// Sets the number of threads that the engine computes with; only the first call has an effect. Returns the number in force.
+pub fn set_threads(threads: usize) -> usize {
+    lm::threads::set(threads)
+}
+
+impl LocalModel {
+    /// Loads `source`, called `name` in records. `context` lowers the number of tokens that a prompt and its answer may have.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub fn load(
+        source: &ModelSource,
+        name: &str,
+        precision: Precision,
+        context: Option<usize>,
+    ) -> Result<Self, lm::Error> {
+        let model = Model::load(source, precision, Use::Frozen)?;
+        let identity = ModelIdentity {
+            source: name.to_owned(),
+            parameters: model.parameters(),
+            sha256: model.sha256.clone(),
+        };
+        let context = model.config.context.min(context.unwrap_or(usize::MAX));
+        Ok(Self { model, identity, context, precision })
+    }
+}
+
+impl Engine for LocalModel {
+    fn base(&self) -> Box<dyn Predictor + '_> {
+        Box::new(LocalPredictor {
+            owner: self,
+            weights: Weights { transformer: &self.model.transformer, adapter: None },
+        })
+    }
+
+    fn chat_template(&self) -> Option<Arc<ChatTemplate>> {
+        let template = lm::chat::ChatTemplate::new(self.model.chat_template.as_deref()?);
+        let special = |id: Option<u32>| id.and_then(|id| self.model.tokenizer.token(id));
+        let (bos, eos) = (special(self.model.tokenizer.bos()), special(self.model.tokenizer.eos()));
+        Some(Arc::new(move |messages| {
+            let template = template.as_ref().map_err(ToString::to_string)?;
+            let turns: Vec<lm::chat::Message> = messages
+                .iter()
+                .map(|message| lm::chat::Message::new(message.role.as_str(), message.content.as_str()))
+                .collect();
+            let asks = messages.last().is_some_and(|last| last.role != task::prompt::Role::Assistant);
+            let text = template.render(&turns, asks, bos.as_deref(), eos.as_deref())?;
+            // The tokenizer puts the beginning-of-sequence token there itself.
+            let own = bos.as_deref().and_then(|bos| text.strip_prefix(bos));
+            Ok(own.map_or_else(|| text.clone(), str::to_owned))
+        }))
+    }
+}
+
+/// The base, or a tuned model at one moment of its training.
+struct LocalPredictor<'a> {
+    owner: &'a LocalModel,
+    weights: Weights<'a>,
+}
+
+impl Predictor for LocalPredictor<'_> {
+    fn identity(&self) -> ModelIdentity {
+        self.owner.identity.clone()
+    }
+
+    fn context(&self) -> usize {
+        self.owner.context
+    }
+
+    fn count_tokens(&self, text: &str) -> Result<usize, PredictError> {
+        Ok(self.owner.model.tokenizer.encode(text)?.len())
+    }
+
+    fn forward_flops(&self, tokens: u64) -> f64 {
+        2.0 * self.owner.identity.parameters as f64 * tokens as f64
+    }
+
+    fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
+        scoring::score(self.owner, self.weights, batch)
+    }
+}

@@ -1,0 +1,129 @@
+//! Scoring answers with the local engine: one prefix for all requests, all answers of a request in one pass.
+
+use std::time::Instant;
+
+use lm::adapter::Lora;
+use lm::score::{LabelTree, Scorer};
+use lm::transformer::Transformer;
+use task::predictor::{PredictError, PromptBatch, Scored};
+use task::record::TokensPerRequest;
+
+use super::LocalModel;
+
+/// A shared beginning shorter than this is not worth a prefix of its own, and no server would cache it.
+const SHORTEST_PREFIX: usize = 16;
+/// Tokens of requests that go through the model together.
+const TOKEN_BUDGET: usize = 1024;
+
+/// The weights that score: a transformer, with or without an adapter.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub(super) transformer: &'a Transformer,
+    pub(super) adapter: Option<&'a Lora>,
+}
+
+/// See [`task::predictor::Predictor::score`].
+pub(super) fn score(
+    owner: &LocalModel,
+    weights: Weights<'_>,
+    batch: &PromptBatch<'_>,
+) -> Result<Scored, PredictError> {
+    if batch.requests.is_empty() {
+        return Ok(Scored { log_probabilities: Vec::new(), ..empty() });
+    }
+    let prompts = tokenize(owner, batch)?;
+    let answers = answer_tokens(owner, batch, &prompts[0])?;
+    let tree = LabelTree::new(&answers)?;
+    let shared = shared_length(owner, batch, &prompts)?;
+    let longest =
+        prompts.iter().map(Vec::len).max().unwrap_or(0) + answers.iter().map(Vec::len).max().unwrap_or(0) - 1;
+    if longest > owner.context {
+        return Err(lm::Error::Context { needed: longest, limit: owner.context }.into());
+    }
+    let scorer = Scorer::new(weights.transformer, weights.adapter);
+    let started = Instant::now();
+    let prefix = if shared > 0 { Some(scorer.prefill(&prompts[0][..shared])?) } else { None };
+    let shared_seconds = started.elapsed().as_secs_f64();
+    let queries: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt[shared..].to_vec()).collect();
+    let log_probabilities = scorer.score(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let own: usize = queries.iter().map(|query| query.len() + tree.nodes()).sum();
+    let requests = prompts.len() as f64;
+    Ok(Scored {
+        log_probabilities,
+        tokens: TokensPerRequest {
+            prompt: prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
+            cached: shared as f64,
+            completion: answers.iter().map(Vec::len).sum::<usize>() as f64 / answers.len().max(1) as f64,
+        },
+        processed_tokens: (shared + own) as u64,
+        shared_tokens: shared as u64,
+        seconds,
+        shared_seconds,
+    })
+}
+
+fn empty() -> Scored {
+    Scored {
+        log_probabilities: Vec::new(),
+        tokens: TokensPerRequest::default(),
+        processed_tokens: 0,
+        shared_tokens: 0,
+        seconds: 0.0,
+        shared_seconds: 0.0,
+    }
+}
+
+/// Each prompt tokenized as one text: a join in the middle could give tokens that no text has.
+fn tokenize(owner: &LocalModel, batch: &PromptBatch<'_>) -> Result<Vec<Vec<u32>>, PredictError> {
+    let texts: Vec<String> =
+        batch.requests.iter().map(|request| format!("{}{request}", batch.shared)).collect();
+    Ok(owner.model.tokenizer.encode_batch(&texts)?)
+}
+
+/// The tokens of each answer as they follow a prompt. Where the tokenizer would merge the end of the prompt with the answer, the
+/// answer is tokenized alone.
+fn answer_tokens(
+    owner: &LocalModel,
+    batch: &PromptBatch<'_>,
+    prompt: &[u32],
+) -> Result<Vec<Vec<u32>>, PredictError> {
+    let text = format!("{}{}", batch.shared, batch.requests[0]);
+    batch.answers.iter().map(|answer| completion_tokens(owner, &text, prompt, answer)).collect()
+}
+
+/// The tokens of `completion` after the prompt `text`, whose own tokens are `prompt`.
+pub(super) fn completion_tokens(
+    owner: &LocalModel,
+    text: &str,
+    prompt: &[u32],
+    completion: &str,
+) -> Result<Vec<u32>, PredictError> {
+    let whole = owner.model.tokenizer.encode(&format!("{text}{completion}"))?;
+    match whole.strip_prefix(prompt) {
+        Some(rest) if !rest.is_empty() => Ok(rest.to_vec()),
+        _ => Ok(owner.model.tokenizer.encode_plain(completion)?),
+    }
+}
+
+/// How many tokens all prompts begin with, leaving each at least one of its own; 0 where too few to matter.
+fn shared_length(
+    owner: &LocalModel,
+    batch: &PromptBatch<'_>,
+    prompts: &[Vec<u32>],
+) -> Result<usize, PredictError> {
+    let first = &prompts[0];
+    let mut length = first.len() - 1;
+    for prompt in &prompts[1..] {
+        length = length.min(prompt.len() - 1);
+        length = common(&first[..length], prompt);
+    }
+    if prompts.len() == 1 {
+        length = length.min(common(first, &owner.model.tokenizer.encode(batch.shared)?));
+    }
+    Ok(if length < SHORTEST_PREFIX { 0 } else { length })
+}
+
+fn common(one: &[u32], other: &[u32]) -> usize {
+    one.iter().zip(other).take_while(|(left, right)| left == right).count()
+}

@@ -1,0 +1,185 @@
+//! Training with the local engine, and the weights that come out of it.
+
+use std::path::Path;
+
+use lm::adapter::{Lora, LoraConfig};
+use lm::train::{self, Trained, TrainingConfig, TrainingExample};
+use lm::weights::Dtype;
+use lm::{Model, ModelSource, Use};
+use sha2::{Digest, Sha256};
+use task::predictor::{
+    Control, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob,
+    TrainingMethod, TrainingRow, Tuned,
+};
+use task::record::{Artefact, ModelIdentity};
+
+use super::scoring::{self, Weights, completion_tokens};
+use super::{LocalModel, LocalPredictor};
+use crate::digest::hex;
+
+/// The file that tells an adapter folder from a model folder.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+impl Trainer for LocalModel {
+    fn train(
+        &self,
+        job: &TrainingJob,
+        on_epoch: &mut OnEpoch<'_>,
+    ) -> Result<Box<dyn Tuned + '_>, PredictError> {
+        let examples: Result<Vec<TrainingExample>, PredictError> =
+            job.rows.iter().map(|row| self.training_example(row)).collect();
+        let examples = examples?;
+        let mut trainer = train::Trainer::new(&self.model.transformer, self.training_config(job), &examples)?;
+        let mut best = None;
+        let (mut tokens, mut flops) = (0, 0.0);
+        for epoch in 1..=job.epochs {
+            let (mut loss, mut supervised, mut steps) = (0.0, 0, 0);
+            for _ in 0..trainer.steps_per_epoch() {
+                let step = trainer.step()?;
+                loss += step.loss * step.supervised as f64;
+                supervised += step.supervised;
+                tokens += step.tokens as u64;
+                flops += step.flops.total();
+                steps = step.step;
+            }
+            let report = EpochReport { epoch, loss: loss / supervised.max(1) as f64, tokens, steps };
+            let (transformer, adapter) = trainer.model();
+            let mut predictor = LocalPredictor { owner: self, weights: Weights { transformer, adapter } };
+            let control = on_epoch(report, &mut predictor)?;
+            if matches!(control, Control::Keep | Control::KeepAndStop) {
+                best = (epoch < job.epochs).then(|| trainer.snapshot());
+            }
+            if matches!(control, Control::Stop | Control::KeepAndStop) {
+                break;
+            }
+        }
+        if let Some(best) = &best {
+            trainer.restore(best);
+        }
+        Ok(Box::new(LocalTuned { owner: self, trained: trainer.into_trained(), tokens, flops }))
+    }
+
+    fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
+        let trained = if folder.join(ADAPTER_CONFIG).is_file() {
+            Trained::Lora(Lora::load(folder, &self.model.config)?)
+        } else {
+            let source = ModelSource::Folder(folder.to_path_buf());
+            Trained::Full(Box::new(Model::load(&source, self.precision, Use::Inference)?.transformer))
+        };
+        Ok(Box::new(LocalTuned { owner: self, trained, tokens: 0, flops: 0.0 }))
+    }
+}
+
+impl LocalModel {
+    fn training_config(&self, job: &TrainingJob) -> TrainingConfig {
+        let mut config = match job.method {
+            TrainingMethod::Lora { rank, alpha } => {
+                TrainingConfig::lora(LoraConfig { alpha, seed: job.seed, ..LoraConfig::with_rank(rank) })
+            }
+            TrainingMethod::Full => TrainingConfig::full(),
+        };
+        config.learning_rate = job.learning_rate;
+        config.epochs = u32::try_from(job.epochs).unwrap_or(u32::MAX);
+        config.batch_examples = job.batch_rows;
+        config.seed = job.seed;
+        config.precision = self.precision;
+        config
+    }
+
+    fn training_example(&self, row: &TrainingRow) -> Result<TrainingExample, PredictError> {
+        let mut tokens = self.model.tokenizer.encode(&row.prompt)?;
+        let completion = completion_tokens(self, &row.prompt, &tokens, &row.completion)?;
+        let supervised_from = tokens.len();
+        tokens.extend(completion);
+        Ok(TrainingExample { tokens, supervised_from })
+    }
+}
+
+/// Tuned weights on the model they came from.
+struct LocalTuned<'a> {
+    owner: &'a LocalModel,
+    trained: Trained,
+    tokens: u64,
+    flops: f64,
+}
+
+impl LocalTuned<'_> {
+    fn weights(&self) -> Weights<'_> {
+        match &self.trained {
+            Trained::Lora(adapter) => {
+                Weights { transformer: &self.owner.model.transformer, adapter: Some(adapter) }
+            }
+            Trained::Full(transformer) => Weights { transformer, adapter: None },
+        }
+    }
+}
+
+impl Predictor for LocalTuned<'_> {
+    fn identity(&self) -> ModelIdentity {
+        self.owner.identity.clone()
+    }
+
+    fn context(&self) -> usize {
+        self.owner.context
+    }
+
+    fn count_tokens(&self, text: &str) -> Result<usize, PredictError> {
+        Ok(self.owner.model.tokenizer.encode(text)?.len())
+    }
+
+    fn forward_flops(&self, tokens: u64) -> f64 {
+        2.0 * self.owner.identity.parameters as f64 * tokens as f64
+    }
+
+    fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
+        scoring::score(self.owner, self.weights(), batch)
+    }
+}
+
+impl Tuned for LocalTuned<'_> {
+    fn predictor(&mut self) -> &mut dyn Predictor {
+        self
+    }
+
+    fn save(&self, folder: &Path) -> Result<Artefact, PredictError> {
+        let (kind, weights) = match &self.trained {
+            Trained::Lora(adapter) => {
+                adapter.save(folder, &self.owner.identity.source)?;
+                ("adapter", "adapter_model.safetensors")
+            }
+            Trained::Full(transformer) => {
+                transformer.save(folder, Dtype::Bf16)?;
+                let tokenizer = self.owner.model.tokenizer.to_json()?;
+                task::atomic::write(&folder.join("tokenizer.json"), tokenizer.as_bytes())?;
+                ("model", "model.safetensors")
+            }
+        };
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(folder)? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(Artefact {
+            kind: kind.to_owned(),
+            bytes,
+            sha256: file_sha256(&folder.join(weights))?,
+            prompt_tokens: 0,
+            path: folder.file_name().map(|name| format!("artefacts/{}", name.to_string_lossy())),
+        })
+    }
+
+    fn cost(&self) -> (u64, f64) {
+        (self.tokens, self.flops)
+    }
+}
+
+fn file_sha256(path: &Path) -> Result<String, PredictError> {
+    let mut hasher = Sha256::new();
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the plan's estimates rest on: the lengths of this task's texts, and the speed of this model on this machine.
+
+use task::dataset::Dataset;
+use task::example::Example;
+use task::predictor::{Control, PromptBatch, TrainingJob, TrainingMethod};
+use task::prompt::Rendered;
+use task::settings::{self, FineTuneMethod, Settings};
+
+use crate::Error;
+use crate::engine::Engine;
+use crate::plan::{Measured, Wishes};
+use crate::writer::{PromptWriter, target_index};
+
+/// Examples whose lengths are counted.
+const SAMPLE: usize = 64;
+/// Requests and rows of a speed measurement.
+const TIMED: usize = 16;
+
+/// Measures lengths and speeds; about as long as scoring 32 requests and training on 32 rows takes.
+pub(crate) fn measure(
+    settings: &Settings,
+    dataset: &Dataset,
+    writer: &PromptWriter,
+    engine: &dyn Engine,
+) -> Result<Measured, Error> {
+    let mut predictor = engine.base();
+    let model = || Error::model("measuring");
+    let count = |text: &str| predictor.count_tokens(text).map_err(model());
+    let sample = spread(&dataset.train, SAMPLE);
+    let instruction = count(&writer.prompts(&[], &[""])?.shared)?;
+    let asked = writer.tuned_prompts(&sample.iter().map(|e| e.input.as_str()).collect::<Vec<_>>())?;
+    let mut queries = Vec::new();
+    let mut demonstrations = Vec::new();
+    for (example, request) in sample.iter().zip(&asked.requests) {
+        let query = count(&format!("{}{request}", asked.shared))?;
+        let answer = count(writer.answers()[target_index(dataset, example)].as_str())?;
+        queries.push(query);
+        demonstrations.push(query + answer + 1);
+    }
+    let answers: Result<Vec<usize>, Error> = writer.answers().iter().map(|answer| count(answer)).collect();
+    let answers = answers?;
+    let context = predictor.context().min(settings.model.context.unwrap_or(usize::MAX));
+    let longest_answer = answers.iter().copied().max().unwrap_or(0);
+    let mut measured = Measured {
+        forward_speed: 0.0,
+        training_speed: 0.0,
+        instruction: instruction as f64,
+        demonstration: mean(&demonstrations),
+        query: mean(&queries),
+        longest_query: queries.iter().copied().max().unwrap_or(0) + longest_answer,
+        longest_demonstration: demonstrations.iter().copied().max().unwrap_or(0),
+        // A tree of n answers of m tokens has at most n (m - 1) internal nodes; shared beginnings make it smaller.
+        answers: answers.iter().map(|&tokens| tokens.saturating_sub(1) as f64).sum::<f64>(),
+        context,
+    };
+    check_context(settings, &measured)?;
+    measured.forward_speed = forward_speed(dataset, writer, predictor.as_mut())?;
+    drop(predictor);
+    measured.training_speed = training_speed(settings, dataset, writer, engine, measured.demonstration)?;
+    Ok(measured)
+}
+
+/// A context that cannot hold one query, or one demonstration where demonstrations are asked for, ends the run at once.
+fn check_context(settings: &Settings, measured: &Measured) -> Result<(), Error> {
+    let smallest = settings.in_context.shots.iter().copied().filter(|&shots| shots > 0).min();
+    for (what, shots) in [("the prompt without demonstrations", 0), ("the prompt with one demonstration", 1)]
+    {
+        let needed = crate::plan::prompt_bound(measured, shots).ceil() as usize;
+        if (shots == 0 || smallest.is_some()) && needed > measured.context {
+            return Err(Error::Context { what: what.to_owned(), needed, limit: measured.context });
+        }
+    }
+    Ok(())
+}
+
+fn forward_speed(
+    dataset: &Dataset,
+    writer: &PromptWriter,
+    predictor: &mut dyn task::predictor::Predictor,
+) -> Result<f64, Error> {
+    let items = spread(&dataset.train, TIMED);
+    let Rendered { shared, requests } =
+        writer.tuned_prompts(&items.iter().map(|e| e.input.as_str()).collect::<Vec<_>>())?;
+    let batch = PromptBatch { shared: &shared, requests: &requests, answers: writer.answers() };
+    predictor.score(&batch).map_err(Error::model("measuring"))?;
+    let scored = predictor.score(&batch).map_err(Error::model("measuring"))?;
+    Ok(scored.processed_tokens as f64 / scored.seconds.max(1e-6))
+}
+
+fn training_speed(
+    settings: &Settings,
+    dataset: &Dataset,
+    writer: &PromptWriter,
+    engine: &dyn Engine,
+    row_tokens: f64,
+) -> Result<f64, Error> {
+    let rows: Result<Vec<_>, Error> =
+        spread(&dataset.train, TIMED).into_iter().map(|example| writer.training_row(example)).collect();
+    let rows = rows?;
+    let tokens = rows.len() as f64 * row_tokens;
+    let job = TrainingJob {
+        rows,
+        method: TrainingMethod::Lora { rank: settings.fine_tune.rank, alpha: settings.fine_tune.alpha },
+        learning_rate: 1e-4,
+        epochs: 2,
+        batch_rows: settings.fine_tune.batch_rows,
+        seed: 0,
+    };
+    let mut clock = std::time::Instant::now();
+    let mut seconds = f64::INFINITY;
+    engine
+        .train(&job, &mut |_, _| {
+            seconds = seconds.min(clock.elapsed().as_secs_f64());
+            clock = std::time::Instant::now();
+            Ok(Control::Continue)
+        })
+        .map_err(Error::model("measuring"))?;
+    Ok(tokens / seconds.max(1e-6))
+}
+
+/// At most `count` examples, evenly spread over `all`.
+fn spread(all: &[Example], count: usize) -> Vec<&Example> {
+    let step = all.len().div_ceil(count).max(1);
+    all.iter().step_by(step).collect()
+}
+
+fn mean(values: &[usize]) -> f64 {
+    values.iter().sum::<usize>() as f64 / values.len().max(1) as f64
+}
+
+/// What the task file asks for, as the plan wants it.
+pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
+    let (tune, context) = (&settings.fine_tune, &settings.in_context);
+    let available = dataset.train.len();
+    let mut labels: Vec<usize> = tune.labels.iter().map(|&labels| labels.min(available)).collect();
+    labels.dedup();
+    let methods = tune.methods.iter().map(|method| match method {
+        FineTuneMethod::Lora => TrainingMethod::Lora { rank: tune.rank, alpha: tune.alpha },
+        FineTuneMethod::Full => TrainingMethod::Full,
+    });
+    Wishes {
+        shots: context.shots.iter().copied().filter(|&shots| shots <= available).collect(),
+        draws: context.seeds as u64,
+        random: context.selection.contains(&settings::Selection::Random),
+        bm25: context.selection.contains(&settings::Selection::Bm25),
+        methods: methods.collect(),
+        labels: labels.into_iter().map(|rows| (rows, tune.epochs_for(rows))).collect(),
+        seeds: tune.seeds as u64,
+        lora_rates: tune.learning_rates.clone(),
+        full_rates: tune.full_learning_rates.clone(),
+        budget: settings.budget.seconds,
+        evaluated: [dataset.dev.len(), dataset.test.len()],
+    }
+}

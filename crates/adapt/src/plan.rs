@@ -1,0 +1,424 @@
+//! Which experiments fit the budget, decided once, before any result is seen, and stored: a resumed run follows the same plan.
+//!
+//! Each arm gets half of the budget. Trials are listed in the order in which a careful person would want them (first every
+//! size once, then the alternatives of the learning rate, then more seeds) and taken until the arm's half is spent by the
+//! estimate. An estimate counts the trial's work on dev and its share of the work on test.
+
+use serde::{Deserialize, Serialize};
+use task::predictor::TrainingMethod;
+
+/// How demonstrations are selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// No demonstrations.
+    ZeroShot,
+    /// A random balanced draw, the same for every request: the prefix is shared.
+    Random,
+    /// The training examples most similar to each request by BM25.
+    Bm25,
+}
+
+impl Selection {
+    /// As it stands in experiment names and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ZeroShot => "zero_shot",
+            Self::Random => "random",
+            Self::Bm25 => "bm25",
+        }
+    }
+}
+
+/// One prompt to be tried on dev, under every calibration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptTrial {
+    /// How demonstrations are chosen.
+    pub selection: Selection,
+    /// How many.
+    pub shots: usize,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Estimated seconds, test included.
+    pub seconds: f64,
+}
+
+impl PromptTrial {
+    /// The trial's name: `in_context/random/k8/s1`.
+    pub fn name(&self) -> String {
+        format!("in_context/{}/k{}/s{}", self.selection.name(), self.shots, self.seed)
+    }
+}
+
+/// The learning rate of a training run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningRate {
+    /// A candidate, given.
+    Candidate(f64),
+    /// The best candidate on dev at the same method and number of labels (at the nearest searched number, if none was tried there).
+    Best,
+}
+
+/// One training run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TuneTrial {
+    /// LoRA or full.
+    pub method: TrainingMethod,
+    /// Labelled rows.
+    pub labels: usize,
+    /// Seed of the subset, the initialisation and the order.
+    pub seed: u64,
+    /// Learning rate.
+    pub learning_rate: LearningRate,
+    /// Passes over the rows.
+    pub epochs: usize,
+    /// Estimated seconds, test included.
+    pub seconds: f64,
+}
+
+/// `lora` or `full`.
+pub fn method_name(method: TrainingMethod) -> &'static str {
+    match method {
+        TrainingMethod::Lora { .. } => "lora",
+        TrainingMethod::Full => "full",
+    }
+}
+
+/// What the estimates rest on: speeds measured on this machine, and mean lengths of this task's texts in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Tokens a second, forward.
+    pub forward_speed: f64,
+    /// Tokens a second, a LoRA step.
+    pub training_speed: f64,
+    /// The instruction.
+    pub instruction: f64,
+    /// One demonstration.
+    pub demonstration: f64,
+    /// One query without demonstrations.
+    pub query: f64,
+    /// The longest query and answer together.
+    pub longest_query: usize,
+    /// The longest demonstration.
+    pub longest_demonstration: usize,
+    /// Internal nodes of the label tree, scored after each query.
+    pub answers: f64,
+    /// Tokens that the model holds.
+    pub context: usize,
+}
+
+/// What the task file asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wishes {
+    /// Shots to try; 0 is zero-shot.
+    pub shots: Vec<usize>,
+    /// Seeds of a random draw.
+    pub draws: u64,
+    /// Random balanced draws are wanted.
+    pub random: bool,
+    /// Retrieval is wanted.
+    pub bm25: bool,
+    /// Methods of fine-tuning.
+    pub methods: Vec<TrainingMethod>,
+    /// Numbers of labelled rows, ascending, with the passes over each.
+    pub labels: Vec<(usize, usize)>,
+    /// Seeds of a training.
+    pub seeds: u64,
+    /// Candidates of the learning rate for LoRA, the default first.
+    pub lora_rates: Vec<f64>,
+    /// Candidates for full fine-tuning, the default first.
+    pub full_rates: Vec<f64>,
+    /// Seconds for both arms together.
+    pub budget: f64,
+    /// Dev and test examples.
+    pub evaluated: [usize; 2],
+}
+
+/// The experiments of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Prompts, in order.
+    pub prompts: Vec<PromptTrial>,
+    /// Training runs, in order.
+    pub tunes: Vec<TuneTrial>,
+    /// Names of trials without room in the budget or the context.
+    pub left_out: Vec<String>,
+}
+
+/// Full fine-tuning moves 6N operations a token where LoRA moves 4N, and its optimiser touches every weight.
+const FULL_SLOWDOWN: f64 = 1.8;
+
+/// Epochs at which dev is scored: four, evenly spread, the last included.
+pub(crate) fn evaluated_epochs(epochs: usize) -> Vec<usize> {
+    let mut marks: Vec<usize> = (1..=4).map(|quarter| (epochs * quarter).div_ceil(4)).collect();
+    marks.dedup();
+    marks
+}
+
+impl Plan {
+    /// Fits `wishes` into the budget. The first trial of each arm is always taken: an arm is never empty.
+    pub fn new(wishes: &Wishes, measured: &Measured) -> Self {
+        let half = wishes.budget / 2.0;
+        let mut plan = Self::default();
+        let (prompts, unfit) = prompt_candidates(wishes, measured);
+        plan.left_out.extend(unfit);
+        let mut spent = 0.0;
+        for trial in prompts {
+            if plan.prompts.is_empty() || spent + trial.seconds <= half {
+                spent += trial.seconds;
+                plan.prompts.push(trial);
+            } else {
+                plan.left_out.push(trial.name());
+            }
+        }
+        spent = 0.0;
+        for trial in tune_candidates(wishes, measured) {
+            if plan.tunes.is_empty() || spent + trial.seconds <= half {
+                spent += trial.seconds;
+                plan.tunes.push(trial);
+            } else {
+                plan.left_out.push(describe(&trial));
+            }
+        }
+        plan
+    }
+
+    /// Estimated seconds of the two arms.
+    pub fn seconds(&self) -> [f64; 2] {
+        [
+            self.prompts.iter().map(|trial| trial.seconds).sum(),
+            self.tunes.iter().map(|trial| trial.seconds).sum(),
+        ]
+    }
+}
+
+/// A training run in words, for the list of what was left out.
+fn describe(trial: &TuneTrial) -> String {
+    let rate = match trial.learning_rate {
+        LearningRate::Candidate(rate) => format!("lr{rate}"),
+        LearningRate::Best => "best lr".to_owned(),
+    };
+    format!("fine_tune/{}/n{}/{rate}/s{}", method_name(trial.method), trial.labels, trial.seed)
+}
+
+/// Prompts in order of interest, and the names of those that cannot fit the context.
+fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>, Vec<String>) {
+    let items: usize = wishes.evaluated.iter().sum();
+    let each = measured.query + measured.answers;
+    let seconds = |selection: Selection, shots: usize| {
+        let shown = shots as f64 * measured.demonstration;
+        let tokens = match selection {
+            Selection::Bm25 => items as f64 * (shown + each) + measured.instruction,
+            _ => items as f64 * each + 2.0 * (measured.instruction + shown),
+        };
+        tokens / measured.forward_speed
+    };
+    let mut wanted = Vec::new();
+    if wishes.shots.contains(&0) || !(wishes.random || wishes.bm25) {
+        wanted.push((Selection::ZeroShot, 0, 0));
+    }
+    let shown: Vec<usize> = wishes.shots.iter().copied().filter(|&shots| shots > 0).collect();
+    for seed in 0..wishes.draws {
+        if wishes.random {
+            wanted.extend(shown.iter().map(|&shots| (Selection::Random, shots, seed)));
+        }
+        if wishes.bm25 && seed == 0 {
+            wanted.extend(shown.iter().map(|&shots| (Selection::Bm25, shots, seed)));
+        }
+    }
+    let mut fitting = Vec::new();
+    let mut unfit = Vec::new();
+    for (selection, shots, seed) in wanted {
+        let trial = PromptTrial { selection, shots, seed, seconds: seconds(selection, shots) };
+        if prompt_bound(measured, shots) <= measured.context as f64 {
+            fitting.push(trial);
+        } else {
+            unfit.push(format!("{} (does not fit the context of {} tokens)", trial.name(), measured.context));
+        }
+    }
+    (fitting, unfit)
+}
+
+/// Tokens that a prompt with `shots` demonstrations will hardly exceed: the mean, a tenth more, and the longest query.
+pub(crate) fn prompt_bound(measured: &Measured, shots: usize) -> f64 {
+    let demonstrations = match shots {
+        0 => 0.0,
+        1 => measured.longest_demonstration as f64,
+        _ => 1.1 * shots as f64 * measured.demonstration + measured.longest_demonstration as f64,
+    };
+    measured.instruction + demonstrations + measured.longest_query as f64 + measured.answers
+}
+
+/// Training runs in order of interest.
+fn tune_candidates(wishes: &Wishes, measured: &Measured) -> Vec<TuneTrial> {
+    let lora = wishes.methods.iter().copied().find(|method| matches!(method, TrainingMethod::Lora { .. }));
+    let full = wishes.methods.iter().copied().find(|method| matches!(method, TrainingMethod::Full));
+    let mut list = Candidates { wishes, measured, trials: Vec::new() };
+    let descending: Vec<(usize, usize)> = wishes.labels.iter().rev().copied().collect();
+    let Some(&largest) = descending.first() else { return Vec::new() };
+    if let Some(method) = lora {
+        for &labels in &wishes.labels {
+            list.candidate(method, labels, wishes.lora_rates.first());
+        }
+    }
+    if let Some(method) = full {
+        list.candidate(method, largest, wishes.full_rates.first());
+    }
+    if let Some(method) = lora {
+        for &labels in &descending {
+            for rate in wishes.lora_rates.iter().skip(1) {
+                list.candidate(method, labels, Some(rate));
+            }
+        }
+    }
+    for seed in 1..wishes.seeds {
+        if let Some(method) = lora {
+            wishes.labels.iter().for_each(|&labels| list.repeat(method, labels, seed));
+        }
+        if let Some(method) = full {
+            if seed == 1 {
+                wishes.full_rates.iter().skip(1).for_each(|rate| list.candidate(method, largest, Some(rate)));
+            }
+            list.repeat(method, largest, seed);
+        }
+    }
+    if let Some(method) = full {
+        for &labels in descending.iter().skip(1) {
+            wishes.full_rates.iter().for_each(|rate| list.candidate(method, labels, Some(rate)));
+            (1..wishes.seeds).for_each(|seed| list.repeat(method, labels, seed));
+        }
+    }
+    list.trials
+}
+
+struct Candidates<'a> {
+    wishes: &'a Wishes,
+    measured: &'a Measured,
+    trials: Vec<TuneTrial>,
+}
+
+impl Candidates<'_> {
+    fn candidate(&mut self, method: TrainingMethod, labels: (usize, usize), rate: Option<&f64>) {
+        if let Some(&rate) = rate {
+            self.push(method, labels, 0, LearningRate::Candidate(rate));
+        }
+    }
+
+    fn repeat(&mut self, method: TrainingMethod, labels: (usize, usize), seed: u64) {
+        self.push(method, labels, seed, LearningRate::Best);
+    }
+
+    fn push(&mut self, method: TrainingMethod, rows: (usize, usize), seed: u64, learning_rate: LearningRate) {
+        let (labels, epochs) = rows;
+        let [dev, test] = self.wishes.evaluated.map(|items| items as f64);
+        let each = self.measured.query + self.measured.answers;
+        let speed = match method {
+            TrainingMethod::Lora { .. } => self.measured.training_speed,
+            TrainingMethod::Full => self.measured.training_speed / FULL_SLOWDOWN,
+        };
+        let training = (epochs * labels) as f64 * self.measured.demonstration / speed;
+        let scoring =
+            (evaluated_epochs(epochs).len() as f64 * dev + test) * each / self.measured.forward_speed;
+        self.trials.push(TuneTrial {
+            method,
+            labels,
+            seed,
+            learning_rate,
+            epochs,
+            seconds: training + scoring,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(budget: f64) -> Wishes {
+        Wishes {
+            shots: vec![0, 4, 16],
+            draws: 2,
+            random: true,
+            bm25: true,
+            methods: vec![TrainingMethod::Lora { rank: 16, alpha: 32.0 }, TrainingMethod::Full],
+            labels: vec![(16, 15), (64, 8)],
+            seeds: 2,
+            lora_rates: vec![1e-3, 5e-4],
+            full_rates: vec![1e-4, 5e-5],
+            budget,
+            evaluated: [10, 20],
+        }
+    }
+
+    fn measured() -> Measured {
+        Measured {
+            forward_speed: 1000.0,
+            training_speed: 500.0,
+            instruction: 50.0,
+            demonstration: 25.0,
+            query: 20.0,
+            longest_query: 40,
+            longest_demonstration: 45,
+            answers: 10.0,
+            context: 1000,
+        }
+    }
+
+    #[test]
+    fn a_wide_budget_takes_every_trial_once() {
+        let plan = Plan::new(&wishes(1e9), &measured());
+        assert!(plan.left_out.is_empty(), "{:?}", plan.left_out);
+        // Zero-shot; 2 sizes x 2 draws; 2 sizes retrieved.
+        assert_eq!(plan.prompts.len(), 1 + 4 + 2);
+        // LoRA: 2 sizes x (2 rates + 1 repeat); full: the same.
+        assert_eq!(plan.tunes.len(), 6 + 6);
+        for (index, trial) in plan.tunes.iter().enumerate() {
+            assert!(!plan.tunes[..index].contains(trial), "twice: {}", describe(trial));
+        }
+    }
+
+    #[test]
+    fn estimates_are_the_hand_computed_seconds() {
+        let plan = Plan::new(&wishes(1e9), &measured());
+        // 30 items x (20 + 10) tokens + 2 x 50 instruction tokens at 1,000 tokens/s.
+        assert!((plan.prompts[0].seconds - 1.0).abs() < 1e-9);
+        let retrieved =
+            plan.prompts.iter().find(|trial| trial.selection == Selection::Bm25).expect("is planned");
+        // 30 x (4 x 25 + 30) + 50 tokens.
+        assert!((retrieved.seconds - 3.95).abs() < 1e-9);
+        let tuned = &plan.tunes[0];
+        // n = 16: 15 epochs x 16 x 25 / 500 = 12 s, and (4 x 10 + 20) x 30 / 1000 = 1.8 s.
+        assert_eq!(tuned.epochs, 15);
+        assert!((tuned.seconds - 13.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_tight_budget_keeps_one_of_each_arm_and_says_what_it_left_out() {
+        let plan = Plan::new(&wishes(0.1), &measured());
+        assert_eq!((plan.prompts.len(), plan.tunes.len()), (1, 1));
+        assert_eq!(plan.left_out.len(), 6 + 11);
+    }
+
+    #[test]
+    fn each_arm_stays_within_half_of_the_budget() {
+        let plan = Plan::new(&wishes(60.0), &measured());
+        for seconds in plan.seconds() {
+            assert!(seconds <= 30.0, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn prompts_that_do_not_fit_the_context_are_named() {
+        let plan = Plan::new(&wishes(1e9), &Measured { context: 400, ..measured() });
+        assert!(plan.prompts.iter().all(|trial| trial.shots < 16));
+        assert!(plan.left_out.iter().any(|name| name.contains("k16") && name.contains("400")));
+    }
+
+    #[test]
+    fn dev_is_scored_four_times_and_after_the_last_epoch() {
+        assert_eq!(evaluated_epochs(8), [2, 4, 6, 8]);
+        assert_eq!(evaluated_epochs(3), [1, 2, 3]);
+        assert_eq!(evaluated_epochs(1), [1]);
+    }
+}

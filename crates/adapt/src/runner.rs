@@ -1,0 +1,313 @@
+//! Turns a plan into recorded experiments: dev first, then every choice, then the test set, opened once.
+//!
+//! Each experiment is stored the moment it ends. A run that is killed goes on at the first experiment that is not stored; because
+//! the plan is stored too, and every choice is a pure function of stored dev experiments, it ends with the figures that an
+//! uninterrupted run would have ended with.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use task::dataset::Dataset;
+use task::record::{Experiment, Family, Finalists, Part, PartSizes, RunRecord, TaskFacts};
+use task::settings::Settings;
+use task::store::Store;
+
+use crate::Error;
+use crate::choice;
+use crate::engine::Engine;
+use crate::fine_tune::{self, FineTune};
+use crate::floor_arm::FloorArm;
+use crate::in_context::{self, InContext, calibration_name};
+use crate::measure;
+use crate::observer::{Observer, Summary};
+use crate::plan::{LearningRate, Plan, PromptTrial, TuneTrial, method_name};
+use crate::writer::{PromptWriter, target_index};
+
+/// What a run is made of.
+pub struct Run<'a> {
+    /// The resolved task file.
+    pub settings: &'a Settings,
+    /// The locked split.
+    pub dataset: &'a Dataset,
+    /// The model.
+    pub engine: &'a dyn Engine,
+    /// Where everything is kept.
+    pub store: &'a mut Store,
+    /// Who is told.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// A run in progress.
+struct Session<'a> {
+    run: Run<'a>,
+    writer: &'a PromptWriter,
+    targets: &'a [usize],
+    plan: Plan,
+    /// When time was last added to the store.
+    clock: Instant,
+    done_seconds: f64,
+}
+
+impl Run<'_> {
+    /// Runs what is not stored yet and returns the whole record.
+    pub fn execute(self) -> Result<RunRecord, Error> {
+        let Run { settings, dataset, engine, store, observer } = self;
+        let writer = PromptWriter::new(settings, dataset, engine)?;
+        store.describe(&facts(settings, dataset), &engine.base().identity(), &dataset.labels)?;
+        let targets: Vec<usize> = dataset.train.iter().map(|e| target_index(dataset, e)).collect();
+        let plan = match store.fact::<Plan>("plan")? {
+            Some(plan) => plan,
+            None => {
+                let measured = measure::measure(settings, dataset, &writer, engine)?;
+                let plan = Plan::new(&measure::wishes(settings, dataset), &measured);
+                store.set_fact("measured", &measured)?;
+                store.set_fact("plan", &plan)?;
+                plan
+            }
+        };
+        let run = Run { settings, dataset, engine, store, observer };
+        let mut session = Session {
+            run,
+            writer: &writer,
+            targets: &targets,
+            plan,
+            clock: Instant::now(),
+            done_seconds: 0.0,
+        };
+        session.announce()?;
+        session.dev()?;
+        session.test()?;
+        session.record()
+    }
+}
+
+impl Session<'_> {
+    fn announce(&mut self) -> Result<(), Error> {
+        let stored = self.run.store.experiments()?.len();
+        let summary = Summary {
+            prompts: self.plan.prompts.len(),
+            trainings: self.plan.tunes.len(),
+            seconds: self.plan.seconds(),
+            done: stored,
+            left_out: self.plan.left_out.clone(),
+        };
+        self.run.observer.planned(&summary);
+        Ok(())
+    }
+
+    // ---- dev
+
+    fn dev(&mut self) -> Result<(), Error> {
+        self.floors()?;
+        for trial in self.plan.prompts.clone() {
+            self.prompt_on_dev(&trial)?;
+        }
+        for trial in self.plan.tunes.clone() {
+            self.tune_on_dev(&trial)?;
+        }
+        Ok(())
+    }
+
+    fn floors(&mut self) -> Result<(), Error> {
+        let arm = FloorArm::new(self.run.dataset, self.targets);
+        for plan in arm.plan(&self.run.settings.fine_tune.labels) {
+            if !self.run.store.contains(&format!("{}@dev", plan.name()))? {
+                self.run.observer.started(&plan.name());
+                let experiment = arm.on_dev(&plan)?;
+                self.put(experiment, 0.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prompt_on_dev(&mut self, trial: &PromptTrial) -> Result<(), Error> {
+        let calibrations = &self.run.settings.in_context.calibration;
+        let mut stored = true;
+        for calibration in calibrations.iter().copied().filter(|&c| in_context::applies(c, trial.selection)) {
+            let id = format!("{}/{}@dev", trial.name(), calibration_name(calibration));
+            stored &= self.run.store.contains(&id)?;
+        }
+        if stored || self.run.store.fact::<String>(&format!("failed/{}", trial.name()))?.is_some() {
+            self.done_seconds += trial.seconds * self.dev_share();
+            return Ok(());
+        }
+        self.run.observer.started(&trial.name());
+        let arm = InContext::new(self.writer, self.run.dataset, self.targets);
+        let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
+        let share = trial.seconds * self.dev_share();
+        match outcome {
+            Ok(experiments) => self.put_all(experiments, share),
+            Err(error) => self.failed(&trial.name(), &error, Family::InContext),
+        }
+    }
+
+    fn tune_on_dev(&mut self, trial: &TuneTrial) -> Result<(), Error> {
+        let method = method_name(trial.method);
+        let rate = match trial.learning_rate {
+            LearningRate::Candidate(rate) => Some(rate),
+            LearningRate::Best => choice::learning_rate(&self.run.store.experiments()?, method, trial.labels),
+        };
+        let Some(rate) = rate else { return Ok(()) };
+        let name = fine_tune::name(trial, rate);
+        if self.run.store.contains(&format!("{name}@dev"))? {
+            self.done_seconds += trial.seconds;
+            return Ok(());
+        }
+        self.run.observer.started(&name);
+        let folder = self.folder(&name)?;
+        let arm = self.fine_tune();
+        let experiment = arm.on_dev(trial, rate, self.run.engine, &folder)?;
+        if let Some(reason) = &experiment.collapse {
+            self.run.observer.noted(&format!("{name} collapsed: {reason}"));
+        }
+        self.put(experiment, trial.seconds)
+    }
+
+    /// A prompt trial that cannot run (its demonstrations exceed the context after all) is kept as a fact, not as a result.
+    fn failed(&mut self, name: &str, error: &Error, family: Family) -> Result<(), Error> {
+        self.run.observer.noted(&format!("left out: {error}"));
+        self.run.store.set_fact(&format!("failed/{name}"), &error.to_string())?;
+        let seconds = self.lap();
+        self.run.store.add_family_seconds(family, seconds)?;
+        Ok(self.run.store.add_wall_seconds(seconds)?)
+    }
+
+    // ---- test
+
+    fn test(&mut self) -> Result<(), Error> {
+        let experiments = self.run.store.experiments()?;
+        let dev: Vec<Experiment> = experiments.into_iter().filter(|e| e.part == Part::Dev).collect();
+        let chosen: Vec<Experiment> =
+            choice::semifinalists(&dev).into_iter().filter(|e| ready(e)).cloned().collect();
+        let finalists = Finalists {
+            in_context: finalist(&dev, Family::InContext, "in-context")?,
+            fine_tune: finalist(&dev, Family::FineTune, "fine-tuning")?,
+            floor: finalist(&dev, Family::Floor, "floor")?,
+        };
+        self.run.store.open_test(&finalists)?;
+        self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
+        for experiment in &chosen {
+            if !self.run.store.contains(&on_test(&experiment.id))? {
+                self.run.observer.started(&on_test(&experiment.id));
+                let answered = self.answer_test(experiment)?;
+                self.put(answered, self.test_seconds(experiment))?;
+            }
+        }
+        self.discard_losers(&chosen)
+    }
+
+    fn answer_test(&self, chosen: &Experiment) -> Result<Experiment, Error> {
+        match chosen.family {
+            Family::Floor => FloorArm::new(self.run.dataset, self.targets).on_test(chosen),
+            Family::FineTune => {
+                let name = chosen.id.trim_end_matches("@dev");
+                self.fine_tune().on_test(chosen, self.run.engine, &self.folder(name)?)
+            }
+            Family::InContext | Family::Hybrid => {
+                let arm = InContext::new(self.writer, self.run.dataset, self.targets);
+                let trial =
+                    self.plan.prompts.iter().find(|trial| chosen.id.starts_with(&(trial.name() + "/")));
+                let trial = trial.ok_or(Error::NothingRan("in-context"))?;
+                arm.on_test(trial, chosen, self.run.engine.base().as_mut())
+            }
+        }
+    }
+
+    /// Weights that lost on dev are deleted once everything is measured.
+    fn discard_losers(&self, chosen: &[Experiment]) -> Result<(), Error> {
+        for experiment in self.run.store.experiments()? {
+            let name = experiment.id.trim_end_matches("@dev");
+            let lost = experiment.family == Family::FineTune
+                && experiment.part == Part::Dev
+                && !chosen.iter().any(|winner| winner.id == experiment.id);
+            let folder = self.folder(name)?;
+            if lost && folder.is_dir() {
+                std::fs::remove_dir_all(&folder)
+                    .map_err(|source| task::Error::Io { path: folder.clone(), source })?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- bookkeeping
+
+    fn fine_tune(&self) -> FineTune<'_> {
+        FineTune {
+            writer: self.writer,
+            dataset: self.run.dataset,
+            targets: self.targets,
+            batch_rows: self.run.settings.fine_tune.batch_rows,
+        }
+    }
+
+    /// Where the weights of a training run are kept.
+    fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        Ok(self.run.store.artefacts()?.join(name.replace('/', "-")))
+    }
+
+    fn dev_share(&self) -> f64 {
+        let dev = self.run.dataset.dev.len() as f64;
+        dev / (dev + self.run.dataset.test.len() as f64).max(1.0)
+    }
+
+    fn test_seconds(&self, experiment: &Experiment) -> f64 {
+        let trial = self.plan.prompts.iter().find(|trial| experiment.id.starts_with(&(trial.name() + "/")));
+        trial.map_or(0.0, |trial| trial.seconds * (1.0 - self.dev_share()))
+    }
+
+    fn put(&mut self, experiment: Experiment, planned: f64) -> Result<(), Error> {
+        self.put_all(vec![experiment], planned)
+    }
+
+    fn put_all(&mut self, experiments: Vec<Experiment>, planned: f64) -> Result<(), Error> {
+        self.done_seconds += planned;
+        let total: f64 = self.plan.seconds().iter().sum();
+        let share = (self.done_seconds / total.max(1e-9)).min(1.0);
+        let mut seconds = self.lap();
+        for experiment in &experiments {
+            self.run.store.put_timed(experiment, seconds)?;
+            self.run.store.add_wall_seconds(seconds)?;
+            seconds = 0.0;
+        }
+        for experiment in &experiments {
+            self.run.observer.stored(experiment, share);
+        }
+        Ok(())
+    }
+
+    /// Seconds since the last call.
+    fn lap(&mut self) -> f64 {
+        let seconds = self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+        seconds
+    }
+
+    fn record(&mut self) -> Result<RunRecord, Error> {
+        let seconds = self.lap();
+        self.run.store.add_wall_seconds(seconds)?;
+        Ok(self.run.store.record(&self.run.settings.decision, &self.run.settings.economics)?)
+    }
+}
+
+/// What the record says of the task.
+fn facts(settings: &Settings, dataset: &Dataset) -> TaskFacts {
+    TaskFacts {
+        name: settings.task.name.clone(),
+        kind: "classify".to_owned(),
+        items: PartSizes { train: dataset.train.len(), dev: dataset.dev.len(), test: dataset.test.len() },
+        data_sha256: dataset.sha256.clone(),
+    }
+}
+
+/// A training without saved weights cannot answer test.
+fn ready(experiment: &Experiment) -> bool {
+    experiment.family != Family::FineTune || experiment.artefact.is_some()
+}
+
+fn on_test(dev_id: &str) -> String {
+    format!("{}@test", dev_id.trim_end_matches("@dev"))
+}
+
+fn finalist(dev: &[Experiment], family: Family, name: &'static str) -> Result<String, Error> {
+    choice::finalist(dev, family).map(|e| on_test(&e.id)).ok_or(Error::NothingRan(name))
+}

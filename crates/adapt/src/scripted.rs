@@ -1,0 +1,223 @@
+//! A model without weights: it answers as the most similar example in its prompt, or in what it was "trained" on, would.
+//!
+//! Deterministic and instant, so that the runner, the store and the command line can be tested as a whole. Its prompts and its
+//! training have the effects that the real thing has: more demonstrations and more rows give better answers.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use task::predictor::{
+    Control, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob, Tuned,
+};
+use task::prompt::ChatTemplate;
+use task::record::{Artefact, ModelIdentity, TokensPerRequest};
+
+use crate::digest::hex;
+use crate::engine::Engine;
+
+/// The scripted model. A token is a word.
+#[derive(Clone, Debug)]
+pub struct ScriptedModel {
+    /// Words that fit a prompt and an answer.
+    pub context: usize,
+    /// A learning rate at or above which training "diverges"; for tests of collapse.
+    pub diverges_at: f64,
+}
+
+impl Default for ScriptedModel {
+    fn default() -> Self {
+        Self { context: 100_000, diverges_at: f64::INFINITY }
+    }
+}
+
+/// What a scripted training leaves: the rows it saw.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Memory {
+    rows: Vec<(String, String)>,
+    seed: u64,
+}
+
+struct ScriptedPredictor<'a> {
+    model: &'a ScriptedModel,
+    memory: Memory,
+}
+
+struct ScriptedTuned<'a> {
+    predictor: ScriptedPredictor<'a>,
+    tokens: u64,
+}
+
+fn words(text: &str) -> HashSet<String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+fn length(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+/// A number in [0, 1) that depends on nothing but its arguments.
+fn noise(seed: u64, text: &str) -> f64 {
+    let digest = Sha256::digest(format!("{seed}\n{text}"));
+    f64::from(u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])) / f64::from(u32::MAX)
+}
+
+impl ScriptedPredictor<'_> {
+    /// Overlap in words with the most similar known example of each answer, plus a little noise.
+    fn log_probabilities(&self, prompt: &str, answers: &[String]) -> Vec<f64> {
+        // Arrow prompts have an example on a line, the other styles an empty line between examples.
+        let separator = if prompt.ends_with("->") { "\n" } else { "\n\n" };
+        let mut blocks: Vec<&str> = prompt.split(separator).collect();
+        let query = blocks.pop().unwrap_or_default();
+        let asked = words(query);
+        let overlap =
+            |known: &str| words(known).intersection(&asked).count() as f64 / (words(known).len() + 1) as f64;
+        let logits: Vec<f64> = answers
+            .iter()
+            .map(|answer| {
+                let shown = blocks.iter().filter(|block| block.trim_end().ends_with(answer.trim_end()));
+                let learnt = self.memory.rows.iter().filter(|(_, completion)| completion == answer);
+                let best = shown.map(|block| overlap(block)).chain(learnt.map(|(prompt, _)| overlap(prompt)));
+                8.0 * best.fold(0.0, f64::max) + 0.1 * noise(self.memory.seed, &format!("{query}|{answer}"))
+            })
+            .collect();
+        let total = logits.iter().map(|logit| logit.exp()).sum::<f64>().ln();
+        logits.into_iter().map(|logit| logit - total).collect()
+    }
+}
+
+impl Predictor for ScriptedPredictor<'_> {
+    fn identity(&self) -> ModelIdentity {
+        ModelIdentity {
+            source: "scripted".to_owned(),
+            parameters: 1,
+            sha256: hex(&Sha256::digest(b"scripted")),
+        }
+    }
+
+    fn context(&self) -> usize {
+        self.model.context
+    }
+
+    fn count_tokens(&self, text: &str) -> Result<usize, PredictError> {
+        Ok(length(text))
+    }
+
+    fn forward_flops(&self, tokens: u64) -> f64 {
+        2.0 * tokens as f64
+    }
+
+    fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
+        let shared = length(batch.shared);
+        let mut prompt = 0;
+        let mut rows = Vec::with_capacity(batch.requests.len());
+        for request in batch.requests {
+            let text = format!("{}{request}", batch.shared);
+            let tokens = length(&text);
+            if tokens > self.model.context {
+                return Err(
+                    format!("{tokens} tokens do not fit the context of {}", self.model.context).into()
+                );
+            }
+            prompt += tokens;
+            rows.push(self.log_probabilities(&text, batch.answers));
+        }
+        let requests = batch.requests.len().max(1) as f64;
+        let answers = batch.answers.iter().map(|answer| length(answer)).sum::<usize>() as f64;
+        Ok(Scored {
+            log_probabilities: rows,
+            tokens: TokensPerRequest {
+                prompt: prompt as f64 / requests,
+                cached: shared as f64,
+                completion: answers / batch.answers.len().max(1) as f64,
+            },
+            processed_tokens: (prompt - shared * batch.requests.len() + shared) as u64,
+            shared_tokens: shared as u64,
+            seconds: 1e-3 * requests,
+            shared_seconds: 1e-3,
+        })
+    }
+}
+
+impl Tuned for ScriptedTuned<'_> {
+    fn predictor(&mut self) -> &mut dyn Predictor {
+        &mut self.predictor
+    }
+
+    fn save(&self, folder: &Path) -> Result<Artefact, PredictError> {
+        std::fs::create_dir_all(folder)?;
+        let bytes = serde_json::to_vec(&self.predictor.memory)?;
+        task::atomic::write(&folder.join("memory.json"), &bytes)?;
+        Ok(Artefact {
+            kind: "memory".to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: hex(&Sha256::digest(&bytes)),
+            prompt_tokens: 0,
+            path: Some(folder.display().to_string()),
+        })
+    }
+
+    fn cost(&self) -> (u64, f64) {
+        (self.tokens, 6.0 * self.tokens as f64)
+    }
+}
+
+impl Trainer for ScriptedModel {
+    fn train(
+        &self,
+        job: &TrainingJob,
+        on_epoch: &mut OnEpoch<'_>,
+    ) -> Result<Box<dyn Tuned + '_>, PredictError> {
+        if job.learning_rate >= self.diverges_at {
+            return Err(format!("training diverged at learning rate {}", job.learning_rate).into());
+        }
+        let rows: Vec<(String, String)> =
+            job.rows.iter().map(|row| (row.prompt.clone(), row.completion.clone())).collect();
+        let each: u64 =
+            rows.iter().map(|(prompt, completion)| (length(prompt) + length(completion)) as u64).sum();
+        let mut predictor = ScriptedPredictor { model: self, memory: Memory::default() };
+        let mut best = Memory::default();
+        let mut tokens = 0;
+        for epoch in 1..=job.epochs {
+            // Each epoch remembers a larger share of the rows; the last one all of them.
+            let seen = (rows.len() * epoch).div_ceil(job.epochs);
+            predictor.memory = Memory { rows: rows[..seen].to_vec(), seed: job.seed };
+            tokens += each;
+            let steps = (epoch * rows.len().div_ceil(job.batch_rows.max(1))) as u32;
+            let report = EpochReport { epoch, loss: 1.0 / epoch as f64, tokens, steps };
+            let control = on_epoch(report, &mut predictor)?;
+            if matches!(control, Control::Keep | Control::KeepAndStop) {
+                best = predictor.memory.clone();
+            }
+            if matches!(control, Control::Stop | Control::KeepAndStop) {
+                break;
+            }
+        }
+        Ok(Box::new(ScriptedTuned { predictor: ScriptedPredictor { model: self, memory: best }, tokens }))
+    }
+
+    fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
+        let memory = serde_json::from_slice(&std::fs::read(folder.join("memory.json"))?)?;
+        Ok(Box::new(ScriptedTuned { predictor: ScriptedPredictor { model: self, memory }, tokens: 0 }))
+    }
+}
+
+impl Engine for ScriptedModel {
+    fn base(&self) -> Box<dyn Predictor + '_> {
+        Box::new(ScriptedPredictor { model: self, memory: Memory::default() })
+    }
+
+    fn chat_template(&self) -> Option<Arc<ChatTemplate>> {
+        Some(Arc::new(|messages| {
+            Ok(messages
+                .iter()
+                .map(|message| format!("{}: {}\n\n", message.role.as_str(), message.content))
+                .collect())
+        }))
+    }
+}

@@ -1,0 +1,69 @@
+//! Prompts of one task as text, in the style that the task file asks for.
+
+use task::dataset::Dataset;
+use task::example::Example;
+use task::predictor::TrainingRow;
+use task::prompt::{PromptFormat, Rendered};
+use task::record::Part;
+use task::settings::Settings;
+
+use crate::Error;
+use crate::engine::Engine;
+
+/// Writes every prompt of a run: both arms share it, so that they differ in the adaptation and in nothing else.
+pub(crate) struct PromptWriter {
+    format: PromptFormat,
+    answers: Vec<String>,
+}
+
+impl PromptWriter {
+    pub(crate) fn new(settings: &Settings, dataset: &Dataset, engine: &dyn Engine) -> Result<Self, Error> {
+        let mut format = PromptFormat::new(settings, dataset);
+        if let Some(template) = engine.chat_template() {
+            format = format.with_template(template);
+        }
+        let answers = format.answers(&dataset.labels).map_err(Error::model("prompt"))?;
+        Ok(Self { format, answers })
+    }
+
+    /// The answers to score, one a label, in the labels' order.
+    pub(crate) fn answers(&self) -> &[String] {
+        &self.answers
+    }
+
+    /// Prompts for `queries` after the instruction and `demonstrations` in the order given.
+    pub(crate) fn prompts(&self, demonstrations: &[&Example], queries: &[&str]) -> Result<Rendered, Error> {
+        let shown: Vec<(&str, &str)> =
+            demonstrations.iter().map(|e| (e.input.as_str(), e.target.as_str())).collect();
+        self.format.render(self.format.instruction(), &shown, queries).map_err(Error::model("prompt"))
+    }
+
+    /// What a tuned model is asked: the query alone, without the instruction that the weights have taken over.
+    pub(crate) fn tuned_prompts(&self, queries: &[&str]) -> Result<Rendered, Error> {
+        self.format.render("", &[], queries).map_err(Error::model("prompt"))
+    }
+
+    /// A supervised row for `example`.
+    pub(crate) fn training_row(&self, example: &Example) -> Result<TrainingRow, Error> {
+        self.format.training_row("", &example.input, &example.target).map_err(Error::model("prompt"))
+    }
+}
+
+/// The examples of one part.
+pub(crate) fn examples(dataset: &Dataset, part: Part) -> &[Example] {
+    match part {
+        Part::Train => &dataset.train,
+        Part::Dev => &dataset.dev,
+        Part::Test => &dataset.test,
+    }
+}
+
+/// The inputs of `examples`.
+pub(crate) fn inputs(examples: &[Example]) -> Vec<&str> {
+    examples.iter().map(|example| example.input.as_str()).collect()
+}
+
+/// The index of `example`'s label.
+pub(crate) fn target_index(dataset: &Dataset, example: &Example) -> usize {
+    dataset.label_index(&example.target).expect("a data set has a label for each of its examples")
+}

@@ -1,0 +1,175 @@
+//! The runner as a whole, on a scripted model: what is stored, in what order, and what a killed run comes back with.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use adapt::Error;
+use adapt::observer::{Observer, Silent, Summary};
+use adapt::runner::Run;
+use adapt::scripted::ScriptedModel;
+use task::dataset::Dataset;
+use task::record::{Experiment, Family, Part, RunRecord};
+use task::settings::Settings;
+use task::store::Store;
+
+/// Three queues with words of their own and words in common.
+fn write_task(folder: &Path, extra: &str) {
+    let topics = [
+        ("billing", ["invoice", "refund", "charge", "payment"]),
+        ("delivery", ["parcel", "courier", "address", "late"]),
+        ("login", ["password", "account", "code", "locked"]),
+    ];
+    let mut lines = Vec::new();
+    for row in 0..90 {
+        let (label, words) = topics[row % 3];
+        let text = format!(
+            "note {row}: the {} and the {} {}",
+            words[row / 3 % 4],
+            words[row / 12 % 4],
+            row * 7919 % 97
+        );
+        lines.push(serde_json::json!({ "text": text, "label": label }).to_string());
+    }
+    task::atomic::write(&folder.join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
+    let text = format!(
+        "[task]\nname = \"queues\"\n\n[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n\n[model]\nsource = \"embedded\"\n\n\
+         [in_context]\nshots = [0, 3, 6]\nseeds = 2\n\n[fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3, 5e-4]\n{extra}\n"
+    );
+    task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
+}
+
+fn run(folder: &Path, model: &ScriptedModel, observer: &mut dyn Observer) -> Result<RunRecord, Error> {
+    let settings = Settings::load(&folder.join("weigh.toml"))?;
+    let dataset = Dataset::load(&settings)?;
+    let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
+    Run { settings: &settings, dataset: &dataset, engine: model, store: &mut store, observer }.execute()
+}
+
+/// Everything of a record that must not depend on when the run was interrupted: all but seconds and places.
+fn timeless(record: &RunRecord) -> BTreeMap<String, serde_json::Value> {
+    let strip = |experiment: &Experiment| {
+        let mut experiment = experiment.clone();
+        experiment.setup.seconds = 0.0;
+        experiment.seconds_per_request = 0.0;
+        if let Some(artefact) = &mut experiment.artefact {
+            artefact.path = None;
+        }
+        serde_json::to_value(experiment).unwrap()
+    };
+    let mut all: BTreeMap<String, serde_json::Value> =
+        record.experiments.iter().map(|e| (e.id.clone(), strip(e))).collect();
+    all.insert("finalists".to_owned(), serde_json::to_value(&record.finalists).unwrap());
+    all
+}
+
+/// Dies after so many stored experiments, as a killed process would.
+struct Mortal(usize);
+
+impl Observer for Mortal {
+    fn stored(&mut self, _: &Experiment, _: f64) {
+        assert!(self.0 > 0, "killed");
+        self.0 -= 1;
+    }
+}
+
+#[test]
+fn a_run_covers_both_arms_and_the_floors_on_dev_and_test() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let record = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    let count =
+        |family, part| record.experiments.iter().filter(|e| e.family == family && e.part == part).count();
+    // Zero-shot x 3 calibrations; random 2 sizes x 2 draws x 3; BM25 2 sizes x 2 (no contextual calibration).
+    assert_eq!(count(Family::InContext, Part::Dev), 3 + 12 + 4);
+    // One calibration of each prompt goes to test.
+    assert_eq!(count(Family::InContext, Part::Test), 1 + 4 + 2);
+    // Two methods x 2 sizes x (2 rates + 1 repeat).
+    assert_eq!(count(Family::FineTune, Part::Dev), 12);
+    assert_eq!(count(Family::FineTune, Part::Test), 8);
+    // Majority, and two learners at 6, 24 and all labels.
+    assert_eq!(count(Family::Floor, Part::Dev), 7);
+    assert_eq!(count(Family::Floor, Part::Test), 7);
+    let finalists = record.finalists.unwrap();
+    for id in [&finalists.in_context, &finalists.fine_tune, &finalists.floor] {
+        assert!(record.experiments.iter().any(|e| e.id == *id && e.part == Part::Test), "{id} is not stored");
+    }
+}
+
+#[test]
+fn test_is_answered_only_after_every_dev_experiment() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let record = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    let first_test = record.experiments.iter().position(|e| e.part == Part::Test).unwrap();
+    assert!(record.experiments[first_test..].iter().all(|e| e.part == Part::Test));
+}
+
+#[test]
+fn a_killed_run_goes_on_and_ends_with_the_same_figures() {
+    let whole = tempfile::tempdir().unwrap();
+    write_task(whole.path(), "");
+    let expected = run(whole.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    for survived in [0, 1, 8, 9, 20, 33, 40, 50] {
+        let folder = tempfile::tempdir().unwrap();
+        write_task(folder.path(), "");
+        let killed = catch_unwind(AssertUnwindSafe(|| {
+            run(folder.path(), &ScriptedModel::default(), &mut Mortal(survived)).map(drop)
+        }));
+        assert!(killed.is_err(), "the run was to be killed after {survived}");
+        let resumed = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+        assert_eq!(timeless(&resumed), timeless(&expected), "killed after {survived}");
+    }
+}
+
+#[test]
+fn a_finished_run_does_nothing_again() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    run(folder.path(), &ScriptedModel::default(), &mut Mortal(0)).unwrap();
+}
+
+#[test]
+fn a_training_that_diverges_is_counted_and_never_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let model = ScriptedModel { diverges_at: 1e-3, ..ScriptedModel::default() };
+    let record = run(folder.path(), &model, &mut Silent).unwrap();
+    let collapsed: Vec<&Experiment> = record.experiments.iter().filter(|e| e.collapse.is_some()).collect();
+    assert_eq!(collapsed.len(), 2, "LoRA at 1e-3 on both sizes");
+    assert!(collapsed.iter().all(|e| e.part == Part::Dev && e.predictions.is_empty()));
+    assert!(!record.finalists.unwrap().fine_tune.contains("lr0.001/"));
+}
+
+#[test]
+fn a_context_without_room_for_one_demonstration_is_an_error_with_both_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let model = ScriptedModel { context: 30, ..ScriptedModel::default() };
+    let error = run(folder.path(), &model, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("the prompt with one demonstration needs"), "{error}");
+    assert!(error.contains("holds 30"), "{error}");
+}
+
+#[test]
+fn the_plan_is_told_before_anything_runs() {
+    #[derive(Default)]
+    struct Told(Option<Summary>, usize);
+    impl Observer for Told {
+        fn planned(&mut self, plan: &Summary) {
+            assert_eq!(self.1, 0);
+            self.0 = Some(plan.clone());
+        }
+        fn stored(&mut self, _: &Experiment, share: f64) {
+            assert!((0.0..=1.0).contains(&share));
+            self.1 += 1;
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let mut told = Told::default();
+    run(folder.path(), &ScriptedModel::default(), &mut told).unwrap();
+    let plan = told.0.unwrap();
+    assert_eq!((plan.prompts, plan.trainings, plan.done), (7, 12, 0));
+}

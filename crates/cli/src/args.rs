@@ -1,0 +1,73 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Prompt it, or train it? Brings in-context learning and fine-tuning to their best on the same model, data and locked test set,
+/// measures both, and gives a verdict that can be defended.
+#[derive(Debug, Parser)]
+#[command(name = "weigh", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Start with `weigh demo`: the whole comparison in about a minute, offline.")]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Options of every verb.
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Print the whole result as JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no hints on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Threads to compute with [default: the machine's cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole comparison on the embedded model and a task of our own
+    Demo {
+        /// Keep the run in this folder instead of a temporary one
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+    /// Bring both arms to their best within the budget, and decide
+    Run {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// Another budget than the task file's, e.g. 90s, 20m, 1h30m
+        #[arg(long, value_name = "TIME")]
+        budget: Option<String>,
+        /// Put an earlier run of other settings aside and start anew
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Decide again from the stored record (new prices, new volume); no model is needed
+    Verdict {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+    },
+    /// Read the task file and the data, and report on them; no model is needed
+    Check {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+}

@@ -1,0 +1,27 @@
+//! One module a verb.
+
+mod check;
+mod completions;
+mod demo;
+mod model;
+mod run;
+mod verdict;
+
+use anyhow::Result;
+
+use crate::args::{Args, Command};
+use crate::printer::Printer;
+
+/// Runs the verb that was typed.
+pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
+    if let Some(threads) = args.global.threads {
+        adapt::local::set_threads(usize::from(threads));
+    }
+    match args.command {
+        Command::Demo { to } => demo::demo(to.as_deref(), printer),
+        Command::Run { task, budget, fresh } => run::run(&task, budget.as_deref(), fresh, printer),
+        Command::Verdict { task } => verdict::verdict(&task, printer),
+        Command::Check { task } => check::check(&task, printer),
+        Command::Completions { shell } => completions::completions(shell),
+    }
+}

@@ -1,0 +1,19 @@
+//! `weigh verdict`: decides again from the stored record.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use eval::comparison::Comparison;
+use task::settings::Settings;
+use task::store::Store;
+
+use crate::printer::Printer;
+
+/// Reads the record beside the task file and prints the comparison under the task file's present prices, volume and margin.
+pub(crate) fn verdict(task: &Path, printer: &Printer) -> Result<()> {
+    let settings = Settings::load(task)?;
+    let store = Store::read(&settings.run_folder())
+        .with_context(|| format!("`weigh run {}` makes one", task.display()))?;
+    let record = store.record(&settings.decision, &settings.economics)?;
+    printer.comparison(&Comparison::from_record(&record)?)
+}

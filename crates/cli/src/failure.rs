@@ -1,0 +1,57 @@
+//! Errors as a person should see them: the message, a hint where one helps, and an exit code.
+
+use std::process::ExitCode;
+
+use crate::printer::Printer;
+
+/// Exit code of a failure at run time.
+const FAILED: u8 = 1;
+/// Exit code of a wrong task file or data set (clap uses the same for wrong arguments).
+const USAGE: u8 = 2;
+
+/// Prints `error` with its hint and gives the exit code.
+pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
+    printer.error(&format!("{error:#}"));
+    if let Some(hint) = hint(error) {
+        printer.hint(&hint);
+    }
+    ExitCode::from(code(error))
+}
+
+fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
+    error.chain().find_map(|cause| {
+        cause.downcast_ref::<task::Error>().or_else(|| match cause.downcast_ref::<adapt::Error>() {
+            Some(adapt::Error::Task(inner)) => Some(inner),
+            _ => None,
+        })
+    })
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    match task_error(error) {
+        Some(task::Error::TaskFile { .. } | task::Error::Row { .. } | task::Error::Data(_)) => USAGE,
+        _ => FAILED,
+    }
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(error) = task_error(error) {
+        return match error {
+            task::Error::TaskFile { .. } => {
+                Some("docs/task-file.md lists every key with its default".to_owned())
+            }
+            task::Error::Row { .. } => {
+                Some("correct the row, or name other columns under [data] (input, target)".to_owned())
+            }
+            task::Error::Data(_) => Some("`weigh check` shows what was read".to_owned()),
+            _ => None,
+        };
+    }
+    error.chain().find_map(|cause| match cause.downcast_ref::<adapt::Error>() {
+        Some(adapt::Error::Context { .. }) => Some(
+            "give fewer or shorter demonstrations ([in_context] shots), or a model with a longer context"
+                .to_owned(),
+        ),
+        _ => None,
+    })
+}

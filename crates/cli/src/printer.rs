@@ -1,0 +1,97 @@
+//! Where output goes: results to standard output, hints and errors to standard error, JSON where it was asked for.
+
+mod arms;
+mod verdict;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets};
+use eval::comparison::Comparison;
+use serde::Serialize;
+
+/// Widest line of a table, in columns.
+const WIDEST: u16 = 118;
+/// Width where standard output is not a terminal.
+const USUAL: u16 = 100;
+
+/// The printer of one invocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer {
+    json: bool,
+    quiet: bool,
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// Whether the result is wanted as JSON.
+    pub(crate) fn json(self) -> bool {
+        self.json
+    }
+
+    /// Whether progress and hints are unwanted.
+    pub(crate) fn quiet(self) -> bool {
+        self.quiet
+    }
+
+    /// Prints a result.
+    pub(crate) fn print(self, text: &str) {
+        anstream::println!("{}", text.trim_end());
+    }
+
+    /// Prints a result as JSON.
+    pub(crate) fn print_json<T: Serialize>(self, value: &T) -> Result<()> {
+        anstream::println!("{}", serde_json::to_string_pretty(value)?);
+        Ok(())
+    }
+
+    /// Prints a comparison: the arms, the eight rows, and the verdict.
+    pub(crate) fn comparison(self, comparison: &Comparison) -> Result<()> {
+        if self.json {
+            return self.print_json(comparison);
+        }
+        self.print(&arms::heading(comparison));
+        self.print(&arms::table(comparison).to_string());
+        self.print("");
+        self.print(&verdict::rows(comparison).to_string());
+        self.print("");
+        self.print(&verdict::verdict(comparison));
+        Ok(())
+    }
+
+    /// Tells what may help next.
+    pub(crate) fn hint(self, text: &str) {
+        if !self.quiet {
+            let style = AnsiColor::Cyan.on_default();
+            anstream::eprintln!("{style}hint:{style:#} {text}");
+        }
+    }
+
+    /// Tells what went wrong.
+    pub(crate) fn error(self, text: &str) {
+        let style = AnsiColor::Red.on_default().bold();
+        anstream::eprintln!("{style}error:{style:#} {text}");
+    }
+}
+
+/// Text in bold.
+fn bold(text: &str) -> String {
+    let style = Style::new().bold();
+    format!("{style}{text}{style:#}")
+}
+
+/// An empty table in the house's style.
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let width = table.width().unwrap_or(USUAL).min(WIDEST);
+    table.set_width(width).set_header(header);
+    table
+}
+
+/// `0.873`.
+fn share(value: f64) -> String {
+    format!("{value:.3}")
+}

@@ -1,0 +1,142 @@
+//! The arms: what each method reaches with what it was given.
+
+use comfy_table::{CellAlignment, Table};
+use eval::arm::Arm;
+use eval::comparison::Comparison;
+use eval::curve::{Axis, Curve, CurvePoint};
+use task::record::{Family, Part};
+
+use super::{bold, new_table, share};
+
+/// One line about the task, the model and the data.
+pub(super) fn heading(comparison: &Comparison) -> String {
+    let items = comparison.task.items;
+    format!(
+        "{}  {} labels; {} train, {} dev, {} test; model {} ({} parameters)",
+        bold(&comparison.task.name),
+        comparison.labels.len(),
+        items.train,
+        items.dev,
+        items.test,
+        comparison.model.source,
+        magnitude(comparison.model.parameters as f64)
+    )
+}
+
+/// Accuracy on test of every method at every size. The finalists, chosen on dev, are marked.
+pub(super) fn table(comparison: &Comparison) -> Table {
+    let confidence = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
+    let mut table = new_table(&[
+        "on test",
+        "given",
+        "accuracy",
+        &confidence,
+        "seeds: range",
+        "macro-F1",
+        "prompt tokens (cached)",
+    ]);
+    for column in 2..7 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for family in [Family::InContext, Family::FineTune, Family::Hybrid, Family::Floor] {
+        for curve in
+            comparison.curves.iter().filter(|curve| curve.family == family && curve.part == Part::Test)
+        {
+            for point in &curve.points {
+                table.add_row(row(comparison, curve, point));
+            }
+        }
+    }
+    table
+}
+
+fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String> {
+    let arms: Vec<&Arm> = point.experiments.iter().filter_map(|id| comparison.arm(id)).collect();
+    let finalist = arms.iter().find(|arm| is_finalist(comparison, &arm.id));
+    // Several seeds: the interval is the finalist's where there is one, the first seed's otherwise.
+    let shown = finalist.or(arms.first());
+    let metrics = shown.and_then(|arm| arm.metrics.as_ref());
+    let interval = metrics
+        .map_or_else(String::new, |m| format!("{} to {}", share(m.accuracy.low), share(m.accuracy.high)));
+    let range = if point.seeds > 1 {
+        format!("{}: {} to {}", point.seeds, share(point.lowest), share(point.highest))
+    } else {
+        String::new()
+    };
+    let tokens = shown.map_or_else(String::new, |arm| tokens(arm, curve.family));
+    let mut cells = vec![
+        format!("{} {}", if finalist.is_some() { "●" } else { " " }, name(curve)),
+        given(curve, point),
+        share(if point.seeds > 1 {
+            point.accuracy
+        } else {
+            metrics.map_or(point.accuracy, |m| m.accuracy.value)
+        }),
+        interval,
+        range,
+        metrics.map_or_else(String::new, |m| share(m.macro_f1.value)),
+        tokens,
+    ];
+    if finalist.is_some() {
+        cells.iter_mut().skip(2).take(1).for_each(|cell| *cell = bold(cell));
+    }
+    cells
+}
+
+fn is_finalist(comparison: &Comparison, id: &str) -> bool {
+    comparison.contrast.in_context == id
+        || comparison.contrast.fine_tune == id
+        || comparison.floor_contrast.as_ref().is_some_and(|contrast| contrast.floor == id)
+}
+
+fn name(curve: &Curve) -> String {
+    match curve.method.as_str() {
+        "zero_shot" => "prompt, no examples".to_owned(),
+        "random" => "prompt, random examples".to_owned(),
+        "bm25" => "prompt, retrieved examples".to_owned(),
+        "lora" => "LoRA".to_owned(),
+        "full" => "full fine-tuning".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+fn given(curve: &Curve, point: &CurvePoint) -> String {
+    match curve.axis {
+        Axis::Shots => format!("{} shots", point.at),
+        Axis::Labels => format!("{} labels", point.at),
+    }
+}
+
+fn tokens(arm: &Arm, family: Family) -> String {
+    if family == Family::Floor {
+        return "-".to_owned();
+    }
+    let tokens = arm.tokens_per_request;
+    format!("{:.0} ({:.0})", tokens.prompt, tokens.cached)
+}
+
+/// `135M`, `2.6M`, `1.7B`.
+fn magnitude(count: f64) -> String {
+    let (value, unit) = match count {
+        c if c >= 1e9 => (c / 1e9, "B"),
+        c if c >= 1e6 => (c / 1e6, "M"),
+        c if c >= 1e3 => (c / 1e3, "k"),
+        c => (c, ""),
+    };
+    if value < 10.0 && !unit.is_empty() { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_told_in_two_or_three_digits() {
+        assert_eq!(
+            [2_561_000.0, 134_515_008.0, 1.71e9, 512.0].map(magnitude),
+            ["2.6M", "135M", "1.7B", "512"]
+        );
+    }
+}
