@@ -10,11 +10,11 @@
 //!
 //! The same is counted in three units, each with a cold and with a warm prefix cache (no token cached; as many as were measured):
 //! - **money**, where the prices are known,
-//! - **full-price prompt tokens**: p = 1; r and rho from the prices where known, otherwise 0 (a cached token needs no computation)
-//!   and 1; S is the setup's operations over 2N, the operations of one token forward,
+//! - **full-price prompt tokens**: p = 1; r, rho and m as given, otherwise 0 (a cached token needs no computation), 1 and 1 (as on own
+//!   hardware); hosting and labels have no price in tokens and are left out; S is the setup's operations over 2N, the operations of one token forward,
 //! - **operations** (FLOPs): 2N for every token that is not cached, N parameters (attention over the context is left out).
 //!
-//! What is unknown is never taken for zero silently: it is counted at the least it can be (hosting and labels 0, m 1), named in
+//! In money, what is unknown is never taken for zero silently: it is counted at the least it can be (hosting and labels 0, m 1), named in
 //! [`BreakEven::unknown`], and V* is then marked as a lower bound. An unknown training price leaves V* itself unknown.
 
 use serde::{Deserialize, Serialize};

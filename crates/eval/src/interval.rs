@@ -78,8 +78,8 @@ pub fn wilson(right: u64, items: u64, confidence: f64) -> Estimate {
         let centre = (value + square / (2.0 * total)) / (1.0 + square / total);
         let spread = (value * (1.0 - value) / total + square / (4.0 * total * total)).sqrt();
         let half = square.sqrt() * spread / (1.0 + square / total);
-        low = if right == 0 { 0.0 } else { (centre - half).max(0.0) };
-        high = if right >= items { 1.0 } else { (centre + half).min(1.0) };
+        low = if right == 0 { 0.0 } else { (centre - half).clamp(0.0, 1.0) };
+        high = if right >= items { 1.0 } else { (centre + half).clamp(0.0, 1.0) };
     }
     Estimate { value, low, high, interval: Method::Wilson }
 }
@@ -182,9 +182,9 @@ fn counts(right: u64, items: u64) -> (f64, f64) {
     (right.min(items) as f64, items.saturating_sub(right) as f64)
 }
 
-/// Quantile of the standard normal distribution.
+/// Quantile of the standard normal distribution; not a number for what is no probability.
 pub(crate) fn normal_quantile(probability: f64) -> f64 {
-    Normal::standard().inverse_cdf(probability)
+    if (0.0..=1.0).contains(&probability) { Normal::standard().inverse_cdf(probability) } else { f64::NAN }
 }
 
 fn normal_cdf(value: f64) -> f64 {
@@ -247,6 +247,7 @@ mod tests {
     fn the_number_of_items_chooses() {
         assert_eq!(proportion(250, 299, 0.95).interval, Method::Jeffreys);
         assert_eq!(proportion(250, 300, 0.95).interval, Method::Wilson);
+        assert!(wilson(5, 10, 2.0).low.is_nan(), "no confidence, no interval, no panic");
         let nothing = proportion(0, 0, 0.95);
         assert_eq!((nothing.low, nothing.high), (0.0, 1.0));
     }

@@ -83,6 +83,9 @@ impl PairedCounts {
     /// Tango's interval: the differences that a score test of the paired shares does not reject.
     pub fn tango(&self, confidence: f64) -> Estimate {
         let value = self.difference();
+        if self.items() == 0 {
+            return Estimate { value, low: -1.0, high: 1.0, interval: Method::TangoScore };
+        }
         let z = normal_quantile(0.5 + confidence / 2.0);
         Estimate {
             value,
@@ -229,6 +232,8 @@ mod tests {
     fn the_number_of_items_chooses() {
         assert_eq!(counts(9, 4, 299).interval(0.95).interval, Method::DirichletPosterior);
         assert_eq!(counts(9, 4, 300).interval(0.95).interval, Method::TangoScore);
+        let nothing = PairedCounts::default().tango(0.95);
+        assert_eq!((nothing.value, nothing.low, nothing.high), (0.0, -1.0, 1.0));
     }
 
     #[test]

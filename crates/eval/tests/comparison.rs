@@ -268,6 +268,51 @@ fn without_prices_tokens_and_operations_agree() {
     assert_eq!(comparison.verdict.gates.long_and_expensive.state, State::Undecided, "cold and warm disagree");
 }
 
+#[test]
+fn without_a_price_of_cached_tokens_the_warm_case_stays_open() {
+    let mut record = worked(1700);
+    record.economics.cached_input_price = None;
+    record.economics.requests_per_month = Some(1e6);
+    record.economics.task_life_months = Some(12.0);
+    let comparison = compare(&record);
+    assert!(!comparison.economics.both_caches());
+    assert_eq!(comparison.economics.in_context.money_warm, None);
+    let gate = &comparison.verdict.gates.long_and_expensive;
+    assert_eq!(gate.state, State::Undecided, "{}", gate.reason);
+    assert!(gate.reason.contains("the price of cached tokens is not given"), "{}", gate.reason);
+}
+
+#[test]
+fn a_cheaper_setup_pays_back_at_once() {
+    let mut record = worked(1700);
+    record.economics.training_price = Some(0.0);
+    let comparison = compare(&record);
+    assert_eq!(requests(&record, Cache::Warm), (Payback::AtOnce, Some(0.0)));
+    assert_eq!(comparison.verdict.gates.long_and_expensive.state, State::Yes);
+    assert_eq!(comparison.verdict.gates.stable.state, State::Yes);
+}
+
+#[test]
+fn odd_records_give_finite_results() {
+    let mut empty_model = whole_run();
+    empty_model.model.parameters = 0;
+    let mut free = whole_run();
+    free.experiments.iter_mut().for_each(|experiment| {
+        experiment.setup = Setup::default();
+        experiment.tokens = TokensPerRequest::default();
+    });
+    let mut free_prompts = worked(1700);
+    free_prompts.economics.input_price = Some(0.0);
+    let mut one_item = duel(1, |_| true, |_| false, |_| true);
+    one_item.seconds_by_family.insert("fine_tune".to_owned(), 0.0);
+    for record in [empty_model, free, free_prompts, one_item, worked(0)] {
+        let comparison = compare(&record);
+        // A number that is not finite becomes null, and does not read back as a number.
+        let text = serde_json::to_string(&comparison).expect("a comparison is JSON");
+        assert_eq!(serde_json::from_str::<Comparison>(&text).expect("every number is finite"), comparison);
+    }
+}
+
 // ---- verdict
 
 #[test]
