@@ -35,7 +35,7 @@ impl RotaryTable {
 
     /// Positions held.
     pub fn positions(&self) -> usize {
-        if self.half == 0 { 0 } else { self.cos.len() / self.half }
+        self.cos.len().checked_div(self.half).unwrap_or(0)
     }
 }
 
@@ -61,8 +61,10 @@ pub fn rotate(
     }
     let x = Shared::new(x);
     for_each(rows.div_ceil(ROWS), 2 * rows * width, |chunk| {
-        for row in chunk * ROWS..rows.min((chunk + 1) * ROWS) {
-            let first = positions[row] as usize * half;
+        let first_row = chunk * ROWS;
+        for (index, position) in positions[first_row..].iter().take(ROWS).enumerate() {
+            let row = first_row + index;
+            let first = *position as usize * half;
             let (cos, sin) = (&table.cos[first..][..half], &table.sin[first..][..half]);
             // SAFETY: each row belongs to one task.
             rotate_row(unsafe { x.slice(row * stride, width) }, cos, sin, if backward { -1.0 } else { 1.0 });

@@ -1,5 +1,7 @@
 //! Each operation against a plain `f64` reference, and what holds for all of them.
 
+mod attention;
+mod operations;
 mod products;
 
 use rayon::ThreadPoolBuilder;
@@ -48,4 +50,21 @@ pub(crate) fn same_at_any_number_of_threads(work: impl Fn() -> Vec<f32> + Sync +
 
 pub(crate) fn doubles(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// Central differences of `f` at `x`, in `f64`.
+pub(crate) fn gradient(x: &[f32], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    const STEP: f64 = 1e-5;
+    let mut x = doubles(x);
+    (0..x.len())
+        .map(|i| {
+            let middle = x[i];
+            x[i] = middle + STEP;
+            let above = f(&x);
+            x[i] = middle - STEP;
+            let below = f(&x);
+            x[i] = middle;
+            (above - below) / (2.0 * STEP)
+        })
+        .collect()
 }

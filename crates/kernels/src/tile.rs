@@ -10,7 +10,7 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use crate::instructions::Level;
+use crate::instructions::{Level, level};
 use crate::lanes::Vector;
 
 /// Columns of a panel.
@@ -142,10 +142,8 @@ unsafe fn tile<M: Arithmetic, const ROWS: usize, const VECTORS: usize>(block: &B
         let mut sums = [[M::Sum::zero(); VECTORS]; ROWS];
         let (mut a, mut b) = (block.a, block.b);
         for _ in 0..block.depth {
-            let mut right = [M::load(b); VECTORS];
-            for vector in 1..VECTORS {
-                right[vector] = M::load(b.add(vector * lanes));
-            }
+            let right: [M::RightVector; VECTORS] =
+                std::array::from_fn(|vector| M::load(b.add(vector * lanes)));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let left = M::broadcast(a.add(row * block.a_row));
                 for vector in 0..VECTORS {
@@ -319,4 +317,67 @@ pub(crate) unsafe fn paired(whole: &Block<u32, u32>) {
     debug_assert!(whole.columns <= PANEL);
     // SAFETY: the contract above.
     unsafe { x86::paired512(whole) }
+}
+
+/// The left factor of a [`Product`]: element `(i, k)` at `i * row + k * step`.
+#[derive(Clone, Copy)]
+pub(crate) struct LeftFactor<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) step: usize,
+}
+
+/// The right factor of a [`Product`]: element `(k, j)` at `j / PANEL * panel + k * step + j % PANEL`. The columns of
+/// the last panel are all there, whether they are asked for or not.
+#[derive(Clone, Copy)]
+pub(crate) struct RightFactor<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) panel: usize,
+    pub(crate) step: usize,
+}
+
+/// A small product on this thread, checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) left: LeftFactor<'a>,
+    pub(crate) right: RightFactor<'a>,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+}
+
+impl Product<'_> {
+    /// `y (+)= left . right`, row `i` of `y` at `i * stride`.
+    pub(crate) fn store(&self, y: &mut [f32], stride: usize, accumulate: bool) {
+        let Self { left, right, rows, columns, depth } = *self;
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        let panels = columns.div_ceil(PANEL);
+        assert!((rows - 1) * stride + columns <= y.len(), "product: the result is too short");
+        if depth > 0 {
+            let last = (rows - 1) * left.row + (depth - 1) * left.step;
+            assert!(last < left.data.len(), "product: the left factor is too short");
+            let end = (panels - 1) * right.panel + (depth - 1) * right.step + PANEL;
+            assert!(end <= right.data.len(), "product: the right factor is too short");
+        }
+        for panel in 0..panels {
+            let block = Block {
+                a: left.data.as_ptr(),
+                a_row: left.row,
+                a_step: left.step,
+                b: right.data.as_ptr().wrapping_add(panel * right.panel),
+                b_step: right.step,
+                y: y.as_mut_ptr().wrapping_add(panel * PANEL),
+                y_row: stride,
+                rows,
+                columns: PANEL.min(columns - panel * PANEL),
+                depth,
+                scale: 1.0,
+                accumulate,
+            };
+            // SAFETY: the machine has its own level; every element was checked above; `y` is borrowed mutably.
+            unsafe { single(level(), &block) };
+        }
+    }
 }

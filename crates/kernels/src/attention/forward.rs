@@ -1,0 +1,418 @@
+//! Attention of blocks of rows.
+
+use super::block::{
+    KEYS, ROWS, STEP, gather, gather_transposed, left, padded, panels_length, plain, scale, scale_into,
+    take_scores, transposed,
+};
+use super::{Heads, Past, ROOT, Segment};
+use crate::memory::with_scratch;
+use crate::product::View;
+use crate::threads::{self, Shared, for_each};
+use crate::tile::Product;
+
+/// `out[n, heads * head_dim]` of attention over each segment; scores scaled by `1/sqrt(head_dim)`. The score matrix of
+/// a whole sequence is never stored. Where `lse` is given (`[n, heads]`), the log-sum-exp of each row's scores is kept
+/// for the backward pass. Rows that belong to no segment are left as they are; no row may belong to two.
+///
+/// Positions count from 0 at the start of the pasts; a tree node has the position of its depth below the last causal
+/// row, and sees the pasts, the causal rows, its ancestors and itself.
+pub fn attention(
+    heads: Heads,
+    qkv: &[f32],
+    segments: &[Segment<'_>],
+    out: &mut [f32],
+    lse: Option<&mut [f32]>,
+) {
+    heads.check();
+    assert!(qkv.len().is_multiple_of(heads.row()), "attention: whole rows of qkv");
+    let batch = qkv.len() / heads.row();
+    assert_eq!(out.len(), batch * heads.heads * heads.head_dim, "attention: out is [n, heads * head_dim]");
+    if let Some(lse) = &lse {
+        assert_eq!(lse.len(), batch * heads.heads, "attention: lse is [n, heads]");
+    }
+    segments.iter().for_each(|segment| segment.check(&heads, batch));
+    check_disjoint(segments);
+    let sequences: Vec<Sequence<'_>> = ordered(segments).into_iter().map(Sequence::new).collect();
+    let blocks = blocks(&heads, &sequences);
+    let work = blocks.iter().flat_map(|block| &block.runs).map(|run| run.work(&sequences)).sum::<usize>();
+    let context = Context {
+        heads,
+        qkv,
+        sequences: &sequences,
+        out: Shared::new(out),
+        lse: lse.map(|lse| Shared::new(lse)),
+    };
+    for_each(blocks.len() * heads.kv_heads, work * heads.heads * heads.head_dim / 8, |index| {
+        // The last blocks of a sequence see most keys: the long tasks come first.
+        let block = &blocks[blocks.len() - 1 - index / heads.kv_heads];
+        context.attend(block, index % heads.kv_heads);
+    });
+}
+
+fn check_disjoint(segments: &[Segment<'_>]) {
+    let mut ranges: Vec<(usize, usize)> =
+        segments.iter().filter(|segment| segment.rows() > 0).map(|s| (s.start, s.start + s.rows())).collect();
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "attention: a row in two segments");
+}
+
+/// Segments with those that share a past next to each other.
+fn ordered<'a>(segments: &'a [Segment<'a>]) -> Vec<&'a Segment<'a>> {
+    let mut order: Vec<&Segment<'_>> = segments.iter().collect();
+    let identity = |segment: &&Segment<'_>| segment.past.first().map(|past| past.keys.as_ptr() as usize);
+    order.sort_by_key(identity);
+    order
+}
+
+/// A segment with what follows from it.
+struct Sequence<'a> {
+    segment: &'a Segment<'a>,
+    past_len: usize,
+    depths: Vec<usize>,
+}
+
+impl<'a> Sequence<'a> {
+    fn new(segment: &'a Segment<'a>) -> Self {
+        Self { segment, past_len: segment.past_len(), depths: segment.depths() }
+    }
+
+    /// Position of row `row` of the segment.
+    fn position(&self, row: usize) -> usize {
+        match row.checked_sub(self.segment.causal) {
+            None => self.past_len + row,
+            Some(node) => self.past_len + self.segment.causal + self.depths[node] - 1,
+        }
+    }
+}
+
+/// Consecutive rows of one sequence in a block.
+struct Run {
+    sequence: usize,
+    first: usize,
+    rows: usize,
+    /// Row of the block at which they begin.
+    offset: usize,
+}
+
+impl Run {
+    /// Scores of one head.
+    fn work(&self, sequences: &[Sequence<'_>]) -> usize {
+        self.rows * (sequences[self.sequence].past_len + self.first + self.rows)
+    }
+}
+
+/// Rows that are treated together.
+struct Block {
+    runs: Vec<Run>,
+    rows: usize,
+}
+
+/// Cuts the sequences into blocks. Their size follows the number of threads, which no row's result depends on.
+fn blocks(heads: &Heads, sequences: &[Sequence<'_>]) -> Vec<Block> {
+    let total: usize = sequences.iter().map(|sequence| sequence.segment.rows()).sum();
+    let most = (ROWS / heads.group()).max(1);
+    let size = (total * heads.kv_heads).div_ceil(threads::count() * 4).clamp(16.min(most), most);
+    let mut blocks = Vec::new();
+    let mut open = Block { runs: Vec::new(), rows: 0 };
+    for (index, sequence) in sequences.iter().enumerate() {
+        let mut first = 0;
+        while first < sequence.segment.rows() {
+            let rows = (sequence.segment.rows() - first).min(size - open.rows);
+            open.runs.push(Run { sequence: index, first, rows, offset: open.rows });
+            open.rows += rows;
+            first += rows;
+            if open.rows == size {
+                blocks.push(std::mem::replace(&mut open, Block { runs: Vec::new(), rows: 0 }));
+            }
+        }
+    }
+    if open.rows > 0 {
+        blocks.push(open);
+    }
+    blocks
+}
+
+struct Context<'a> {
+    heads: Heads,
+    qkv: &'a [f32],
+    sequences: &'a [Sequence<'a>],
+    out: Shared<f32>,
+    lse: Option<Shared<f32>>,
+}
+
+/// The state of a block for one key/value head. Rows are `(row, query head)`, the head changing faster.
+struct State<'a> {
+    queries: &'a mut [f32],
+    sums: &'a mut [f32],
+    scores: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+    /// Of each row: running maximum and sum of exponentials.
+    totals: Vec<(f32, f32)>,
+}
+
+/// Keys of consecutive positions, as stored.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    keys: View<'a>,
+    values: View<'a>,
+}
+
+impl Context<'_> {
+    fn attend(&self, block: &Block, kv: usize) {
+        let rows = block.rows * self.heads.group();
+        let (dim, width) = (self.heads.head_dim, padded(self.heads.head_dim));
+        let lengths = [rows * dim, rows * dim, rows * KEYS, panels_length(dim), KEYS * width];
+        with_scratch(lengths.iter().sum(), |scratch: &mut [f32]| {
+            let (queries, rest) = scratch.split_at_mut(lengths[0]);
+            let (sums, rest) = rest.split_at_mut(lengths[1]);
+            let (scores, rest) = rest.split_at_mut(lengths[2]);
+            let (keys, values) = rest.split_at_mut(lengths[3]);
+            sums.fill(0.0);
+            let totals = vec![(f32::NEG_INFINITY, 0.0); rows];
+            let mut state = State { queries, sums, scores, keys, values, totals };
+            self.gather_queries(block, kv, &mut state);
+            self.attend_pasts(block, kv, &mut state);
+            for run in &block.runs {
+                self.attend_own(run, kv, &mut state);
+                self.attend_tree(run, kv, &mut state);
+            }
+            self.write(block, kv, &state);
+        });
+    }
+
+    fn gather_queries(&self, block: &Block, kv: usize, state: &mut State<'_>) {
+        let Heads { head_dim: dim, .. } = self.heads;
+        let per_row = self.heads.group() * dim;
+        for run in &block.runs {
+            for row in 0..run.rows {
+                let at = self.sequences[run.sequence].segment.start + run.first + row;
+                let from = &self.qkv[at * self.heads.row() + kv * per_row..][..per_row];
+                let to = &mut state.queries[(run.offset + row) * per_row..][..per_row];
+                scale_into(from, self.heads.scale(), to);
+            }
+        }
+    }
+
+    /// Pasts, each met by all consecutive runs that share it.
+    fn attend_pasts(&self, block: &Block, kv: usize, state: &mut State<'_>) {
+        let most = |run: &Run| self.sequences[run.sequence].segment.past.len();
+        for index in 0..block.runs.iter().map(most).max().unwrap_or(0) {
+            let past = |run: &Run| self.sequences[run.sequence].segment.past.get(index);
+            let base = |run: &Run| -> usize {
+                self.sequences[run.sequence].segment.past[..index].iter().map(|past| past.len).sum()
+            };
+            let shared = |a: &Run, b: &Run| match (past(a), past(b)) {
+                (Some(a_past), Some(b_past)) => same(a_past, b_past) && base(a) == base(b),
+                _ => false,
+            };
+            for runs in block.runs.chunk_by(shared) {
+                if let Some(past) = past(&runs[0]) {
+                    self.attend_past(past, base(&runs[0]), runs, kv, state);
+                }
+            }
+        }
+    }
+
+    fn attend_past(&self, past: &Past<'_>, base: usize, runs: &[Run], kv: usize, state: &mut State<'_>) {
+        let Heads { kv_heads, head_dim: dim, window, .. } = self.heads;
+        let first = runs[0].offset;
+        let rows: usize = runs.iter().map(|run| run.rows).sum();
+        for start in (0..past.len).step_by(KEYS) {
+            let count = KEYS.min(past.len - start);
+            let from = start * kv_heads * dim;
+            let tile = Tile {
+                keys: View::columns_of(&past.keys[from..], count, kv_heads * dim, kv * dim, dim),
+                values: View::columns_of(&past.values[from..], count, kv_heads * dim, kv * dim, dim),
+            };
+            let mut limits = Limits::default();
+            for run in runs {
+                let sequence = &self.sequences[run.sequence];
+                for row in 0..run.rows {
+                    let hidden = hidden(window, sequence.position(run.first + row), base + start);
+                    limits.push(hidden.min(count), count);
+                }
+            }
+            self.meet(tile, first, rows, &limits, state, |_, _| {});
+        }
+    }
+
+    /// The sequence's own causal rows.
+    fn attend_own(&self, run: &Run, kv: usize, state: &mut State<'_>) {
+        let sequence = &self.sequences[run.sequence];
+        let causal = sequence.segment.causal;
+        for start in (0..causal.min(run.first + run.rows)).step_by(KEYS) {
+            let count = KEYS.min(causal.min(run.first + run.rows) - start);
+            let skipped = start.saturating_sub(run.first);
+            let mut limits = Limits::default();
+            for row in run.first + skipped..run.first + run.rows {
+                let visible = (row + 1 - start).min(count);
+                let hidden = hidden(self.heads.window, sequence.position(row), sequence.past_len + start);
+                limits.push(hidden.min(visible), visible);
+            }
+            let tile = self.own_tile(sequence.segment.start + start, count, kv);
+            self.meet(tile, run.offset + skipped, run.rows - skipped, &limits, state, |_, _| {});
+        }
+    }
+
+    /// The tree below the causal rows; only its own rows see it.
+    fn attend_tree(&self, run: &Run, kv: usize, state: &mut State<'_>) {
+        let sequence = &self.sequences[run.sequence];
+        let causal = sequence.segment.causal;
+        let end = run.first + run.rows;
+        if end <= causal {
+            return;
+        }
+        let nodes = end - causal;
+        for start in (0..nodes).step_by(KEYS) {
+            let count = KEYS.min(nodes - start);
+            let skipped = (causal + start).saturating_sub(run.first);
+            let first_node = run.first + skipped - causal;
+            let mut limits = Limits::default();
+            for node in first_node..nodes {
+                limits.push(0, (node + 1 - start).min(count));
+            }
+            let tile = self.own_tile(sequence.segment.start + causal + start, count, kv);
+            self.meet(tile, run.offset + skipped, run.rows - skipped, &limits, state, |row, scores| {
+                self.keep_ancestors(sequence, first_node + row, start, scores);
+            });
+        }
+    }
+
+    /// Hides the scores of the nodes from `start` on that are not ancestors of `node` within its window.
+    fn keep_ancestors(&self, sequence: &Sequence<'_>, node: usize, start: usize, scores: &mut [f32]) {
+        let mut kept = [f32::NEG_INFINITY; KEYS];
+        let depth = sequence.depths[node];
+        let mut at = node;
+        loop {
+            let seen = self.heads.window.is_none_or(|window| depth - sequence.depths[at] < window);
+            if at < start || !seen {
+                break;
+            }
+            if let Some(score) = scores.get(at - start) {
+                kept[at - start] = *score;
+            }
+            match sequence.segment.tree[at] {
+                ROOT => break,
+                parent => at = parent as usize,
+            }
+        }
+        scores.copy_from_slice(&kept[..scores.len()]);
+    }
+
+    fn own_tile(&self, first: usize, count: usize, kv: usize) -> Tile<'_> {
+        let Heads { heads, kv_heads, head_dim: dim, .. } = self.heads;
+        let stride = self.heads.row();
+        let rows = &self.qkv[first * stride..];
+        Tile {
+            keys: View::columns_of(rows, count, stride, (heads + kv) * dim, dim),
+            values: View::columns_of(rows, count, stride, (heads + kv_heads + kv) * dim, dim),
+        }
+    }
+
+    /// Lets rows `first .. first + rows` of the block meet a tile. `limits` holds for each row the range of keys that it
+    /// sees; `mask` may hide more of them, given the row (from 0) and the scores from the start of the tile.
+    fn meet(
+        &self,
+        tile: Tile<'_>,
+        first: usize,
+        rows: usize,
+        limits: &Limits,
+        state: &mut State<'_>,
+        mask: impl Fn(usize, &mut [f32]),
+    ) {
+        if limits.nothing_seen() {
+            return;
+        }
+        let (group, dim) = (self.heads.group(), self.heads.head_dim);
+        gather_transposed(tile.keys, state.keys);
+        gather(tile.values, state.values);
+        for from in (0..tile.keys.rows).step_by(STEP) {
+            // Rows above the diagonal see none of these keys.
+            let Some(skipped) = limits.0.iter().position(|limit| limit.1 > from) else { continue };
+            let at = (first + skipped) * group;
+            let product = Product {
+                left: left(&state.queries[at * dim..], dim),
+                right: transposed(&state.keys[from * dim..], dim),
+                rows: (rows - skipped) * group,
+                columns: STEP.min(tile.keys.rows - from),
+                depth: dim,
+            };
+            product.store(&mut state.scores[at * KEYS + from..], KEYS, false);
+        }
+        for row in 0..rows * group {
+            let (low, high) = limits.0[row / group];
+            let at = first * group + row;
+            let scores = &mut state.scores[at * KEYS..][..tile.keys.rows];
+            mask(row / group, &mut scores[..high]);
+            scores[..low].fill(0.0);
+            scores[high..].fill(0.0);
+            let (maximum, sum) = state.totals[at];
+            let (maximum, factor, added) = take_scores(&mut scores[low..high], maximum);
+            state.totals[at] = (maximum, sum * factor + added);
+            if factor != 1.0 {
+                scale(&mut state.sums[at * dim..][..dim], factor);
+            }
+        }
+        for from in (0..rows).step_by(STEP) {
+            let count = STEP.min(rows - from);
+            let depth = limits.0[from..from + count].iter().map(|limit| limit.1).max().unwrap_or(0);
+            let at = (first + from) * group;
+            let product = Product {
+                left: left(&state.scores[at * KEYS..], KEYS),
+                right: plain(state.values, dim),
+                rows: count * group,
+                columns: dim,
+                depth,
+            };
+            product.store(&mut state.sums[at * dim..], dim, true);
+        }
+    }
+
+    fn write(&self, block: &Block, kv: usize, state: &State<'_>) {
+        let Heads { heads, head_dim: dim, .. } = self.heads;
+        let group = self.heads.group();
+        for run in &block.runs {
+            for row in 0..run.rows {
+                let to = self.sequences[run.sequence].segment.start + run.first + row;
+                for head in 0..group {
+                    let from = (run.offset + row) * group + head;
+                    let (maximum, sum) = state.totals[from];
+                    // SAFETY: a row belongs to one segment, hence to one block; the head to this task.
+                    let out = unsafe { self.out.slice((to * heads + kv * group + head) * dim, dim) };
+                    scale_into(&state.sums[from * dim..][..dim], 1.0 / sum, out);
+                    if let Some(lse) = &self.lse {
+                        // SAFETY: as above.
+                        let lse = unsafe { lse.slice(to * heads + kv * group + head, 1) };
+                        lse[0] = maximum + sum.ln();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// For each row of a product the range of keys of the tile that it sees.
+#[derive(Default)]
+struct Limits(Vec<(usize, usize)>);
+
+impl Limits {
+    fn push(&mut self, low: usize, high: usize) {
+        self.0.push((low, high));
+    }
+
+    fn nothing_seen(&self) -> bool {
+        self.0.iter().all(|(low, high)| low == high)
+    }
+}
+
+/// How many positions from `base` on are out of the window of a row at `position`.
+fn hidden(window: Option<usize>, position: usize, base: usize) -> usize {
+    window.map_or(0, |window| (position + 1).saturating_sub(window).saturating_sub(base))
+}
+
+fn same(a: &Past<'_>, b: &Past<'_>) -> bool {
+    a.len == b.len
+        && std::ptr::eq(a.keys.as_ptr(), b.keys.as_ptr())
+        && std::ptr::eq(a.values.as_ptr(), b.values.as_ptr())
+}

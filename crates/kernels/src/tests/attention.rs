@@ -1,0 +1,304 @@
+//! Attention against the definition.
+
+use super::{assert_close, doubles, gradient, numbers, same_at_any_number_of_threads};
+use crate::attention::{Heads, Past, ROOT, Segment, attention, attention_backward};
+
+const LLAMA: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 16, window: None };
+
+/// One key that a row may see: its position and where it and its value are.
+struct Seen {
+    position: usize,
+    key: Vec<f64>,
+    value: Vec<f64>,
+}
+
+/// `softmax(q . K^T / sqrt(d)) . V` for every row and head of every segment, and the log-sum-exp of the scores. Rows
+/// and keys are compared one by one: pasts and causal rows by position, nodes by walking up the tree.
+fn reference(heads: Heads, qkv: &[f64], segments: &[Segment<'_>]) -> (Vec<f64>, Vec<f64>) {
+    let Heads { heads: count, kv_heads, head_dim: dim, window } = heads;
+    let stride = (count + 2 * kv_heads) * dim;
+    let batch = qkv.len() / stride;
+    let (mut out, mut lse) = (vec![0.0; batch * count * dim], vec![0.0; batch * count]);
+    for segment in segments {
+        let past_len: usize = segment.past.iter().map(|past| past.len).sum();
+        let ancestors = |node: usize| {
+            let mut line = vec![node];
+            while segment.tree[*line.last().unwrap()] != ROOT {
+                line.push(segment.tree[*line.last().unwrap()] as usize);
+            }
+            line
+        };
+        let position = |row: usize| match row < segment.causal {
+            true => past_len + row,
+            false => past_len + segment.causal - 1 + ancestors(row - segment.causal).len(),
+        };
+        for row in 0..segment.causal + segment.tree.len() {
+            let line = if row < segment.causal { vec![] } else { ancestors(row - segment.causal) };
+            for head in 0..count {
+                let kv = head / (count / kv_heads);
+                let mut keys = Vec::new();
+                for past in segment.past {
+                    for key in 0..past.len {
+                        let at = (key * kv_heads + kv) * dim;
+                        keys.push(Seen {
+                            position: keys.len(),
+                            key: doubles(&past.keys[at..][..dim]),
+                            value: doubles(&past.values[at..][..dim]),
+                        });
+                    }
+                }
+                let own =
+                    (0..segment.causal.min(row + 1)).chain(line.iter().map(|node| segment.causal + node));
+                for key in own {
+                    let at = (segment.start + key) * stride + (count + kv) * dim;
+                    keys.push(Seen {
+                        position: position(key),
+                        key: qkv[at..][..dim].to_vec(),
+                        value: qkv[at + kv_heads * dim..][..dim].to_vec(),
+                    });
+                }
+                keys.retain(|seen| window.is_none_or(|window| position(row) - seen.position < window));
+                let query = &qkv[(segment.start + row) * stride + head * dim..][..dim];
+                let score = |seen: &Seen| {
+                    query.iter().zip(&seen.key).map(|(q, k)| q * k).sum::<f64>() / (dim as f64).sqrt()
+                };
+                let sum: f64 = keys.iter().map(|seen| score(seen).exp()).sum();
+                let at = (segment.start + row) * count + head;
+                lse[at] = sum.ln();
+                for seen in &keys {
+                    for (i, value) in seen.value.iter().enumerate() {
+                        out[at * dim + i] += score(seen).exp() / sum * value;
+                    }
+                }
+            }
+        }
+    }
+    (out, lse)
+}
+
+fn causal(start: usize, causal: usize) -> Segment<'static> {
+    Segment { start, causal, tree: &[], past: &[] }
+}
+
+#[track_caller]
+fn check(heads: Heads, batch: usize, segments: &[Segment<'_>]) {
+    let qkv = numbers(batch * heads.row(), 11).iter().map(|x| 2.0 * x).collect::<Vec<_>>();
+    let mut out = vec![0f32; batch * heads.heads * heads.head_dim];
+    let mut lse = vec![0f32; batch * heads.heads];
+    attention(heads, &qkv, segments, &mut out, Some(&mut lse));
+    let (expected, expected_lse) = reference(heads, &doubles(&qkv), segments);
+    assert_close(&out, &expected, 1e-5);
+    assert_close(&lse, &expected_lse, 1e-5);
+}
+
+#[test]
+fn packed_sequences() {
+    check(LLAMA, 400, &[causal(0, 1), causal(1, 33), causal(34, 300), causal(340, 60)]);
+    check(Heads { heads: 3, kv_heads: 3, head_dim: 7, window: None }, 20, &[causal(0, 20)]);
+    check(Heads { heads: 4, kv_heads: 1, head_dim: 40, window: None }, 70, &[causal(0, 70)]);
+}
+
+#[test]
+fn a_sliding_window() {
+    for window in [1, 2, 31, 130, 1000] {
+        let heads = Heads { window: Some(window), ..LLAMA };
+        check(heads, 280, &[causal(0, 260), causal(260, 20)]);
+    }
+}
+
+struct Cache {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    len: usize,
+}
+
+impl Cache {
+    fn new(heads: Heads, len: usize, seed: u64) -> Self {
+        let length = len * heads.kv_heads * heads.head_dim;
+        Self { keys: numbers(length, seed), values: numbers(length, seed + 1), len }
+    }
+
+    fn past(&self) -> Past<'_> {
+        Past { keys: &self.keys, values: &self.values, len: self.len }
+    }
+}
+
+#[test]
+fn shared_and_own_pasts() {
+    for window in [None, Some(50), Some(3)] {
+        let heads = Heads { window, ..LLAMA };
+        let (prefix, first, second) =
+            (Cache::new(heads, 200, 1), Cache::new(heads, 5, 3), Cache::new(heads, 0, 5));
+        let both = [prefix.past(), first.past()];
+        let alone = [prefix.past()];
+        let empty = [second.past(), prefix.past()];
+        check(
+            heads,
+            60,
+            &[
+                Segment { start: 0, causal: 9, tree: &[], past: &both },
+                Segment { start: 20, causal: 11, tree: &[], past: &alone },
+                Segment { start: 9, causal: 11, tree: &[], past: &alone },
+                Segment { start: 31, causal: 4, tree: &[], past: &empty },
+                causal(40, 20),
+                Segment { start: 35, causal: 1, tree: &[], past: &both },
+            ],
+        );
+    }
+}
+
+#[test]
+fn label_trees() {
+    let chain: Vec<u32> = std::iter::once(ROOT).chain(0..139).collect();
+    let bush = [ROOT, 0, 0, 1, 1, ROOT, 5, 2, 7, 5];
+    for window in [None, Some(4), Some(100)] {
+        let heads = Heads { window, ..LLAMA };
+        let prefix = Cache::new(heads, 130, 1);
+        let past = [prefix.past()];
+        check(
+            heads,
+            400,
+            &[
+                Segment { start: 0, causal: 20, tree: &bush, past: &past },
+                Segment { start: 30, causal: 1, tree: &bush, past: &[] },
+                Segment { start: 41, causal: 0, tree: &bush, past: &past },
+                Segment { start: 51, causal: 140, tree: &chain, past: &past },
+                Segment { start: 331, causal: 3, tree: &[], past: &past },
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_batch() {
+    let prefix = Cache::new(LLAMA, 150, 1);
+    let past = [prefix.past()];
+    let qkv = numbers(100 * LLAMA.row(), 4);
+    let width = LLAMA.heads * LLAMA.head_dim;
+    let segment = |start, causal| Segment { start, causal, tree: &[], past: &past };
+    let mut whole = vec![0f32; 100 * width];
+    attention(LLAMA, &qkv, &[segment(0, 30), segment(30, 50), segment(80, 20)], &mut whole, None);
+    let mut alone = vec![0f32; 50 * width];
+    attention(LLAMA, &qkv[30 * LLAMA.row()..][..50 * LLAMA.row()], &[segment(0, 50)], &mut alone, None);
+    assert_eq!(whole[30 * width..][..50 * width], alone);
+}
+
+#[test]
+fn rows_of_no_segment_are_left() {
+    let mut out = vec![5f32; 4 * 96];
+    attention(LLAMA, &numbers(4 * LLAMA.row(), 1), &[causal(1, 2)], &mut out, None);
+    assert!(out[..96].iter().chain(&out[3 * 96..]).all(|&out| out == 5.0));
+    attention(LLAMA, &[], &[], &mut [], None);
+}
+
+#[test]
+fn scores_far_apart_stay_finite() {
+    let heads = Heads { heads: 1, kv_heads: 1, head_dim: 1, window: None };
+    // Query 1000 against keys -1000 and 1000: the second takes all the weight.
+    let qkv = [1000.0, -1000.0, 3.0, 1000.0, 1000.0, 4.0];
+    let (mut out, mut lse) = (vec![0f32; 2], vec![0f32; 2]);
+    attention(heads, &qkv, &[causal(0, 2)], &mut out, Some(&mut lse));
+    assert_eq!(out, [3.0, 4.0]);
+    assert_eq!(lse, [-1e6, 1e6]);
+}
+
+#[test]
+fn gradients_match_finite_differences() {
+    let segments = [causal(0, 5), causal(6, 1), causal(7, 2)];
+    for heads in [
+        Heads { heads: 4, kv_heads: 2, head_dim: 5, window: None },
+        Heads { heads: 2, kv_heads: 2, head_dim: 4, window: Some(2) },
+        Heads { heads: 3, kv_heads: 1, head_dim: 3, window: Some(3) },
+    ] {
+        let batch = 9;
+        let qkv = numbers(batch * heads.row(), 3);
+        let dout = numbers(batch * heads.heads * heads.head_dim, 4);
+        let expected = gradient(&qkv, |qkv| {
+            let (out, _) = reference(heads, qkv, &segments);
+            out.iter().zip(&dout).map(|(out, dout)| out * f64::from(*dout)).sum()
+        });
+        assert_close(&differentiate(heads, &qkv, &dout, &segments), &expected, 1e-5);
+    }
+}
+
+fn differentiate(heads: Heads, qkv: &[f32], dout: &[f32], segments: &[Segment<'_>]) -> Vec<f32> {
+    let batch = qkv.len() / heads.row();
+    let mut out = vec![0f32; batch * heads.heads * heads.head_dim];
+    let mut lse = vec![0f32; batch * heads.heads];
+    attention(heads, qkv, segments, &mut out, Some(&mut lse));
+    let mut dqkv = vec![f32::NAN; qkv.len()];
+    attention_backward(heads, qkv, &out, dout, &lse, segments, &mut dqkv);
+    dqkv
+}
+
+/// The gradient's formulas over all pairs of rows, in `f64` (Dao et al. 2022, appendix B.2).
+fn reference_gradient(heads: Heads, qkv: &[f64], dout: &[f64], segments: &[Segment<'_>]) -> Vec<f64> {
+    let Heads { heads: count, kv_heads, head_dim: dim, window } = heads;
+    let stride = heads.row();
+    let (out, lse) = reference(heads, qkv, segments);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let scale = 1.0 / (dim as f64).sqrt();
+    let mut dqkv = vec![0f64; qkv.len()];
+    for segment in segments {
+        for row in 0..segment.causal {
+            for head in 0..count {
+                let kv = head / (count / kv_heads);
+                let at = (segment.start + row) * count + head;
+                let delta = dot(&out[at * dim..][..dim], &dout[at * dim..][..dim]);
+                let query = (segment.start + row) * stride + head * dim;
+                for key in (0..=row).filter(|key| window.is_none_or(|window| row - key < window)) {
+                    let key = (segment.start + key) * stride + (count + kv) * dim;
+                    let value = key + kv_heads * dim;
+                    let weight = (scale * dot(&qkv[query..][..dim], &qkv[key..][..dim]) - lse[at]).exp();
+                    let dscore =
+                        weight * (dot(&dout[at * dim..][..dim], &qkv[value..][..dim]) - delta) * scale;
+                    for i in 0..dim {
+                        dqkv[value + i] += weight * dout[at * dim + i];
+                        dqkv[query + i] += dscore * qkv[key + i];
+                        dqkv[key + i] += dscore * qkv[query + i];
+                    }
+                }
+            }
+        }
+    }
+    dqkv
+}
+
+#[test]
+fn gradients_of_long_sequences_match_the_formula() {
+    let segments = [causal(0, 290), causal(290, 40), causal(330, 129)];
+    for window in [None, Some(1), Some(70), Some(200)] {
+        let heads = Heads { heads: 6, kv_heads: 2, head_dim: 8, window };
+        let (qkv, dout) = (numbers(459 * heads.row(), 5), numbers(459 * heads.heads * 8, 6));
+        let expected = reference_gradient(heads, &doubles(&qkv), &doubles(&dout), &segments);
+        assert_close(&differentiate(heads, &qkv, &dout, &segments), &expected, 2e-5);
+    }
+}
+
+#[test]
+fn threads_do_not_change_attention() {
+    let segments = [causal(0, 150), causal(150, 40), causal(190, 110)];
+    let (qkv, dout) = (numbers(300 * LLAMA.row(), 5), numbers(300 * 96, 6));
+    same_at_any_number_of_threads(|| differentiate(LLAMA, &qkv, &dout, &segments));
+    let prefix = Cache::new(LLAMA, 300, 1);
+    let past = [prefix.past()];
+    let segment = |start| Segment { start, causal: 25, tree: &[ROOT, 0, 0, ROOT], past: &past };
+    same_at_any_number_of_threads(|| {
+        let mut out = vec![0f32; 300 * 96];
+        attention(LLAMA, &qkv, &[segment(0), segment(29), segment(58), segment(87)], &mut out, None);
+        out
+    });
+}
+
+#[test]
+#[should_panic(expected = "a row in two segments")]
+fn overlapping_segments_are_refused() {
+    attention(LLAMA, &numbers(4 * LLAMA.row(), 1), &[causal(0, 3), causal(2, 2)], &mut [0.0; 4 * 96], None);
+}
+
+#[test]
+#[should_panic(expected = "parents come before")]
+fn a_tree_with_a_cycle_is_refused() {
+    let segment = Segment { start: 0, causal: 1, tree: &[1, 0], past: &[] };
+    attention(LLAMA, &numbers(3 * LLAMA.row(), 1), &[segment], &mut [0.0; 3 * 96], None);
+}
