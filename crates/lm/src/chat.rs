@@ -17,7 +17,7 @@ const LONGEST_TEMPLATE: usize = 1 << 20;
 /// The longest rendered text, in bytes.
 const LONGEST_OUTPUT: usize = 64 << 20;
 /// Instructions that one rendering may take: thousands of messages, but no endless loop.
-const FUEL: u64 = 50_000_000;
+const FUEL: u64 = 10_000_000;
 /// Depth of nested calls.
 const DEPTH: usize = 100;
 
@@ -66,7 +66,7 @@ impl ChatTemplate {
         environment.set_recursion_limit(DEPTH);
         environment.set_fuel(Some(FUEL));
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(python::method);
         environment.set_formatter(python::print);
         environment.add_filter("tojson", python::to_json);
         environment.add_function("raise_exception", |reason: String| -> Result<Value, minijinja::Error> {
@@ -88,7 +88,8 @@ impl ChatTemplate {
     /// the tokens that begin and end a sequence.
     ///
     /// # Errors
-    /// [`Error::Template`] with the reason that the template itself raises, or with the line at fault.
+    /// [`Error::Template`] where there is no message, with the reason that the template itself raises, or with the line
+    /// at fault.
     pub fn render(
         &self,
         messages: &[Message],
@@ -96,12 +97,15 @@ impl ChatTemplate {
         bos: Option<&str>,
         eos: Option<&str>,
     ) -> Result<String, Error> {
+        if messages.is_empty() {
+            return Err(Error::Template("a conversation without messages".to_owned()));
+        }
         let clock = self.clock;
         let strftime_now = Value::from_function(move |format: String| date::format(&format, now(clock)));
         let message = |message: &Message| {
-            Value::from_iter([("role", message.role.as_str()), ("content", message.content.as_str())])
+            Value::from_pairs([("role", message.role.as_str()), ("content", message.content.as_str())])
         };
-        let context = Value::from_iter([
+        let context = Value::from_pairs([
             ("messages", messages.iter().map(message).collect::<Value>()),
             ("tools", Value::from(())),
             ("documents", Value::from(())),

@@ -2,6 +2,9 @@
 
 mod gguf;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::de::IgnoredAny;
 use tokenizers::Tokenizer as Inner;
 
 use crate::Error;
@@ -28,7 +31,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] says what the file lacks.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let mut inner = Inner::from_bytes(bytes).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        // The library panics over a syntax error within some parts.
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let mut inner = guarded(|| Inner::from_bytes(bytes))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(Self { inner, bos: None, eos: None })
@@ -75,8 +80,7 @@ impl Tokenizer {
     pub fn encode_batch<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>, Error> {
         texts.iter().try_for_each(|text| check_length(text.as_ref()))?;
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        let encodings = self.inner.encode_batch_fast(texts, true);
-        let encodings = encodings.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encodings = guarded(|| self.inner.encode_batch_fast(texts, true))?;
         Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }
 
@@ -85,7 +89,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] where the decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
-        self.inner.decode(ids, skip_special).map_err(|error| Error::Tokenizer(error.to_string()))
+        guarded(|| self.inner.decode(ids, skip_special))
     }
 
     /// The token with this id, as the vocabulary spells it.
@@ -118,19 +122,29 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] where it cannot be serialised.
     pub fn to_json(&self) -> Result<String, Error> {
-        self.inner.to_string(false).map_err(|error| Error::Tokenizer(error.to_string()))
+        guarded(|| self.inner.to_string(false))
     }
 
     fn encode_with(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
         check_length(text)?;
-        let encoding = self.inner.encode_fast(text, add_special);
-        Ok(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids().to_vec())
+        Ok(guarded(|| self.inner.encode_fast(text, add_special))?.get_ids().to_vec())
     }
 }
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Tokenizer({} tokens)", self.size())
+    }
+}
+
+/// Calls the library, whose panics over an inconsistent tokenizer file become errors: a file is no invariant.
+fn guarded<T>(
+    call: impl FnOnce() -> Result<T, Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<T, Error> {
+    // Safe to go on: the library's only shared state is a cache of words, which it passes by when poisoned.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| Error::Tokenizer(error.to_string())),
+        Err(_) => Err(Error::Tokenizer("the tokenizer file contradicts itself".to_owned())),
     }
 }
 

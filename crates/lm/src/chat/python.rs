@@ -4,6 +4,7 @@ use std::io;
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State, Value, escape_formatter};
+use minijinja_contrib::pycompat;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
@@ -16,6 +17,34 @@ pub(super) fn print(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &
         }
         _ => escape_formatter(output, state, value),
     }
+}
+
+/// The methods of Python's strings, lists and maps.
+pub(super) fn method(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    name: &str,
+    arguments: &[Value],
+) -> Result<Value, Error> {
+    match value.as_str() {
+        // The library starts a word after white space only; Python after whatever has no case.
+        Some(text) if name == "title" && arguments.is_empty() => Ok(Value::from(title(text))),
+        _ => pycompat::unknown_method_callback(state, value, name, arguments),
+    }
+}
+
+/// Every letter that follows none in upper case, the others in lower case.
+fn title(text: &str) -> String {
+    let mut titled = String::with_capacity(text.len());
+    let mut within = false;
+    for character in text.chars() {
+        match within {
+            true => titled.extend(character.to_lowercase()),
+            false => titled.extend(character.to_uppercase()),
+        }
+        within = character.is_lowercase() || character.is_uppercase();
+    }
+    titled
 }
 
 /// The filter `tojson` of transformers: `json.dumps` with `ensure_ascii=False`.

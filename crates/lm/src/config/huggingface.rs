@@ -114,6 +114,7 @@ fn read_sizes(keys: &Keys<'_>, architecture: String, defaults: &Defaults) -> Res
     let heads = keys.size("num_attention_heads", Limits::HEADS)?;
     let kv_default = if keys.has("num_key_value_heads") { heads } else { defaults.kv_heads.unwrap_or(heads) };
     let context = keys.optional_size("max_position_embeddings", Limits::CONTEXT)?.unwrap_or(defaults.context);
+    let rotary = rotary(keys, layers, context)?;
     let attention_bias = keys.boolean("attention_bias")?.unwrap_or(false);
     let windows = windows(keys, &architecture, layers, defaults)?;
     let (bos, eos) = specials(keys, defaults, vocabulary)?;
@@ -125,9 +126,9 @@ fn read_sizes(keys: &Keys<'_>, architecture: String, defaults: &Defaults) -> Res
         heads,
         kv_heads: keys.optional_size("num_key_value_heads", Limits::HEADS)?.unwrap_or(kv_default),
         head_dim: head_dim(keys, hidden, heads, defaults)?,
-        context,
+        context: reach(&rotary, context),
         norm_epsilon: keys.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-        rotary: rotary(keys, layers, context)?,
+        rotary,
         tied: keys.boolean("tie_word_embeddings")?.unwrap_or(false),
         // Qwen2 has its three biases without a key; Mistral has none whatever the key says.
         qkv_bias: architecture == "qwen2" || (attention_bias && architecture != "mistral"),
@@ -139,6 +140,17 @@ fn read_sizes(keys: &Keys<'_>, architecture: String, defaults: &Defaults) -> Res
         eos,
         architecture,
     })
+}
+
+/// The longest context. Dynamic scaling begins where `max_position_embeddings` ends, and is meant for `factor` times as
+/// much.
+fn reach(rotary: &RotaryConfig, context: usize) -> usize {
+    match rotary.scaling {
+        RotaryScaling::Dynamic { factor, .. } => {
+            ((context as f64 * factor) as usize).clamp(context, Limits::CONTEXT)
+        }
+        _ => context,
+    }
 }
 
 /// `head_dim`, or the hidden size shared among the heads.
@@ -336,6 +348,10 @@ pub(super) fn write(config: &ModelConfig) -> String {
         [only] => json!(only),
         several => json!(several),
     };
+    let positions = match config.rotary.scaling {
+        RotaryScaling::Dynamic { original_context, .. } => original_context,
+        _ => config.context,
+    };
     let mut value = json!({
         "architectures": [class],
         "attention_bias": config.qkv_bias && config.architecture != "qwen2",
@@ -348,7 +364,7 @@ pub(super) fn write(config: &ModelConfig) -> String {
         "hidden_size": config.hidden,
         "initializer_range": 0.02,
         "intermediate_size": config.intermediate,
-        "max_position_embeddings": config.context,
+        "max_position_embeddings": positions,
         "mlp_bias": config.mlp_bias,
         "model_type": config.architecture,
         "num_attention_heads": config.heads,

@@ -4,6 +4,8 @@ mod blocks;
 mod container;
 mod model;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use container::{Container, Metadata};
 pub(crate) use model::GgufTensors;

@@ -105,11 +105,10 @@ impl Entry {
         let length = usize::try_from(length).map_err(|error| error.to_string())?;
         let offset = begin.checked_add(start).ok_or("data_offsets overflow")?;
         end.checked_add(start).ok_or("data_offsets overflow")?;
-        if let Some(element) = element(&dtype) {
-            let count = shape.iter().try_fold(element.size(), |count, &size| count.checked_mul(size));
-            if count != Some(length) {
-                return Err(format!("{length} bytes for {dtype} of shape {shape:?}"));
-            }
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        let bytes = |element: Element| count.and_then(|count| count.checked_mul(element.size()));
+        if count.is_none() || element(&dtype).is_some_and(|element| bytes(element) != Some(length)) {
+            return Err(format!("{length} bytes for {dtype} of shape {shape:?}"));
         }
         Ok(Self { dtype, shape, offset, length })
     }
@@ -238,4 +237,98 @@ fn header(
     let mut header = serde_json::to_vec(&header).expect("a map of plain values serialises");
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of this header and so many bytes of data.
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        let length = (header.len() as u64).to_le_bytes();
+        [length.as_slice(), header.as_bytes(), &vec![1; data]].concat()
+    }
+
+    fn open(bytes: Vec<u8>) -> Result<SafetensorsFile, Error> {
+        SafetensorsFile::new(Source::memory("test", bytes))
+    }
+
+    /// Two matrices and a list of every kind that is read.
+    fn valid() -> Vec<u8> {
+        let header = concat!(
+            r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"#,
+            r#""b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]},"c":{"dtype":"F64","shape":[],"#,
+            r#""data_offsets":[32,40]},"d":{"dtype":"I64","shape":[1],"data_offsets":[40,48]}}"#
+        );
+        file(header, 48)
+    }
+
+    #[test]
+    fn a_valid_file_opens_and_unknown_numbers_are_named_when_read() {
+        let file = open(valid()).unwrap();
+        assert_eq!(file.names(), ["a", "b", "c", "d"]);
+        assert_eq!((file.read("a").unwrap().len(), file.read("c").unwrap().len()), (6, 1));
+        assert!(matches!(file.read("d"), Err(Error::Unsupported { .. })));
+        assert!(file.read("e").is_err());
+    }
+
+    #[test]
+    fn wrong_headers_are_refused() {
+        for (header, data) in [
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, 4),
+            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 5),
+            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 3),
+            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8),
+            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
+                4,
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#,
+                12,
+            ),
+            (r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4),
+            (r#"{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}"#, 4),
+            (r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}"#, 0),
+            (r#"{"a":{"dtype":"X","shape":[1],"data_offsets":[0,18446744073709551615]}}"#, 4),
+            (
+                r#"{"a":{"dtype":"X","shape":[1],"data_offsets":[18446744073709551615,18446744073709551615]}}"#,
+                4,
+            ),
+            (r#"{"a":{"shape":[1],"data_offsets":[0,4]}}"#, 4),
+            (r#"{"a":{"dtype":"F32","data_offsets":[0,4]}}"#, 4),
+            (r#"{"a":{"dtype":"F32","shape":[1]}}"#, 4),
+            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#, 4),
+            (r#"{"a":3}"#, 0),
+            ("[]", 0),
+            ("{", 0),
+            ("", 0),
+        ] {
+            assert!(open(file(header, data)).is_err(), "{header}");
+        }
+        for length in [u64::MAX, 1 << 40, 100_000_001, 9] {
+            assert!(open([length.to_le_bytes().as_slice(), b"{}"].concat()).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn every_length_and_every_byte_of_the_header_may_be_wrong() {
+        let bytes = valid();
+        for length in 0..bytes.len() {
+            assert!(open(bytes[..length].to_vec()).is_err(), "{length}");
+        }
+        for position in 0..bytes.len() - 48 {
+            for byte in 0..=255 {
+                let mut damaged = bytes.clone();
+                damaged[position] = byte;
+                if let Ok(file) = open(damaged) {
+                    for name in file.names() {
+                        let count = file.shape(&name).unwrap().iter().product::<usize>();
+                        assert!(file.read(&name).is_err() || file.read(&name).unwrap().len() == count);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -128,6 +128,9 @@ fn settle(source: &Source, name: &str, place: &mut Place, start: u64, alignment:
         return refuse(format!("offset {} overflows", place.offset));
     };
     place.offset = offset;
+    let Some(count) = place.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size)) else {
+        return refuse(format!("shape {:?} overflows", place.shape));
+    };
     if let Ok(format) = place.format {
         let row = place.shape.last().copied().unwrap_or(1);
         if !row.is_multiple_of(format.values()) {
@@ -136,8 +139,7 @@ fn settle(source: &Source, name: &str, place: &mut Place, start: u64, alignment:
                 format.values()
             ));
         }
-        let count = place.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-        let length = count.and_then(|count| (count / format.values()).checked_mul(format.bytes()));
+        let length = (count / format.values()).checked_mul(format.bytes());
         let end = length.and_then(|length| offset.checked_add(length as u64));
         match (length, end) {
             (Some(length), Some(end)) if end <= source.length() => place.length = length,
@@ -302,7 +304,10 @@ impl<'a> Reader<'a> {
         let mut shape = Vec::with_capacity(dimensions as usize);
         for _ in 0..dimensions {
             let size = self.u64(name)?;
-            shape.push(usize::try_from(size).map_err(|error| self.refuse(name, error.to_string()))?);
+            match usize::try_from(size) {
+                Ok(size) if size > 0 => shape.push(size),
+                _ => return Err(self.refuse(name, format!("a dimension of {size}"))),
+            }
         }
         shape.reverse();
         let kind = self.u32(name)?;
