@@ -1,5 +1,7 @@
 //! The runner as a whole, on a scripted model: what is stored, in what order, and what a killed run comes back with.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

@@ -5,7 +5,7 @@ mod verdict;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, TableComponent, presets};
 use eval::comparison::Comparison;
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ impl Printer {
         }
         self.print(&arms::heading(comparison));
         self.print(&arms::table(comparison).to_string());
-        self.print("");
+        self.print("● chosen on dev, before the test set was opened; other rows with several seeds show their mean\n");
         self.print(&verdict::rows(comparison).to_string());
         self.print("");
         self.print(&verdict::verdict(comparison));
@@ -86,12 +86,15 @@ fn bold(text: &str) -> String {
 fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
+    table.remove_style(TableComponent::LeftBorderIntersections).remove_style(TableComponent::RightBorderIntersections);
     let width = table.width().unwrap_or(USUAL).min(WIDEST);
     table.set_width(width).set_header(header);
     table
 }
 
-/// `0.873`.
+/// `.873`, `1.000`.
 fn share(value: f64) -> String {
-    format!("{value:.3}")
+    let text = format!("{value:.3}");
+    text.strip_prefix('0').map_or(text.clone(), str::to_owned)
 }

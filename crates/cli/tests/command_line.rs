@@ -1,5 +1,5 @@
 //! The binary from outside: standard output, standard error and exit codes.
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -303,7 +303,7 @@ impl Default for FineTuneSection {
             methods: vec![FineTuneMethod::Lora, FineTuneMethod::Full],
             labels: vec![16, 64, 256, 1024],
             seeds: 3,
-            learning_rates: vec![3e-4, 1e-3, 3e-3],
+            learning_rates: vec![1e-3, 3e-4, 3e-3],
             full_learning_rates: None,
             epochs: None,
             batch_rows: 8,

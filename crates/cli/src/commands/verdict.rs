@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use eval::comparison::Comparison;
 use task::settings::Settings;
 use task::store::Store;
@@ -15,5 +15,9 @@ pub(crate) fn verdict(task: &Path, printer: &Printer) -> Result<()> {
     let store = Store::read(&settings.run_folder())
         .with_context(|| format!("`weigh run {}` makes one", task.display()))?;
     let record = store.record(&settings.decision, &settings.economics)?;
-    printer.comparison(&Comparison::from_record(&record)?)
+    let comparison = Comparison::from_record(&record);
+    if let Err(eval::Error::TestNotOpened | eval::Error::UnknownFinalist { .. }) = &comparison {
+        bail!("the run in {} is not finished; `weigh run {}` goes on with it", store.folder().display(), task.display());
+    }
+    printer.comparison(&comparison?)
 }

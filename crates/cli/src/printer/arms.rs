@@ -25,25 +25,15 @@ pub(super) fn heading(comparison: &Comparison) -> String {
 
 /// Accuracy on test of every method at every size. The finalists, chosen on dev, are marked.
 pub(super) fn table(comparison: &Comparison) -> Table {
-    let confidence = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
-    let mut table = new_table(&[
-        "on test",
-        "given",
-        "accuracy",
-        &confidence,
-        "seeds: range",
-        "macro-F1",
-        "prompt tokens (cached)",
-    ]);
+    let interval = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
+    let mut table = new_table(&["on test", "given", "accuracy", &interval, "over seeds", "macro-F1", "tokens (cached)"]);
     for column in 2..7 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     for family in [Family::InContext, Family::FineTune, Family::Hybrid, Family::Floor] {
-        for curve in
-            comparison.curves.iter().filter(|curve| curve.family == family && curve.part == Part::Test)
-        {
+        for curve in curves(comparison, family) {
             for point in &curve.points {
                 table.add_row(row(comparison, curve, point));
             }
@@ -52,37 +42,37 @@ pub(super) fn table(comparison: &Comparison) -> Table {
     table
 }
 
+/// The curves of a family on test, in the order in which a reader learns about them.
+fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
+    const ORDER: [&str; 8] =
+        ["zero_shot", "random", "bm25", "lora", "full", "majority", "nearest_neighbour", "logistic_regression"];
+    let place = |curve: &Curve| ORDER.iter().position(|known| *known == curve.method).unwrap_or(ORDER.len());
+    let mut curves: Vec<&Curve> =
+        comparison.curves.iter().filter(|curve| curve.family == family && curve.part == Part::Test).collect();
+    curves.sort_by_key(|curve| place(curve));
+    curves
+}
+
 fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String> {
     let arms: Vec<&Arm> = point.experiments.iter().filter_map(|id| comparison.arm(id)).collect();
     let finalist = arms.iter().find(|arm| is_finalist(comparison, &arm.id));
-    // Several seeds: the interval is the finalist's where there is one, the first seed's otherwise.
-    let shown = finalist.or(arms.first());
+    // Several seeds: the row is the finalist's where there is one (what would be shipped), the mean over seeds otherwise.
+    let shown = finalist.or(arms.first().filter(|_| point.seeds == 1));
     let metrics = shown.and_then(|arm| arm.metrics.as_ref());
-    let interval = metrics
-        .map_or_else(String::new, |m| format!("{} to {}", share(m.accuracy.low), share(m.accuracy.high)));
-    let range = if point.seeds > 1 {
-        format!("{}: {} to {}", point.seeds, share(point.lowest), share(point.highest))
+    let over_seeds = if point.seeds > 1 {
+        format!("{}: {}-{}", point.seeds, share(point.lowest), share(point.highest))
     } else {
         String::new()
     };
-    let tokens = shown.map_or_else(String::new, |arm| tokens(arm, curve.family));
-    let mut cells = vec![
-        format!("{} {}", if finalist.is_some() { "●" } else { " " }, name(curve)),
+    vec![
+        format!("{} {}", if finalist.is_some() { "●" } else { " " }, name(curve, point)),
         given(curve, point),
-        share(if point.seeds > 1 {
-            point.accuracy
-        } else {
-            metrics.map_or(point.accuracy, |m| m.accuracy.value)
-        }),
-        interval,
-        range,
+        share(metrics.map_or(point.accuracy, |m| m.accuracy.value)),
+        metrics.map_or_else(String::new, |m| format!("{}-{}", share(m.accuracy.low), share(m.accuracy.high))),
+        over_seeds,
         metrics.map_or_else(String::new, |m| share(m.macro_f1.value)),
-        tokens,
-    ];
-    if finalist.is_some() {
-        cells.iter_mut().skip(2).take(1).for_each(|cell| *cell = bold(cell));
-    }
-    cells
+        arms.first().map_or_else(String::new, |arm| tokens(arm, curve.family)),
+    ]
 }
 
 fn is_finalist(comparison: &Comparison, id: &str) -> bool {
@@ -91,13 +81,16 @@ fn is_finalist(comparison: &Comparison, id: &str) -> bool {
         || comparison.floor_contrast.as_ref().is_some_and(|contrast| contrast.floor == id)
 }
 
-fn name(curve: &Curve) -> String {
+fn name(curve: &Curve, point: &CurvePoint) -> String {
     match curve.method.as_str() {
-        "zero_shot" => "prompt, no examples".to_owned(),
-        "random" => "prompt, random examples".to_owned(),
-        "bm25" => "prompt, retrieved examples".to_owned(),
+        "random" | "bm25" if point.at == 0 => "zero-shot prompt".to_owned(),
+        "zero_shot" => "zero-shot prompt".to_owned(),
+        "random" => "random examples".to_owned(),
+        "bm25" => "retrieved examples".to_owned(),
         "lora" => "LoRA".to_owned(),
         "full" => "full fine-tuning".to_owned(),
+        "nearest_neighbour" => "nearest (tf-idf)".to_owned(),
+        "logistic_regression" => "linear (tf-idf)".to_owned(),
         other => other.replace('_', " "),
     }
 }

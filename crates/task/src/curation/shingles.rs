@@ -9,7 +9,7 @@ const RUN: usize = 4;
 /// Jaccard index from which texts are near duplicates, as a fraction, so that comparisons are exact.
 const LIKE: (usize, usize) = (9, 10);
 /// Characters at the beginning and at the end that are compared.
-const HALF: usize = 2_000;
+const HALF: usize = 1_000;
 /// Texts under the same rare run that a text is compared with.
 const MOST_COMPARED: usize = 200;
 
@@ -19,6 +19,7 @@ const MOST_COMPARED: usize = 200;
 /// |x| - ceil(t |x|) + 1 runs of x and the same of y have one in common. With the rarest runs first, few texts meet.
 pub(super) fn join_similar(texts: &[&str], union: &mut Union) {
     let sets = ranked_sets(texts);
+    let sketches: Vec<Sketch> = sets.iter().map(|set| sketch(set)).collect();
     let mut order: Vec<usize> = (0..texts.len()).collect();
     // By size, so that sizes in a list only grow; then by text, so that the order of the file does not matter.
     order.sort_unstable_by_key(|&text| (sets[text].len(), texts[text]));
@@ -37,7 +38,10 @@ pub(super) fn join_similar(texts: &[&str], union: &mut Union) {
                     continue;
                 }
                 seen[other] = text;
-                if union.root(other) != union.root(text) && similar(&sets[other], set) {
+                if may_be_similar(&sketches[other], &sketches[text], sets[other].len() + set.len())
+                    && union.root(other) != union.root(text)
+                    && similar(&sets[other], set)
+                {
                     union.join(other, text);
                 }
             }
@@ -50,6 +54,27 @@ pub(super) fn join_similar(texts: &[&str], union: &mut Union) {
 fn prefix_length(size: usize) -> usize {
     let needed = (size * LIKE.0).div_ceil(LIKE.1);
     (size - needed + 1).min(size)
+}
+
+/// A set in 1,024 bits: each run flips the bit of its rank, so that the bits in which two sets differ are at most as many as the
+/// runs that only one of them has (the parity bitmap of Sandes et al. 2017).
+type Sketch = [u64; 16];
+
+fn sketch(set: &[u32]) -> Sketch {
+    let mut bits = Sketch::default();
+    for rank in set {
+        // Multiplied, so that neighbouring ranks fall on bits far apart.
+        let bit = (rank.wrapping_mul(0x9e37_79b1) >> 22) as usize;
+        bits[bit / 64] ^= 1 << (bit % 64);
+    }
+    bits
+}
+
+/// `false` only for sets that are not similar: of sets with J >= 9/10, at most (10 - 9) / (10 + 9) of all their runs are in one
+/// set alone. `total` is the sum of their sizes.
+fn may_be_similar(a: &Sketch, b: &Sketch, total: usize) -> bool {
+    let different: u32 = a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum();
+    different as usize * (LIKE.1 + LIKE.0) <= total * (LIKE.1 - LIKE.0)
 }
 
 /// Whether two sorted sets have a Jaccard index of at least 0.9.

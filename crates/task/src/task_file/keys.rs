@@ -231,8 +231,8 @@ pub const KEYS: &[Key] = &[
         "fine_tune",
         "learning_rates",
         Kind::Positives,
-        "[3e-4, 1e-3, 3e-3]",
-        "Peak learning rates to try for LoRA; the best is chosen on dev.",
+        "[1e-3, 3e-4, 3e-3]",
+        "Peak learning rates to try for LoRA, in order of interest: where time is short, the first alone. The best is chosen on dev.",
     ),
     key(
         "fine_tune",
