@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use kernels::matrix::{Precision, Use};
 use lm::adapter::{Lora, LoraConfig};
-use lm::config::{ModelConfig, RotaryScaling};
+use lm::config::ModelConfig;
 use lm::transformer::{Batch, TensorMap, Transformer};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -76,11 +76,7 @@ impl Variant {
     pub(crate) fn read(name: &str) -> Self {
         let all = read_json(&fixtures().join("parity_models.json"));
         let facts = all["variants"][name].clone();
-        let mut config = config(name, "");
-        // `max_position_embeddings` is where dynamic scaling begins, not where the text must end.
-        if matches!(config.rotary.scaling, RotaryScaling::Dynamic { .. }) {
-            config.context = config.context.max(64);
-        }
+        let config = config(name, "");
         let sequences = all["sequences"].as_array().expect("a list").iter().map(|sequence| Sequence {
             tokens: tokens(&sequence["tokens"]),
             prompt: sequence["prompt"].as_u64().expect("a number") as usize,
