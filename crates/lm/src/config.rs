@@ -4,6 +4,7 @@ mod huggingface;
 pub(crate) mod keys;
 mod limits;
 mod rotary;
+mod writer;
 
 pub use rotary::{RotaryConfig, RotaryScaling};
 
@@ -70,7 +71,7 @@ impl ModelConfig {
 
     /// The `config.json` that transformers reads as this model: new keys (`rope_parameters`), `dtype` float32.
     pub fn to_hf_json(&self) -> String {
-        huggingface::write(self)
+        writer::write(self)
     }
 
     /// Checks every relation between the sizes; `place` names the file in errors.

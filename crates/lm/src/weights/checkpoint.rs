@@ -1,5 +1,6 @@
 //! A model's files, opened and checked, its weights not yet read.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -66,15 +67,26 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Checks every tensor's shape against the configuration.
+    /// Checks every tensor's shape against the configuration, and that no layer has a tensor that it does not know: one
+    /// left out in silence (a bias, a scale) would be another model.
     fn check_shapes(&self) -> Result<(), Error> {
+        let mut known = HashSet::new();
         for (name, expected) in self.config.tensor_shapes() {
             let found = self.tensors.shape(&name);
             if found.as_ref() != Some(&expected) {
                 return Err(Error::Shape { name, expected, found });
             }
+            known.insert(name);
         }
-        Ok(())
+        let of_a_layer =
+            |name: &String| name.starts_with("model.layers.") && !name.ends_with("rotary_emb.inv_freq");
+        match self.tensors.names().into_iter().find(|name| of_a_layer(name) && !known.contains(name)) {
+            Some(name) => Err(Error::unsupported(
+                format!("{}: {name}", self.name),
+                "a tensor that the configuration does not speak of",
+            )),
+            None => Ok(()),
+        }
     }
 }
 

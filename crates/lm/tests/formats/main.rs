@@ -41,3 +41,12 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
         }
     })
 }
+
+/// The path in an environment variable, or a line that says what is skipped.
+fn given(variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        eprintln!("skipped: {variable} is not set");
+    }
+    path
+}

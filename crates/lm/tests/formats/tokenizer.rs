@@ -1,13 +1,11 @@
 //! Tokenizers against transformers (`fixtures/scripts/formats_tokenizer.py`). Those in GGUF metadata are tested in the
 //! crate, as files without tensors.
 
-use std::path::PathBuf;
-
 use lm::ModelSource;
 use lm::tokenizer::Tokenizer;
 use lm::weights::Checkpoint;
 
-use super::{fixture, json};
+use super::{fixture, given, json};
 
 fn texts() -> Vec<String> {
     serde_json::from_value(json("formats_texts.json")).unwrap()
@@ -124,15 +122,6 @@ fn every_byte_of_a_small_file_may_be_wrong() {
             }
         }
     }
-}
-
-/// The path in an environment variable, or a line that says what is skipped.
-fn given(variable: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).map(PathBuf::from);
-    if path.is_none() {
-        eprintln!("skipped: {variable} is not set");
-    }
-    path
 }
 
 #[test]

@@ -9,7 +9,7 @@ use lm::{Error, ModelSource};
 use safetensors::SafeTensors;
 use serde_json::json;
 
-use super::{fixture, largest_difference, put};
+use super::{fixture, given, largest_difference, put};
 
 fn open(source: ModelSource) -> Checkpoint {
     match Checkpoint::open(&source) {
@@ -268,6 +268,30 @@ fn an_absent_or_misshapen_tensor_is_named() {
 }
 
 #[test]
+fn a_tensor_that_the_configuration_does_not_speak_of_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let mut tensors = write_folder(folder.path(), 1, Dtype::F32);
+    let path = folder.path().join("model.safetensors");
+    let write = |tensors: &[(String, Vec<usize>, Vec<f32>)]| {
+        let views: Vec<_> = tensors
+            .iter()
+            .map(|(name, shape, values)| (name.clone(), shape.clone(), values.as_slice()))
+            .collect();
+        write_safetensors(&path, &views, Dtype::F32, &BTreeMap::new()).unwrap();
+    };
+    let old = ["model.layers.0.self_attn.rotary_emb.inv_freq", "extra.head.weight"];
+    tensors.extend(old.map(|name| (name.to_owned(), vec![2], vec![1.0, 2.0])));
+    write(&tensors);
+    open(ModelSource::Folder(folder.path().to_path_buf()));
+    let width = config.heads * config.head_dim;
+    tensors.push(("model.layers.1.self_attn.q_proj.bias".to_owned(), vec![width], vec![1.0; width]));
+    write(&tensors);
+    let error = refused(ModelSource::Folder(folder.path().to_path_buf()));
+    assert!(error.to_string().contains("model.layers.1.self_attn.q_proj.bias"), "{error}");
+}
+
+#[test]
 fn missing_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let source = || ModelSource::Folder(folder.path().to_path_buf());
@@ -293,5 +317,18 @@ fn a_shard_index_leads_nowhere_else() {
     for text in ["{}", "[]", "{\"weight_map\": 3}", "{\"weight_map\": {}}", "{"] {
         put(&index, text);
         assert!(Checkpoint::open(&ModelSource::Folder(folder.path().to_path_buf())).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_real_gguf_file_and_its_folder_have_the_same_weights() {
+    // The folder is what transformers made of the same GGUF file.
+    let (Some(folder), Some(file)) = (given("WEIGH_SMOLLM2_HF"), given("WEIGH_SMOLLM2_GGUF")) else { return };
+    let (folder, file) = (open(ModelSource::Folder(folder)), open(ModelSource::Gguf(file)));
+    assert_eq!(folder.config.tensor_shapes(), file.config.tensor_shapes());
+    assert_eq!(folder.config.rotary, file.config.rotary);
+    assert_eq!(file.config.parameters(), 134_515_008);
+    for (name, _) in folder.config.tensor_shapes() {
+        assert!(folder.tensors.read(&name).unwrap() == file.tensors.read(&name).unwrap(), "{name}");
     }
 }

@@ -39,7 +39,7 @@ impl GgufTensors {
                 Error::unsupported(at(), "a tensor that this family of models does not have")
             })?;
             let interleaved_heads = match config.architecture.as_str() {
-                // Only the converter of this architecture interleaves; the others rotate halves in GGUF too.
+                // Only the converter to this architecture interleaves; the others rotate halves in GGUF too.
                 "llama" if mapped.contains(".q_proj.") => Some(config.heads),
                 "llama" if mapped.contains(".k_proj.") => Some(config.kv_heads),
                 _ => None,
