@@ -1,6 +1,8 @@
 //! Files that the crate reads and writes, against the libraries that define their formats. Expected values come from
 //! `fixtures/scripts/formats_*.py`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
+
 mod adapter;
 mod chat;
 mod config;
@@ -43,6 +45,7 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 /// The path in an environment variable, or a line that says what is skipped.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn given(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
