@@ -13,7 +13,7 @@ use kernels::loss::cross_entropy;
 use lm::adapter::{Lora, LoraConfig};
 use lm::score::Scorer;
 use lm::train::{Optimizer, OptimizerConfig};
-use lm::transformer::{Batch, Gradients, Parameters, Transformer, Workspace};
+use lm::transformer::{Batch, Gradients, Transformer, Workspace};
 use lm::{Error, Model, ModelSource, Precision, Use};
 
 fn main() -> Result<(), Error> {
@@ -39,7 +39,7 @@ fn main() -> Result<(), Error> {
     }
     if wanted("lora") {
         let model = Model::load(&source, precision, Use::Frozen)?;
-        let mut lora = Lora::new(LoraConfig::default(), &model.config)?;
+        let mut lora = Lora::new(LoraConfig::default(), &model.config)?.converted(precision);
         let mut optimizer = Optimizer::new(OptimizerConfig::default(), &lora);
         let mut gradients = Gradients::new(&lora);
         let mut workspace = Workspace::new();

@@ -5,6 +5,7 @@ mod tiny;
 use kernels::loss::{cross_entropy, cross_entropy_value};
 use lm::adapter::{Lora, LoraConfig, LoraTarget};
 use lm::transformer::{Batch, Gradients, Parameters, Transformer, Workspace};
+use lm::{Precision, Use};
 
 /// Three sequences of unequal lengths with a loss at some rows of each.
 fn batch() -> (Batch, Vec<usize>, Vec<u32>, Vec<f32>) {
@@ -128,4 +129,31 @@ fn gradients_accumulate() {
     }
     gradients.clear();
     assert_eq!(gradients.norm(), 0.0);
+}
+
+/// bfloat16 keeps 8 bits: each product's relative error is of order 2^-8, that of a gradient a few times as much.
+#[test]
+fn bfloat16_gradients_are_those_of_32_bits_roughly() {
+    let compare = |name: &str, rounded: &Gradients, exact: &Gradients| {
+        for ((spec, rounded), exact) in exact.specs().iter().zip(rounded.values()).zip(exact.values()) {
+            let norm =
+                |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+            let difference = norm(&mut rounded.iter().zip(exact).map(|(a, b)| a - b));
+            let size = norm(&mut exact.iter().copied());
+            let tensor = &spec.parts[0].name;
+            assert!(difference < 0.05 * size, "{name}: {tensor}: {difference} of {size}");
+            assert!(difference > 0.0, "{name}: {tensor}: not rounded at all");
+        }
+    };
+    for (name, config) in tiny::variants() {
+        let exact = tiny::random(config, 14);
+        let rounded = exact.converted(Precision::Bf16, Use::Trainable);
+        compare(name, &gradients_of(&rounded, None).1, &gradients_of(&exact, None).1);
+        let mut adapter = Lora::new(LoraConfig::with_rank(4), exact.config()).expect("an adapter");
+        tiny::disturb(&mut adapter, 6, 0.2);
+        let rounded_adapter = adapter.clone().converted(Precision::Bf16);
+        assert_eq!(rounded_adapter.named_tensors(), adapter.named_tensors(), "{name}");
+        let rounded = gradients_of(&rounded, Some(&rounded_adapter)).1;
+        compare(name, &rounded, &gradients_of(&exact, Some(&adapter)).1);
+    }
 }

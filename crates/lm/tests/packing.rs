@@ -45,10 +45,8 @@ fn packed_sequences_do_not_see_each_other() {
             let states = transformer
                 .hidden_states(&batch, &rows, adapter, None, &mut workspace)
                 .expect("a sound batch");
-            let alone: Vec<f32> = sequences
-                .iter()
-                .flat_map(|sequence| logits_alone(&transformer, sequence, adapter))
-                .collect();
+            let alone: Vec<f32> =
+                sequences.iter().flat_map(|sequence| logits_alone(&transformer, sequence, adapter)).collect();
             close(&transformer.logits(&states), &alone, name);
         }
     }
@@ -180,7 +178,8 @@ fn generation_follows_the_largest_logit() {
                 for _ in 0..10 {
                     let logits = logits_alone(&transformer, &text, None);
                     let row = &logits[logits.len() - vocabulary..];
-                    let best = (0..vocabulary).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("tokens") as u32;
+                    let best =
+                        (0..vocabulary).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("tokens") as u32;
                     answer.push(best);
                     text.push(best);
                 }

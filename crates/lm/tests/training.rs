@@ -38,9 +38,10 @@ fn accuracy(transformer: &Transformer, adapter: Option<&Lora>, examples: &[Train
     let tree = LabelTree::new(&[vec![30, 31], vec![30, 32]]).expect("two labels");
     let queries: Vec<&[u32]> = examples.iter().map(|e| &e.tokens[..e.supervised_from]).collect();
     let scores = Scorer::new(transformer, adapter).score(None, &queries, &tree, 512).expect("sound queries");
-    let right = scores.iter().zip(examples).filter(|(scores, example)| {
-        (scores[0] > scores[1]) == example.tokens.ends_with(&[31])
-    });
+    let right = scores
+        .iter()
+        .zip(examples)
+        .filter(|(scores, example)| (scores[0] > scores[1]) == example.tokens.ends_with(&[31]));
     right.count() as f64 / examples.len() as f64
 }
 
@@ -111,7 +112,8 @@ fn impossible_runs_are_refused() {
         let made = Trainer::new(&base, config, examples);
         made.err().expect("refused").to_string()
     };
-    let example = |length: usize, supervised_from| TrainingExample { tokens: vec![3; length], supervised_from };
+    let example =
+        |length: usize, supervised_from| TrainingExample { tokens: vec![3; length], supervised_from };
     assert!(message(lora_config(), &[]).contains("no training examples"));
     for wrong in [example(5, 5), example(5, 9), example(5, 0), example(0, 0)] {
         assert!(message(lora_config(), &[example(4, 2), wrong]).contains("training example 1"));
@@ -121,7 +123,10 @@ fn impossible_runs_are_refused() {
     assert!(message(lora_config(), &[outside]).contains("token 40"));
     let sound = [example(4, 2)];
     assert!(message(TrainingConfig { epochs: 0, ..full_config() }, &sound).contains("0 epochs"));
-    assert!(message(TrainingConfig { learning_rate: f64::NAN, ..full_config() }, &sound).contains("learning rate"));
+    assert!(
+        message(TrainingConfig { learning_rate: f64::NAN, ..full_config() }, &sound)
+            .contains("learning rate")
+    );
     let rankless = TrainingConfig { method: Method::Lora(LoraConfig::with_rank(0)), ..lora_config() };
     assert!(message(rankless, &sound).contains("rank 0"));
 }
@@ -215,7 +220,8 @@ fn a_saved_folder_loads_again() {
             .tensors()
             .into_iter()
             .map(|(name, view)| {
-                let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                let values =
+                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
                 (name, view.shape().to_vec(), values.collect())
             })
             .collect();
@@ -253,9 +259,8 @@ fn step(transformer: &mut Transformer, optimizer: &mut Optimizer, seed: u64) {
     let batch = Batch::of(&[tiny::tokens(9, seed), tiny::tokens(5, seed + 100)]);
     let vocabulary = transformer.config().vocabulary;
     let mut gradients = Gradients::new(transformer);
-    let mut loss = |_: usize, logits: &mut [f32]| {
-        kernels::loss::cross_entropy(logits, vocabulary, &[4, 9], &[0.5, 0.5])
-    };
+    let mut loss =
+        |_: usize, logits: &mut [f32]| kernels::loss::cross_entropy(logits, vocabulary, &[4, 9], &[0.5, 0.5]);
     transformer
         .train_step(&batch, &[7, 12], None, &mut loss, &mut gradients, &mut Workspace::new())
         .expect("a step");

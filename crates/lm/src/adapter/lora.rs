@@ -8,7 +8,8 @@ use crate::config::ModelConfig;
 use crate::random::uniform;
 use crate::transformer::layout::{fused_linears, linear_inputs};
 use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters, Transformer};
-use kernels::product::{View, ViewMut, multiply_nn, multiply_nt, multiply_tn};
+use kernels::matrix::{Matrix, Precision, Use};
+use kernels::product::{View, ViewMut, multiply_nn};
 
 /// A linear layer of a block that an adapter can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +97,7 @@ impl LoraConfig {
     }
 }
 
-/// An adapter for every block of one transformer.
+/// An adapter for every block of one transformer. It is made with products in 32 bits; see [`Lora::converted`].
 #[derive(Clone, Debug)]
 pub struct Lora {
     config: LoraConfig,
@@ -142,9 +143,9 @@ pub(crate) struct LoraLinear {
     scale: f32,
     segments: Vec<Segment>,
     /// The As of all segments on top of each other: `[segments * rank, inputs]`.
-    a: Vec<f32>,
+    a: Matrix,
     /// The B of each segment: `[segment length, rank]`.
-    b: Vec<Vec<f32>>,
+    b: Vec<Matrix>,
 }
 
 /// Outputs `start .. start + len` of a fused layer: one module of the checkpoint.
@@ -173,9 +174,9 @@ impl Lora {
         let mut lora = Self::zeros(config, model);
         for linear in lora.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten() {
             let bound = 1.0 / (linear.inputs as f32).sqrt();
-            for value in &mut linear.a {
-                *value = uniform(&mut random, bound);
-            }
+            linear.a.update(|values| {
+                values.iter_mut().for_each(|value| *value = uniform(&mut random, bound));
+            });
         }
         Ok(lora)
     }
@@ -232,6 +233,18 @@ impl Lora {
         Ok(lora)
     }
 
+    /// The same adapter, its products computed in `precision`. The values themselves, and their training, stay in
+    /// 32 bits.
+    #[must_use]
+    pub fn converted(mut self, precision: Precision) -> Self {
+        for matrix in self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten() {
+            for matrix in std::iter::once(&mut matrix.a).chain(&mut matrix.b) {
+                *matrix = matrix.converted(precision, Use::Trainable);
+            }
+        }
+        self
+    }
+
     /// How it was made.
     pub fn config(&self) -> &LoraConfig {
         &self.config
@@ -245,8 +258,12 @@ impl Lora {
     /// The tensors by their PEFT names: name, shape, values.
     pub fn named_tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let mut named = Vec::new();
-        for (spec, values) in self.specs.iter().zip(self.values()) {
-            named.extend(spec.split(values).map(|(name, shape, own)| (name.to_owned(), shape, own.to_vec())));
+        let matrices =
+            self.layers.iter().flat_map(LoraLayer::linears).flatten().flat_map(LoraLinear::matrices);
+        for (spec, matrix) in self.specs.iter().zip(matrices) {
+            let values = matrix.to_f32();
+            named
+                .extend(spec.split(&values).map(|(name, shape, own)| (name.to_owned(), shape, own.to_vec())));
         }
         named
     }
@@ -280,15 +297,6 @@ impl Lora {
     pub(crate) fn slots(&self, layer: usize) -> &LoraSlots {
         &self.slots[layer]
     }
-
-    /// The stored values in the order of the specs.
-    fn values(&self) -> impl Iterator<Item = &[f32]> {
-        self.layers
-            .iter()
-            .flat_map(LoraLayer::linears)
-            .flatten()
-            .flat_map(|linear| std::iter::once(linear.a.as_slice()).chain(linear.b.iter().map(Vec::as_slice)))
-    }
 }
 
 impl Parameters for Lora {
@@ -301,10 +309,8 @@ impl Parameters for Lora {
             .iter_mut()
             .flat_map(LoraLayer::linears_mut)
             .flatten()
-            .flat_map(|linear| {
-                std::iter::once(linear.a.as_mut_slice()).chain(linear.b.iter_mut().map(Vec::as_mut_slice))
-            })
-            .map(Parameter::Slice)
+            .flat_map(|linear| std::iter::once(&mut linear.a).chain(&mut linear.b))
+            .map(Parameter::Matrix)
             .collect()
     }
 }
@@ -352,6 +358,10 @@ fn append_specs(
     }
 }
 
+fn zeros(outputs: usize, inputs: usize) -> Matrix {
+    Matrix::new(outputs, inputs, vec![0.0; outputs * inputs], Precision::F32, Use::Trainable)
+}
+
 impl LoraLinear {
     fn zeros(parts: &[(&'static str, usize)], inputs: usize, config: &LoraConfig) -> Option<Self> {
         let segments = segments_of(parts, config);
@@ -364,8 +374,8 @@ impl LoraLinear {
             outputs: parts.iter().map(|(_, rows)| rows).sum(),
             rank,
             scale: config.scale() as f32,
-            a: vec![0.0; segments.len() * rank * inputs],
-            b: segments.iter().map(|segment| vec![0.0; segment.len * rank]).collect(),
+            a: zeros(segments.len() * rank, inputs),
+            b: segments.iter().map(|segment| zeros(segment.len, rank)).collect(),
             segments,
         })
     }
@@ -379,26 +389,21 @@ impl LoraLinear {
         self.rank * self.segments.len()
     }
 
-    /// `y += scale * (x . A^T) . B^T`; keeps `x . A^T` in `inner`, `[rows, segments * rank]`.
+    /// In the order of the specs.
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        std::iter::once(&self.a).chain(&self.b)
+    }
+
+    /// `y += scale * (x . A^T) . B^T`; keeps `scale * (x . A^T)` in `inner`, `[rows, segments * rank]`.
     pub(crate) fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut Vec<f32>) {
         let rows = x.len() / self.inputs;
         let width = self.width();
         inner.resize(rows * width, 0.0);
-        multiply_nt(
-            ViewMut::new(inner, rows, width),
-            View::new(x, rows, self.inputs),
-            View::new(&self.a, width, self.inputs),
-            1.0,
-            false,
-        );
+        self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
+        inner.iter_mut().for_each(|value| *value *= self.scale);
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
-            multiply_nt(
-                ViewMut::columns_of(y, rows, self.outputs, segment.start, segment.len),
-                View::columns_of(inner, rows, width, number * self.rank, self.rank),
-                View::new(b, segment.len, self.rank),
-                self.scale,
-                true,
-            );
+            let inner = View::columns_of(inner, rows, width, number * self.rank, self.rank);
+            b.forward(inner, ViewMut::columns_of(y, rows, self.outputs, segment.start, segment.len), true);
         }
     }
 
@@ -416,44 +421,29 @@ impl LoraLinear {
         let width = self.width();
         dinner.resize(rows * width, 0.0);
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
+            let columns = number * self.rank;
             let dy = View::columns_of(dy, rows, self.outputs, segment.start, segment.len);
-            multiply_nn(
-                ViewMut::columns_of(dinner, rows, width, number * self.rank, self.rank),
-                dy,
-                View::new(b, segment.len, self.rank),
-                self.scale,
-                false,
-            );
-            multiply_tn(
-                ViewMut::new(gradients.values_mut(first + 1 + number), segment.len, self.rank),
-                dy,
-                View::columns_of(inner, rows, width, number * self.rank, self.rank),
-                self.scale,
-                true,
-            );
+            b.backward(dy, ViewMut::columns_of(dinner, rows, width, columns, self.rank), false);
+            let inner = View::columns_of(inner, rows, width, columns, self.rank);
+            b.gradient(dy, inner, gradients.values_mut(first + 1 + number));
         }
+        dinner.iter_mut().for_each(|value| *value *= self.scale);
         let dinner = View::new(dinner, rows, width);
-        multiply_tn(
-            ViewMut::new(gradients.values_mut(first), width, self.inputs),
-            dinner,
-            View::new(x, rows, self.inputs),
-            1.0,
-            true,
-        );
+        self.a.gradient(dinner, View::new(x, rows, self.inputs), gradients.values_mut(first));
         if let Some(dx) = dx {
-            let a = View::new(&self.a, width, self.inputs);
-            multiply_nn(ViewMut::new(dx, rows, self.inputs), dinner, a, 1.0, true);
+            self.a.backward(dinner, ViewMut::new(dx, rows, self.inputs), true);
         }
     }
 
     /// `weights[outputs, inputs] += scale * B . A`.
     fn add_to(&self, weights: &mut [f32]) {
+        let a = self.a.to_f32();
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
-            let a = &self.a[number * self.rank * self.inputs..][..self.rank * self.inputs];
+            let (a, b) = (&a[number * self.rank * self.inputs..][..self.rank * self.inputs], b.to_f32());
             let weights = &mut weights[segment.start * self.inputs..][..segment.len * self.inputs];
             multiply_nn(
                 ViewMut::new(weights, segment.len, self.inputs),
-                View::new(b, segment.len, self.rank),
+                View::new(&b, segment.len, self.rank),
                 View::new(a, self.rank, self.inputs),
                 self.scale,
                 true,

@@ -87,7 +87,7 @@ impl<'a> Trainer<'a> {
         check_examples(base, examples)?;
         let model = match &config.method {
             Method::Lora(lora) => {
-                let adapter = Box::new(Lora::new(lora.clone(), base.config())?);
+                let adapter = Box::new(Lora::new(lora.clone(), base.config())?.converted(config.precision));
                 let ready = base.precision() == config.precision && base.usage() != Use::Inference;
                 let base = if ready {
                     Base::Borrowed(base)

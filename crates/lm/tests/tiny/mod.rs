@@ -7,7 +7,7 @@ use lm::config::{ModelConfig, RotaryConfig, RotaryScaling};
 use lm::transformer::{Parameters, Transformer};
 
 /// Two layers, grouped-query attention, tied embedding.
-pub fn llama() -> ModelConfig {
+pub(crate) fn llama() -> ModelConfig {
     ModelConfig {
         architecture: "llama".into(),
         vocabulary: 37,
@@ -32,15 +32,12 @@ pub fn llama() -> ModelConfig {
 }
 
 /// The variants that the engine has options for, by name.
-pub fn variants() -> Vec<(&'static str, ModelConfig)> {
+pub(crate) fn variants() -> Vec<(&'static str, ModelConfig)> {
     let llama = llama();
     vec![
         ("llama", llama.clone()),
         ("qwen2", ModelConfig { architecture: "qwen2".into(), qkv_bias: true, ..llama.clone() }),
-        (
-            "qwen3",
-            ModelConfig { architecture: "qwen3".into(), qk_norm: true, tied: false, ..llama.clone() },
-        ),
+        ("qwen3", ModelConfig { architecture: "qwen3".into(), qk_norm: true, tied: false, ..llama.clone() }),
         (
             "mistral",
             ModelConfig {
@@ -68,7 +65,7 @@ pub fn variants() -> Vec<(&'static str, ModelConfig)> {
 }
 
 /// Random weights, where norms and biases are random too, so that a gradient that ignores them shows.
-pub fn random(config: ModelConfig, seed: u64) -> Transformer {
+pub(crate) fn random(config: ModelConfig, seed: u64) -> Transformer {
     let mut transformer = Transformer::random(config, seed, Precision::F32).expect("a sound configuration");
     let vectors: Vec<bool> = transformer.specs().iter().map(|spec| spec.columns.is_none()).collect();
     let mut noise = Noise(seed + 1);
@@ -80,7 +77,7 @@ pub fn random(config: ModelConfig, seed: u64) -> Transformer {
 }
 
 /// Adds noise to every parameter.
-pub fn disturb(parameters: &mut dyn Parameters, seed: u64, width: f32) {
+pub(crate) fn disturb(parameters: &mut dyn Parameters, seed: u64, width: f32) {
     let mut noise = Noise(seed);
     for mut parameter in parameters.parameters_mut() {
         parameter.update(|values| values.iter_mut().for_each(|value| *value += width * noise.next()));
@@ -88,16 +85,16 @@ pub fn disturb(parameters: &mut dyn Parameters, seed: u64, width: f32) {
 }
 
 /// Tokens that differ.
-pub fn tokens(count: usize, seed: u64) -> Vec<u32> {
+pub(crate) fn tokens(count: usize, seed: u64) -> Vec<u32> {
     let mut noise = Noise(seed);
     (0..count).map(|_| ((noise.next() + 1.0) * 18.0) as u32).collect()
 }
 
 /// Uniform in -1 .. 1 (splitmix64).
-pub struct Noise(pub u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
-    pub fn next(&mut self) -> f32 {
+    pub(crate) fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
