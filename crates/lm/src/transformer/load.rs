@@ -92,10 +92,10 @@ fn check_config(config: &ModelConfig) -> Result<(), Error> {
     if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
         return refuse(format!("{name} is 0"));
     }
-    if config.heads % config.kv_heads != 0 {
+    if !config.heads.is_multiple_of(config.kv_heads) {
         return refuse(format!("{} heads do not share {} key/value heads", config.heads, config.kv_heads));
     }
-    if config.head_dim % 2 != 0 {
+    if !config.head_dim.is_multiple_of(2) {
         return refuse(format!("rotary embedding of a head of odd width {}", config.head_dim));
     }
     if config.windows.len() != config.layers {
