@@ -3,17 +3,20 @@
 
 mod check;
 mod layout;
+mod micro;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask <chore>
 
-  check      everything that CI checks: layout, format, lints, tests, documentation, the demo";
+  check      everything that CI checks: layout, format, lints, tests, documentation, the demo
+  micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["check"] => check::run(),
+        ["micro", rest @ ..] => micro::run(rest),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match outcome {

@@ -1,0 +1,92 @@
+//! The curriculum: it becomes harder when the model succeeds, and sequences become longer.
+
+use super::dice::Dice;
+use serde_json::{Value, json};
+
+/// Steps before the first change.
+const PATIENCE: u32 = 60;
+/// How much a step above the bar adds to the level.
+const STEP: f64 = 0.005;
+/// Weight of the newest accuracy in the running mean.
+const NEWEST: f64 = 0.03;
+
+/// Where the curriculum stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Curriculum {
+    /// 0: one keyword among four classes decides; 1: everything.
+    pub(super) level: f64,
+    /// Running mean of the restricted accuracy.
+    pub(super) accuracy: f64,
+    steps: u32,
+}
+
+impl Curriculum {
+    /// The beginning.
+    pub(super) fn new() -> Self {
+        Self { level: 0.0, accuracy: 0.0, steps: 0 }
+    }
+
+    /// Takes in the restricted accuracy of a step.
+    pub(super) fn learn(&mut self, accuracy: f64) {
+        self.accuracy =
+            if self.steps == 0 { accuracy } else { self.accuracy + NEWEST * (accuracy - self.accuracy) };
+        self.steps += 1;
+        if self.steps > PATIENCE && self.accuracy > 0.85 - 0.25 * self.level {
+            self.level = (self.level + STEP).min(1.0);
+        }
+    }
+
+    /// Tokens of a sequence in the next batch, at `done` (0 ..= 1) of the run.
+    pub(super) fn length(&self, done: f64, dice: &mut Dice) -> usize {
+        let longest: &[usize] = match done {
+            done if done < 0.45 => &[256, 256, 256, 384],
+            done if done < 0.7 => &[256, 384, 512],
+            done if done < 0.88 => &[256, 512, 1024],
+            _ => &[256, 512, 1024, 1536, 2048],
+        };
+        match self.level {
+            level if level < 0.03 => 64,
+            level if level < 0.1 => 96,
+            level if level < 0.5 => 192,
+            _ => *dice.pick(longest),
+        }
+    }
+
+    /// Tokens in a batch.
+    pub(super) fn tokens(&self) -> usize {
+        if self.level > 0.1 { 3072 } else { 1536 }
+    }
+
+    /// For a checkpoint.
+    pub(super) fn to_json(&self) -> Value {
+        json!({"level": self.level, "accuracy": self.accuracy, "steps": self.steps})
+    }
+
+    /// From a checkpoint.
+    pub(super) fn from_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            level: value["level"].as_f64()?,
+            accuracy: value["accuracy"].as_f64()?,
+            steps: u32::try_from(value["steps"].as_u64()?).ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn success_raises_the_level_and_failure_does_not() {
+        let mut curriculum = Curriculum::new();
+        for _ in 0..200 {
+            curriculum.learn(0.5);
+        }
+        assert_eq!(curriculum.level, 0.0);
+        for _ in 0..400 {
+            curriculum.learn(1.0);
+        }
+        assert!(curriculum.level > 0.9);
+        assert_eq!(Curriculum::from_json(&curriculum.to_json()), Some(curriculum));
+    }
+}

@@ -1,0 +1,217 @@
+//! In-context accuracy on tasks, words and labels that training never saw.
+
+use super::dice::Dice;
+use super::family::{Families, Family, Task, Text};
+use super::vocabulary::Vocabulary;
+use anyhow::{Context, Result, ensure};
+use lm::score::{LabelTree, Scorer};
+use lm::transformer::Transformer;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Demonstrations in the prompt.
+pub(super) const SHOTS: [usize; 6] = [0, 4, 8, 16, 32, 64];
+
+/// A classification task with its texts, those for demonstrations apart from those for queries.
+pub(super) struct Example {
+    /// Texts of each class, to demonstrate.
+    demonstrations: Vec<Vec<Vec<u32>>>,
+    /// Text and class, to ask.
+    queries: Vec<(Vec<u32>, usize)>,
+    /// Labels, where they are the task's own; else they are drawn.
+    labels: Option<Vec<Vec<u32>>>,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    /// Tasks of each kind.
+    pub(super) tasks: usize,
+    /// Draws of demonstrations and labels for each task.
+    pub(super) draws: usize,
+    /// Queries of each draw.
+    pub(super) queries: usize,
+}
+
+/// Accuracies at each of [`SHOTS`]: one value for each task and draw.
+pub(super) type Curve = BTreeMap<usize, Vec<f64>>;
+
+/// Measures a model.
+pub(super) struct Evaluation<'a> {
+    /// The model, kept for inference.
+    pub(super) transformer: &'a Transformer,
+    /// Its tokens.
+    pub(super) vocabulary: &'a Vocabulary,
+    /// The labels to draw from: held out of training.
+    pub(super) labels: Vec<Vec<u32>>,
+    /// How much.
+    pub(super) extent: Extent,
+}
+
+/// The held-out tasks with `classes` classes: families in turn, `count` in all.
+pub(super) fn held_tasks(
+    families: &Families<'_>,
+    (classes, count): (usize, usize),
+    queries: usize,
+    dice: &mut Dice,
+) -> Result<Vec<Example>> {
+    let kinds: &[Family] = match classes {
+        4 => &[Family::Intent, Family::Act, Family::Category, Family::Topic, Family::Intent, Family::Act],
+        _ => &[Family::Intent, Family::Act, Family::Category],
+    };
+    let mut found = Vec::new();
+    while found.len() < count {
+        let task = families.draw(kinds[found.len() % kinds.len()], classes, 1.0, dice);
+        if task.classes == classes {
+            found.push(example(&task, families.vocabulary, queries, dice)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Draws different texts of a task: for demonstrations and for queries.
+fn example(task: &Task<'_>, vocabulary: &Vocabulary, queries: usize, dice: &mut Dice) -> Result<Example> {
+    let each = queries.div_ceil(task.classes);
+    let most = SHOTS[SHOTS.len() - 1] / task.classes + 1;
+    let mut example = Example { demonstrations: Vec::new(), queries: Vec::new(), labels: None };
+    for class in 0..task.classes {
+        let mut seen = BTreeSet::new();
+        for _ in 0..20 * (each + most) {
+            if seen.len() < each + most {
+                seen.insert(match (task.draw)(class, dice) {
+                    Text::Tokens(tokens) => tokens,
+                    Text::Message(message) => vocabulary.encode(&message)?,
+                });
+            }
+        }
+        let mut texts: Vec<Vec<u32>> = seen.into_iter().collect();
+        dice.shuffle(&mut texts);
+        let rest = texts.split_off(each.min(texts.len() / 2));
+        example.queries.extend(texts.into_iter().map(|text| (text, class)));
+        example.demonstrations.push(rest);
+    }
+    Ok(example)
+}
+
+/// Rows of a JSONL file: `text` and `label`.
+pub(super) fn rows(path: &Path) -> Result<Vec<(String, String)>> {
+    let content = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let mut rows = Vec::new();
+    for (number, line) in content.lines().enumerate() {
+        let value: Value =
+            serde_json::from_str(line).with_context(|| format!("{}:{}", path.display(), number + 1))?;
+        let field = |name: &str| value[name].as_str().map(str::to_owned);
+        let row = field("text").zip(field("label").or_else(|| field("intent")));
+        rows.push(row.with_context(|| format!("{}:{}: no text and label", path.display(), number + 1))?);
+    }
+    Ok(rows)
+}
+
+/// A task from files: demonstrations from `train`, queries from `test`, its own labels where `natural`.
+pub(super) fn from_rows(
+    (train, test): (&[(String, String)], &[(String, String)]),
+    names: &[&str],
+    natural: bool,
+    vocabulary: &Vocabulary,
+) -> Result<Example> {
+    let mut example =
+        Example { demonstrations: vec![Vec::new(); names.len()], queries: Vec::new(), labels: None };
+    for (text, label) in train {
+        if let Some(class) = names.iter().position(|name| name == label) {
+            example.demonstrations[class].push(vocabulary.encode(text)?);
+        }
+    }
+    for (text, label) in test {
+        if let Some(class) = names.iter().position(|name| name == label) {
+            example.queries.push((vocabulary.encode(text)?, class));
+        }
+    }
+    if natural {
+        example.labels = Some(names.iter().map(|name| vocabulary.label(name)).collect::<Result<_>>()?);
+    }
+    Ok(example)
+}
+
+/// The different labels of `rows`, sorted.
+pub(super) fn names(rows: &[(String, String)]) -> Vec<&str> {
+    rows.iter().map(|(_, label)| label.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+impl Evaluation<'_> {
+    /// Adds the accuracies of one task.
+    pub(super) fn measure(&self, example: &Example, dice: &mut Dice, curve: &mut Curve) -> Result<()> {
+        let scorer = Scorer::new(self.transformer, None);
+        for _ in 0..self.extent.draws {
+            let classes = example.demonstrations.len();
+            let mut labels = match &example.labels {
+                Some(labels) => labels.clone(),
+                None => self.draw_labels(classes, dice),
+            };
+            labels.iter_mut().for_each(|label| label.push(self.vocabulary.line_feed));
+            let tree = LabelTree::new(&labels)?;
+            let asked = dice.sample(example.queries.len(), self.extent.queries);
+            let queries: Vec<Vec<u32>> = asked
+                .iter()
+                .map(|&index| [example.queries[index].0.as_slice(), &[self.vocabulary.arrow]].concat())
+                .collect();
+            for shots in SHOTS {
+                let prompt = self.prompt(example, &labels, shots, dice);
+                let longest = queries.iter().map(Vec::len).max().unwrap_or(0);
+                if prompt.len() + longest + tree.depth() > self.transformer.config().context {
+                    continue;
+                }
+                let prefix = scorer.prefill(&prompt)?;
+                let scores = scorer.score(Some(&prefix), &queries, &tree, 4096)?;
+                let right = scores.iter().zip(&asked).filter(|(scores, index)| {
+                    let best = (0..classes).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+                    best == Some(example.queries[**index].1)
+                });
+                curve.entry(shots).or_default().push(right.count() as f64 / asked.len() as f64);
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_labels(&self, count: usize, dice: &mut Dice) -> Vec<Vec<u32>> {
+        dice.sample(self.labels.len(), count).into_iter().map(|index| self.labels[index].clone()).collect()
+    }
+
+    /// Balanced demonstrations in random order.
+    fn prompt(&self, example: &Example, labels: &[Vec<u32>], shots: usize, dice: &mut Dice) -> Vec<u32> {
+        let classes = labels.len();
+        let first = dice.below(classes);
+        let mut chosen: Vec<(usize, usize)> = Vec::new();
+        for class in 0..classes {
+            let own = (0..shots).filter(|shot| (shot + first) % classes == class).count();
+            let picked = dice.sample(example.demonstrations[class].len(), own);
+            chosen.extend(picked.into_iter().map(|index| (class, index)));
+        }
+        dice.shuffle(&mut chosen);
+        let mut prompt = vec![self.vocabulary.boundary];
+        for (class, index) in chosen {
+            prompt.extend_from_slice(&example.demonstrations[class][index]);
+            prompt.push(self.vocabulary.arrow);
+            prompt.extend_from_slice(&labels[class]);
+        }
+        prompt
+    }
+}
+
+/// Mean over the tasks and draws at each number of shots, as a line of a table.
+pub(super) fn line(name: &str, curve: &Curve) -> String {
+    let cells = SHOTS.map(|shots| match curve.get(&shots) {
+        Some(values) if !values.is_empty() => {
+            format!("{:.3}", values.iter().sum::<f64>() / values.len() as f64)
+        }
+        _ => "-".to_owned(),
+    });
+    format!("| {name} | {} |", cells.join(" | "))
+}
+
+/// The labels held out of training, as tokens.
+pub(super) fn held_labels(words: &[String], vocabulary: &Vocabulary) -> Result<Vec<Vec<u32>>> {
+    let labels: Vec<Vec<u32>> = words.iter().map(|word| vocabulary.label(word)).collect::<Result<_>>()?;
+    ensure!(labels.len() >= 16, "too few labels to draw from");
+    Ok(labels)
+}

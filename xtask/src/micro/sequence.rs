@@ -1,0 +1,270 @@
+//! Training sequences: demonstrations of one task in a row, every label after the first of its class a prediction
+//! that only the context allows.
+
+use super::dice::Dice;
+use super::family::{Families, Family, Task, Text};
+use super::vocabulary::Vocabulary;
+use anyhow::Result;
+use std::collections::BTreeSet;
+
+/// A token to be predicted where a label is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Choice {
+    /// The row whose logits predict it: the one before the token.
+    pub(super) row: usize,
+    /// The token.
+    pub(super) target: u32,
+    /// Tokens that could follow under some label of the task; empty where only one can.
+    pub(super) candidates: Vec<u32>,
+    /// Weight in the loss over the whole vocabulary.
+    pub(super) weight: f32,
+    /// Whether it counts for the restricted loss and accuracy.
+    pub(super) restricted: bool,
+}
+
+/// A sequence to be trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sequence {
+    /// The tokens, beginning with the boundary.
+    pub(super) tokens: Vec<u32>,
+    /// What is predicted of labels.
+    pub(super) choices: Vec<Choice>,
+    /// Rows on which a language model may be trained: they predict a token of a text.
+    pub(super) language: Vec<usize>,
+}
+
+const VOWELS: &[u8] = b"aeiou";
+const CONSONANTS: &[u8] = b"bcdfghjklmnprstvwz";
+const ENDINGS: &[u8] = b"bdgklmnprstz";
+
+/// Makes the sequences of a curriculum.
+pub(super) struct Generator<'l> {
+    /// Where tasks come from.
+    pub(super) families: Families<'l>,
+}
+
+impl<'l> Generator<'l> {
+    /// A sequence of exactly `length` tokens at `level` of the curriculum (0: one keyword decides; 1: everything).
+    pub(super) fn sequence(&self, length: usize, level: f64, dice: &mut Dice) -> Result<Sequence> {
+        let family = draw_family(level, dice);
+        let most = match level {
+            level if level < 0.1 => 4,
+            level if level < 0.3 => 8,
+            _ => 16,
+        };
+        let classes = (*dice.pick(&[2, 2, 3, 3, 4, 4, 4, 5, 6, 8, 8, 10, 12, 16])).min(most);
+        let task = self.families.draw(family, classes, level, dice);
+        let natural = self.natural_labels(&task, dice)?;
+        let named = natural.is_some();
+        let labels = match natural {
+            Some(labels) => labels,
+            None => self.labels(task.classes, level, dice)?,
+        };
+        let permute = task.language && !named && level >= 0.06 && dice.chance(0.3);
+        let permutation = permute.then(|| self.families.vocabulary.permutation(dice));
+        let mut builder = Builder::new(&labels, self.families.vocabulary, named);
+        let mut habits = Habits::draw(task.classes, level, dice);
+        while builder.tokens.len() < length {
+            let (class, text) = match habits.repeat(dice) {
+                Some(earlier) => earlier,
+                None => {
+                    let class = habits.class(dice);
+                    let text = match (task.draw)(class, dice) {
+                        Text::Tokens(tokens) => tokens,
+                        Text::Message(message) => self.families.vocabulary.encode(&message)?,
+                    };
+                    (class, self.worn(text, habits.drop, permutation.as_deref(), dice))
+                }
+            };
+            let language = task.language && permutation.is_none();
+            builder.demonstrate(class, &text, language);
+            habits.seen.push((class, text));
+        }
+        Ok(builder.finish(length))
+    }
+
+    /// Drops tokens and renames them.
+    fn worn(&self, text: Vec<u32>, drop: f64, permutation: Option<&[u32]>, dice: &mut Dice) -> Vec<u32> {
+        let mut kept: Vec<u32> = text.iter().copied().filter(|_| drop == 0.0 || !dice.chance(drop)).collect();
+        if kept.is_empty() {
+            kept = text;
+        }
+        if let Some(table) = permutation {
+            kept.iter_mut().for_each(|token| *token = table[*token as usize]);
+        }
+        kept
+    }
+
+    /// The classes' own names, now and then: they teach what texts are about.
+    fn natural_labels(&self, task: &Task<'_>, dice: &mut Dice) -> Result<Option<Vec<Vec<u32>>>> {
+        let Some(names) = task.names.as_ref().filter(|_| dice.chance(0.15)) else { return Ok(None) };
+        let labels: Vec<Vec<u32>> =
+            names.iter().map(|name| self.families.vocabulary.label(name)).collect::<Result<_>>()?;
+        let distinct = labels.iter().collect::<BTreeSet<_>>().len() == labels.len();
+        let open = labels.iter().all(|label| !self.families.vocabulary.begins_held(label));
+        Ok((distinct && open).then_some(labels))
+    }
+
+    /// Random labels: words, or (now and then) invented words and pairs of words.
+    pub(super) fn labels(&self, count: usize, level: f64, dice: &mut Dice) -> Result<Vec<Vec<u32>>> {
+        let vocabulary = self.families.vocabulary;
+        let invented = dice.chance(0.25 * (level * 4.0).min(1.0));
+        let pairs = invented && dice.chance(0.4);
+        let mut labels: Vec<Vec<u32>> = Vec::new();
+        while labels.len() < count {
+            let label = match (invented, pairs) {
+                (false, _) => vec![*dice.pick(&vocabulary.labels)],
+                (true, false) => vocabulary.label(&invented_word(dice))?,
+                (true, true) => vec![*dice.pick(&vocabulary.labels), *dice.pick(&vocabulary.labels)],
+            };
+            // No label is the beginning of another: the answer is then decided before the line ends.
+            let clash = |other: &Vec<u32>| other.starts_with(&label) || label.starts_with(other);
+            if !vocabulary.begins_held(&label) && !labels.iter().any(clash) {
+                labels.push(label);
+            }
+        }
+        Ok(labels)
+    }
+}
+
+fn draw_family(level: f64, dice: &mut Dice) -> Family {
+    let keyword = if level < 0.06 { 1.0 } else { 0.65 - 0.5 * level };
+    if dice.chance(keyword) {
+        return if level > 0.1 && dice.chance(0.1) { Family::Order } else { Family::Keyword };
+    }
+    let weighted = [
+        (Family::Category, 0.14),
+        (Family::Entity, 0.16),
+        (Family::Act, 0.2),
+        (Family::Intent, 0.24),
+        (Family::Topic, 0.1),
+        (Family::Aspect, 0.1),
+        (Family::Conjunction, 0.06),
+    ];
+    weighted[dice.weighted(&weighted.map(|(_, weight)| weight))].0
+}
+
+/// One or two syllables and a final consonant, sometimes with a capital.
+pub(super) fn invented_word(dice: &mut Dice) -> String {
+    let mut word = String::new();
+    for _ in 0..dice.between(1, 2) {
+        word.push(char::from(*dice.pick(CONSONANTS)));
+        word.push(char::from(*dice.pick(VOWELS)));
+    }
+    word.push(char::from(*dice.pick(ENDINGS)));
+    if dice.chance(0.3) { super::message::capital(&word) } else { word }
+}
+
+/// How the classes of one sequence follow each other.
+struct Habits {
+    classes: usize,
+    /// Chance that an earlier text comes again.
+    again: f64,
+    /// Chance that a token is dropped.
+    drop: f64,
+    weights: Option<Vec<f64>>,
+    balanced: bool,
+    order: Vec<usize>,
+    seen: Vec<(usize, Vec<u32>)>,
+}
+
+impl Habits {
+    fn draw(classes: usize, level: f64, dice: &mut Dice) -> Self {
+        let weights = dice.chance(0.3).then(|| {
+            let mut weights: Vec<f64> = (1..=classes).map(|rank| 1.0 / rank as f64).collect();
+            dice.shuffle(&mut weights);
+            weights
+        });
+        Self {
+            classes,
+            again: dice.unit() * (0.5 - 0.42 * level),
+            drop: *dice.pick(&[0.0, 0.0, 0.0, 0.1]),
+            weights,
+            balanced: dice.chance(0.5),
+            order: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    fn repeat(&self, dice: &mut Dice) -> Option<(usize, Vec<u32>)> {
+        (!self.seen.is_empty() && dice.chance(self.again)).then(|| dice.pick(&self.seen).clone())
+    }
+
+    fn class(&mut self, dice: &mut Dice) -> usize {
+        if let Some(weights) = &self.weights {
+            return dice.weighted(weights);
+        }
+        if !self.balanced {
+            return dice.below(self.classes);
+        }
+        if self.order.is_empty() {
+            self.order = dice.sample(self.classes, self.classes);
+        }
+        self.order.pop().expect("just filled")
+    }
+}
+
+/// A sequence that is being written.
+struct Builder<'a> {
+    labels: &'a [Vec<u32>],
+    arrow: u32,
+    line_feed: u32,
+    /// The labels are the classes' names: known without an earlier demonstration.
+    named: bool,
+    shown: Vec<bool>,
+    tokens: Vec<u32>,
+    choices: Vec<Choice>,
+    language: Vec<usize>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(labels: &'a [Vec<u32>], vocabulary: &Vocabulary, named: bool) -> Self {
+        Self {
+            labels,
+            arrow: vocabulary.arrow,
+            line_feed: vocabulary.line_feed,
+            named,
+            shown: vec![false; labels.len()],
+            tokens: vec![vocabulary.boundary],
+            choices: Vec::new(),
+            language: Vec::new(),
+        }
+    }
+
+    fn demonstrate(&mut self, class: usize, text: &[u32], language: bool) {
+        if language {
+            self.language.extend(self.tokens.len() - 1..self.tokens.len() - 1 + text.len());
+        }
+        self.tokens.extend_from_slice(text);
+        self.tokens.push(self.arrow);
+        let label = &self.labels[class];
+        let known = self.named || self.shown[class];
+        for (depth, &target) in label.iter().enumerate() {
+            let candidates = followers(self.labels, &label[..depth]);
+            let restricted = known && candidates.len() > 1;
+            let candidates = if restricted { candidates } else { Vec::new() };
+            let weight = if known { 1.0 } else { 0.0 };
+            self.choices.push(Choice { row: self.tokens.len() - 1, target, candidates, weight, restricted });
+            self.tokens.push(target);
+        }
+        let row = self.tokens.len() - 1;
+        let end =
+            Choice { row, target: self.line_feed, candidates: Vec::new(), weight: 0.1, restricted: false };
+        self.choices.push(end);
+        self.tokens.push(self.line_feed);
+        self.shown[class] = true;
+    }
+
+    fn finish(mut self, length: usize) -> Sequence {
+        self.tokens.truncate(length);
+        self.choices.retain(|choice| choice.row + 1 < length && choice.weight > 0.0);
+        self.language.retain(|row| row + 1 < length);
+        Sequence { tokens: self.tokens, choices: self.choices, language: self.language }
+    }
+}
+
+/// The different tokens that follow `beginning` in some label.
+pub(super) fn followers(labels: &[Vec<u32>], beginning: &[u32]) -> Vec<u32> {
+    let next = |label: &Vec<u32>| label.strip_prefix(beginning).and_then(|rest| rest.first().copied());
+    labels.iter().filter_map(next).collect::<BTreeSet<u32>>().into_iter().collect()
+}
