@@ -1,7 +1,7 @@
 //! What each arm costs, and after how many requests fine-tuning pays back.
 //!
 //! With p the price of an uncached prompt token, r the price of a cached one and rho that of a completion token relative to p, m the
-//! price of a tuned model's token over the base's, and H the hosting a month at V requests a month (METHOD 2):
+//! price of a tuned model's token over the base's, and H the hosting a month at V requests a month:
 //! - C_ICL = p (uncached + r cached + rho completion), the tokens being those measured for the in-context finalist,
 //! - C_FT = m p (uncached + r cached + rho completion) + H / V, for the fine-tuned finalist,
 //! - S = what the fine-tuning arm took beyond the in-context arm: training tokens x their price against prompt tokens x p, and the

@@ -1,6 +1,6 @@
 //! Intervals for a share of items and for macro-F1.
 //!
-//! Which one is used (METHOD: under about 300 items the normal approximation claims too much, Bowyer et al. 2025):
+//! Which one is used (under about 300 items the normal approximation claims too much, Bowyer et al. 2025):
 //! - a share of fewer than [`SMALL`] items: the equal-tailed posterior under Jeffreys' prior, Beta(k + 1/2, n - k + 1/2), with the
 //!   bound set to 0 where nothing and to 1 where everything was right (Brown, Cai and DasGupta 2001),
 //! - a share of [`SMALL`] items or more: Wilson's score interval,

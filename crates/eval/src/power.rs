@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn worked_values_of_the_method() {
-        // METHOD 3.5; SciPy's quantiles give 463.08, 1038.67, 1954.37 and 4701.48 (fixtures/scripts/eval_reference.py).
+        // Worked values of the method; SciPy's quantiles give 463.08, 1038.67, 1954.37 and 4701.48 (fixtures/scripts/eval_reference.py).
         let cases = [(0.05, 0.15, 464), (0.03, 0.12, 1039), (0.02, 0.10, 1955), (0.01, 0.06, 4702)];
         for (difference, discordant, expected) in cases {
             assert_eq!(items_to_detect(difference, discordant, 0.95), Some(expected));

@@ -10,8 +10,8 @@ use eval::gates::State;
 use eval::table::ROWS;
 use eval::verdict::Choice;
 use proptest::prelude::*;
-use record::{duel, whole_run};
-use task::record::{Economics, RunRecord, Setup, TokensPerRequest};
+use record::{duel, tuned, whole_run};
+use task::record::{Economics, Part, RunRecord, Setup, TokensPerRequest};
 
 fn compare(record: &RunRecord) -> Comparison {
     Comparison::from_record(record).expect("the record is whole")
@@ -143,9 +143,24 @@ fn collapsed_runs_are_counted_and_search_is_paid_for() {
     assert_eq!((point.at, point.seeds, point.runs, point.collapsed), (64, 3, 4, 1));
 }
 
+#[test]
+fn a_curve_on_dev_takes_the_best_setting_of_each_seed() {
+    let mut record = duel(100, |item| item % 4 > 0, |item| item % 5 > 0, |_| false);
+    for (labels, rate, right) in [(16, 0.001, 20), (16, 0.01, 30), (16, 0.1, 10), (64, 0.001, 45)] {
+        let id = format!("fine_tune/lora/n{labels}/lr{rate}/s0@dev");
+        record.experiments.push(tuned(&id, labels, 0, 60, |item| item < right));
+    }
+    let comparison = compare(&record);
+    let curve = comparison.curves.iter().find(|curve| curve.method == "lora").expect("is a curve");
+    // Test has one point only, so the curve shows dev; n = 64 went on to test, and n = 16 is its best learning rate.
+    assert_eq!(curve.part, Part::Dev);
+    let shown: Vec<(usize, f64, usize)> = curve.points.iter().map(|p| (p.at, p.accuracy, p.runs)).collect();
+    assert_eq!(shown, [(16, 0.5, 3), (64, 0.75, 1)]);
+}
+
 // ---- economics
 
-/// METHOD section 2, worked case: a fine-tune of 10,000 rows of 60 tokens for three epochs at 3 a million is 5.40; the model's prices are
+/// Worked case of the method's notes: a fine-tune of 10,000 rows of 60 tokens for three epochs at 3 a million is 5.40; the model's prices are
 /// 0.15, 0.075 and 0.60 a million, a tuned token costs twice as much; a query of 60 tokens and an answer of 10.
 fn worked(prefix: u64) -> RunRecord {
     let mut record = duel(400, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 3 == 0);
@@ -400,6 +415,21 @@ fn a_floor_that_is_as_good_wins() {
 }
 
 #[test]
+fn a_floor_needs_both_the_estimate_and_the_bound() {
+    // One item of 2,000 worse than both arms: surely within the margin, but worse.
+    let worse =
+        compare(&duel(2000, |item| item % 5 > 0, |item| item % 5 > 0, |item| item % 5 > 0 && item != 1));
+    let floor = worse.floor_contrast.expect("has a floor");
+    assert!(floor.low > -0.02 && floor.difference.value < 0.0 && !floor.wins, "{floor:?}");
+    // The same answers as the better arm, but against the other one, which fails elsewhere, the bound is below the margin.
+    let other = |item: usize| (item + 1) % 5 > 0 && item != 0;
+    let apart = compare(&duel(400, |item| item % 5 > 0, other, |item| item % 5 > 0));
+    let floor = apart.floor_contrast.expect("has a floor");
+    assert!(floor.against.starts_with("in_context") && floor.difference.value == 0.0, "{floor:?}");
+    assert!(floor.low < -0.02 && !floor.wins, "{floor:?}");
+}
+
+#[test]
 fn a_record_without_a_floor_is_compared() {
     let mut record = duel(100, |item| item % 4 > 0, |item| item % 5 > 0, |_| false);
     record.experiments.pop();
@@ -425,7 +455,7 @@ fn broken_records_are_refused_by_name() {
         r.finalists.as_mut().expect("has finalists").fine_tune = "floor/majority/n64@test".to_owned()
     });
     assert!(matches!(family, Error::WrongFamily { .. }));
-    assert!(matches!(refused(|r| r.experiments[1].part = task::record::Part::Dev), Error::NotOnTest { .. }));
+    assert!(matches!(refused(|r| r.experiments[1].part = Part::Dev), Error::NotOnTest { .. }));
     assert!(matches!(
         refused(|r| r.experiments.push(r.experiments[0].clone())),
         Error::DuplicateExperiment { .. }
@@ -462,6 +492,17 @@ fn bad_predictions_are_refused_by_example() {
     );
     let gold = refused(|r| r.experiments[1].predictions[4].gold = 0);
     assert!(matches!(gold, Error::GoldDiffers { .. }));
+    let dev = refused(|r| {
+        for (seed, gold) in [(1, 0), (2, 1)] {
+            let mut trial = tuned(&format!("fine_tune/lora/n8/s{seed}@dev"), 8, seed, 4, |_| true);
+            trial.predictions[0].gold = gold;
+            r.experiments.push(trial);
+        }
+    });
+    assert_eq!(
+        dev.to_string(),
+        "`fine_tune/lora/n8/s1@dev` and `fine_tune/lora/n8/s2@dev` disagree about the true label of example `example-0000`"
+    );
 }
 
 // ---- order
