@@ -40,7 +40,8 @@ impl Lora {
     /// [`Error::Format`] as [`PeftAdapter::modules`]; [`Error::Unsupported`] for a module that the engine does not adapt;
     /// [`Error::Shape`] for a matrix that does not fit the model.
     pub fn from_peft(peft: &PeftAdapter, model: &ModelConfig) -> Result<Self, Error> {
-        let place = peft.base_model.as_deref().map_or("adapter".to_owned(), |base| format!("adapter of {base}"));
+        let place =
+            peft.base_model.as_deref().map_or("adapter".to_owned(), |base| format!("adapter of {base}"));
         let modules = peft.modules(&place)?;
         let rank = modules.iter().map(|module| module.rank).max().unwrap_or(peft.rank);
         let mut targets = BTreeSet::new();
@@ -53,8 +54,10 @@ impl Lora {
             };
             targets.insert(target);
             let (down, up) = fold(module, rank);
-            matrices.insert(format!("{PREFIX}{}.lora_A.weight", module.name), (vec![rank, module.inputs], down));
-            matrices.insert(format!("{PREFIX}{}.lora_B.weight", module.name), (vec![module.outputs, rank], up));
+            matrices
+                .insert(format!("{PREFIX}{}.lora_A.weight", module.name), (vec![rank, module.inputs], down));
+            matrices
+                .insert(format!("{PREFIX}{}.lora_B.weight", module.name), (vec![module.outputs, rank], up));
         }
         let targets = targets.into_iter().map(|index| LoraTarget::ALL[index]).collect();
         let config = LoraConfig { alpha: rank as f64, targets, ..LoraConfig::with_rank(rank) };
