@@ -1,6 +1,8 @@
 //! The right factor of a product, copied into the order in which the kernel reads it (see [`crate::tile`]).
 
-use crate::instructions::vectorised;
+use std::ops::Range;
+
+use crate::instructions::{Level, level, vectorised};
 use crate::memory::{Aligned, Plain};
 use crate::product::View;
 use crate::threads::{Shared, for_each};
@@ -37,10 +39,12 @@ pub(crate) trait Element: Plain + Send + Sync {
     const VALUES: usize;
     /// The depth of a panel is a multiple of this number of values; the rest is zero.
     const MULTIPLE: usize;
-    /// Row `k` of a panel from rows of the source; `second` is empty for one value an element and past the end.
+    /// Row `k` of a panel, from rows of the source; `second` is empty for one value an element and past the end.
     fn interleave(first: &[f32], second: &[f32], panel: &mut [Self]);
     /// Column `j` of a panel, from element `from` of the panel on.
     fn spread(column: &[f32], panel: &mut [Self], j: usize);
+    /// Columns `j .. j + 8` of a panel, from rows `row .. row + 8` of `view`, values `range` of each.
+    fn spread_eight(view: View<'_>, row: usize, range: Range<usize>, panel: &mut [Self], j: usize);
     /// Value `k` of this column.
     fn value(self, k: usize) -> f32;
 }
@@ -56,6 +60,14 @@ impl Element for f32 {
         for (value, row) in column.iter().zip(panel.as_chunks_mut::<PANEL>().0) {
             row[j] = *value;
         }
+    }
+    fn spread_eight(view: View<'_>, row: usize, range: Range<usize>, panel: &mut [f32], j: usize) {
+        transpose_eight(
+            &view.data[row * view.stride + range.start..],
+            view.stride,
+            range.len(),
+            &mut panel[j..],
+        );
     }
     fn value(self, _k: usize) -> f32 {
         self
@@ -78,6 +90,14 @@ impl Element for u32 {
         if let ([low], Some(row)) = (last, rows.next()) {
             row[j] = pair(*low, 0.0);
         }
+    }
+    fn spread_eight(view: View<'_>, row: usize, range: Range<usize>, panel: &mut [u32], j: usize) {
+        let pairs = range.len().div_ceil(2);
+        let mut rounded = [0u32; 8 * SPREAD];
+        for (i, to) in rounded.chunks_exact_mut(SPREAD).enumerate() {
+            round_pairs(&view.row(row + i)[range.clone()], &mut to[..pairs]);
+        }
+        transpose_eight(&rounded, SPREAD, pairs, &mut panel[j..]);
     }
     fn value(self, k: usize) -> f32 {
         f32::from_bits(if k.is_multiple_of(2) { self << 16 } else { self & 0xffff_0000 })
@@ -110,6 +130,77 @@ vectorised! {
             }
         }
         panel[first.len()..].fill(0);
+    }
+}
+
+vectorised! {
+    /// Pairs of rounded values; the last is completed by zero.
+    fn round_pairs(from: &[f32], to: &mut [u32]) {
+        let (pairs, last) = from.as_chunks::<2>();
+        for (to, [low, high]) in to.iter_mut().zip(pairs) {
+            *to = pair(*low, *high);
+        }
+        if let ([low], Some(to)) = (last, to.last_mut()) {
+            *to = pair(*low, 0.0);
+        }
+    }
+}
+
+/// `to[k * PANEL + i] = from[i * stride + k]` for `i < 8`, `k < count`.
+fn transpose_eight<E: Element>(from: &[E], stride: usize, count: usize, to: &mut [E]) {
+    const { assert!(size_of::<E>() == 4, "elements of 32 bits") };
+    if count == 0 {
+        return;
+    }
+    assert!(7 * stride + count <= from.len(), "transpose: eight rows");
+    assert!((count - 1) * PANEL + 8 <= to.len(), "transpose: a row of the panel for each element");
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Avx2 {
+        done = count / 8 * 8;
+        for k in (0..done).step_by(8) {
+            let (from, to) = (from[k..].as_ptr().cast(), to[k * PANEL..].as_mut_ptr().cast());
+            // SAFETY: the machine has AVX2; the assertions above cover rows `0 .. 8` and elements `k .. k + 8`, which
+            // are plain 32-bit values.
+            unsafe { transpose_square(from, stride, to) };
+        }
+    }
+    for k in done..count {
+        for i in 0..8 {
+            to[k * PANEL + i] = from[i * stride + k];
+        }
+    }
+}
+
+/// Eight by eight elements.
+///
+/// # Safety
+/// `from` is valid for eight elements at each of eight rows, `stride` apart; `to` the same, [`PANEL`] apart.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose_square(from: *const f32, stride: usize, to: *mut f32) {
+    use std::arch::x86_64::*;
+    // SAFETY: valid addresses by the contract.
+    let row = |i: usize| unsafe { _mm256_loadu_ps(from.add(i * stride)) };
+    // Neighbouring rows, then pairs of them, then halves of the registers change places.
+    let low = |i: usize| _mm256_unpacklo_ps(row(i), row(i + 1));
+    let high = |i: usize| _mm256_unpackhi_ps(row(i), row(i + 1));
+    let quads = |i: usize| {
+        let (a, b, c, d) = (low(i), low(i + 2), high(i), high(i + 2));
+        [
+            _mm256_shuffle_ps::<0x44>(a, b),
+            _mm256_shuffle_ps::<0xee>(a, b),
+            _mm256_shuffle_ps::<0x44>(c, d),
+            _mm256_shuffle_ps::<0xee>(c, d),
+        ]
+    };
+    let (upper, lower) = (quads(0), quads(4));
+    for i in 0..4 {
+        // SAFETY: valid addresses by the contract.
+        unsafe {
+            _mm256_storeu_ps(to.add(i * PANEL), _mm256_permute2f128_ps::<0x20>(upper[i], lower[i]));
+            _mm256_storeu_ps(to.add((i + 4) * PANEL), _mm256_permute2f128_ps::<0x31>(upper[i], lower[i]));
+        }
     }
 }
 
@@ -150,7 +241,11 @@ pub(crate) fn pack_panel<E: Element>(source: Source<'_>, index: usize, panel: &m
             for from in (0..filled).step_by(SPREAD) {
                 let part = &mut panel[from * PANEL..];
                 let end = depth.min((from + SPREAD) * E::VALUES);
-                for j in 0..count {
+                let eights = count / 8 * 8;
+                for j in (0..eights).step_by(8) {
+                    E::spread_eight(view, first + j, from * E::VALUES..end, part, j);
+                }
+                for j in eights..count {
                     E::spread(&view.row(first + j)[from * E::VALUES..end], part, j);
                 }
             }

@@ -35,13 +35,8 @@ pub fn attention(
     let sequences: Vec<Sequence<'_>> = ordered(segments).into_iter().map(Sequence::new).collect();
     let blocks = blocks(&heads, &sequences);
     let work = blocks.iter().flat_map(|block| &block.runs).map(|run| run.work(&sequences)).sum::<usize>();
-    let context = Context {
-        heads,
-        qkv,
-        sequences: &sequences,
-        out: Shared::new(out),
-        lse: lse.map(|lse| Shared::new(lse)),
-    };
+    let context =
+        Context { heads, qkv, sequences: &sequences, out: Shared::new(out), lse: lse.map(Shared::new) };
     for_each(blocks.len() * heads.kv_heads, work * heads.heads * heads.head_dim / 8, |index| {
         // The last blocks of a sequence see most keys: the long tasks come first.
         let block = &blocks[blocks.len() - 1 - index / heads.kv_heads];

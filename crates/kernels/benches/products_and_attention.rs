@@ -1,0 +1,107 @@
+//! GFLOP/s of products and attention at the shapes of the embedded model (width 192) and of a 135M model (width 576).
+//!
+//! `cargo bench -p weigh-kernels` prints one line a shape: the best of the repetitions that fit in a quarter of a
+//! second, on all threads. `RAYON_NUM_THREADS` limits them.
+#![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
+
+use std::time::{Duration, Instant};
+
+use kernels::attention::{Heads, Past, Segment, attention, attention_backward};
+use kernels::matrix::{Matrix, Precision, Use};
+use kernels::product::{View, ViewMut, multiply_nt};
+
+/// `m, n, k` of `y[m, n] = x[m, k] . w[n, k]^T`.
+const SHAPES: [(usize, usize, usize); 10] = [
+    (1, 576, 576),
+    (8, 1536, 576),
+    (1, 49152, 576),
+    (300, 192, 192),
+    (300, 1024, 192),
+    (300, 192, 512),
+    (512, 16, 576),
+    (512, 576, 1536),
+    (512, 3072, 576),
+    (128, 49152, 576),
+];
+
+fn main() {
+    kernels::threads::within(|| {
+        println!("{} threads, GFLOP/s", kernels::threads::count());
+        println!(
+            "{:>16}  {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "m x n x k", "nt", "f32", "bf16", "backward", "gradient"
+        );
+        SHAPES.into_iter().for_each(products);
+        println!("{:>28}  {:>8} {:>8}", "attention", "forward", "backward");
+        let small = Heads { heads: 3, kv_heads: 1, head_dim: 64, window: None };
+        let large = Heads { heads: 9, kv_heads: 3, head_dim: 64, window: None };
+        attend("16 x 30, 3 heads", small, &[30; 16], 0);
+        attend("16 x 20..500, 3 heads", small, &std::array::from_fn::<_, 16, _>(|i| 20 + 32 * i), 0);
+        attend("2048, 9 heads", large, &[2048], 0);
+        attend("12 x 32 after 1600, 9 heads", large, &[32; 12], 1600);
+        attend("1 after 1600, 9 heads", large, &[1], 1600);
+    });
+}
+
+fn products((m, n, k): (usize, usize, usize)) {
+    let (x, w, mut y) = (numbers(m * k), numbers(n * k), vec![0f32; m * n]);
+    let rate = |seconds: f64| 2e-9 * (m * n * k) as f64 / seconds;
+    let plain = rate(seconds(|| {
+        multiply_nt(ViewMut::new(&mut y, m, n), View::new(&x, m, k), View::new(&w, n, k), 1.0, false);
+    }));
+    let matrix = Matrix::new(n, k, w.clone(), Precision::F32, Use::Inference);
+    let single = rate(seconds(|| matrix.forward(View::new(&x, m, k), ViewMut::new(&mut y, m, n), false)));
+    let matrix = Matrix::new(n, k, w, Precision::Bf16, Use::Frozen);
+    let forward = rate(seconds(|| matrix.forward(View::new(&x, m, k), ViewMut::new(&mut y, m, n), false)));
+    let mut dx = vec![0f32; m * k];
+    let backward = rate(seconds(|| matrix.backward(View::new(&y, m, n), ViewMut::new(&mut dx, m, k), false)));
+    let mut dw = vec![0f32; n * k];
+    let gradient = rate(seconds(|| matrix.gradient(View::new(&y, m, n), View::new(&x, m, k), &mut dw)));
+    let shape = format!("{m} x {n} x {k}");
+    println!("{shape:>16}  {plain:8.1} {single:8.1} {forward:8.1} {backward:8.1} {gradient:8.1}");
+}
+
+fn attend(name: &str, heads: Heads, lengths: &[usize], past: usize) {
+    let rows: usize = lengths.iter().sum();
+    let (qkv, cache) = (numbers(rows * heads.row()), numbers(past * heads.kv_heads * heads.head_dim));
+    let pasts = [Past { keys: &cache, values: &cache, len: past }];
+    let pasts = if past == 0 { &pasts[..0] } else { &pasts[..] };
+    let mut start = 0;
+    let mut segments = Vec::new();
+    for &causal in lengths {
+        segments.push(Segment { start, causal, tree: &[], past: pasts });
+        start += causal;
+    }
+    let scores: usize = lengths.iter().map(|length| length * past + length * (length + 1) / 2).sum();
+    let rate = |products: f64, seconds: f64| {
+        2e-9 * products * (scores * heads.heads * heads.head_dim) as f64 / seconds
+    };
+    let mut out = vec![0f32; rows * heads.heads * heads.head_dim];
+    let mut lse = vec![0f32; rows * heads.heads];
+    let forward = rate(2.0, seconds(|| attention(heads, &qkv, &segments, &mut out, Some(&mut lse))));
+    if past > 0 {
+        println!("{name:>28}  {forward:8.1} {:>8}", "-");
+        return;
+    }
+    let (dout, mut dqkv) = (numbers(out.len()), vec![0f32; qkv.len()]);
+    let time = seconds(|| attention_backward(heads, &qkv, &out, &dout, &lse, &segments, &mut dqkv));
+    println!("{name:>28}  {forward:8.1} {:8.1}", rate(5.0, time));
+}
+
+/// The best time of `work`.
+fn seconds(mut work: impl FnMut()) -> f64 {
+    work();
+    let begin = Instant::now();
+    let mut best = f64::INFINITY;
+    while begin.elapsed() < Duration::from_millis(250) {
+        let start = Instant::now();
+        work();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}
+
+/// Numbers in -1/2 .. 1/2.
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 16_777_216.0 - 0.5).collect()
+}
