@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use lm::adapter::Lora;
 use lm::score::{LabelTree, Scorer};
+use lm::threads;
 use lm::transformer::Transformer;
 use task::predictor::{PredictError, PromptBatch, Scored};
 use task::record::TokensPerRequest;
@@ -42,10 +43,11 @@ pub(super) fn score(
     }
     let scorer = Scorer::new(weights.transformer, weights.adapter);
     let started = Instant::now();
-    let prefix = if shared > 0 { Some(scorer.prefill(&prompts[0][..shared])?) } else { None };
+    let prefix =
+        if shared > 0 { Some(threads::within(|| scorer.prefill(&prompts[0][..shared]))?) } else { None };
     let shared_seconds = started.elapsed().as_secs_f64();
     let queries: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt[shared..].to_vec()).collect();
-    let log_probabilities = scorer.score(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET)?;
+    let log_probabilities = threads::within(|| scorer.score(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET))?;
     let seconds = started.elapsed().as_secs_f64();
     let own: usize = queries.iter().map(|query| query.len() + tree.nodes()).sum();
     let requests = prompts.len() as f64;

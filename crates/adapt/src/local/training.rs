@@ -5,7 +5,7 @@ use std::path::Path;
 use lm::adapter::{Lora, LoraConfig};
 use lm::train::{self, Trained, TrainingConfig, TrainingExample};
 use lm::weights::Dtype;
-use lm::{Model, ModelSource, Use};
+use lm::{Model, ModelSource, Use, threads};
 use sha2::{Digest, Sha256};
 use task::predictor::{
     Control, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob,
@@ -35,7 +35,7 @@ impl Trainer for LocalModel {
         for epoch in 1..=job.epochs {
             let (mut loss, mut supervised, mut steps) = (0.0, 0, 0);
             for _ in 0..trainer.steps_per_epoch() {
-                let step = trainer.step()?;
+                let step = threads::within(|| trainer.step())?;
                 loss += step.loss * step.supervised as f64;
                 supervised += step.supervised;
                 tokens += step.tokens as u64;
@@ -61,7 +61,8 @@ impl Trainer for LocalModel {
 
     fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
         let trained = if folder.join(ADAPTER_CONFIG).is_file() {
-            Trained::Lora(Lora::load(folder, &self.model.config)?)
+            // In the precision in which it was scored on dev.
+            Trained::Lora(Lora::load(folder, &self.model.config)?.converted(self.precision))
         } else {
             let source = ModelSource::Folder(folder.to_path_buf());
             Trained::Full(Box::new(Model::load(&source, self.precision, Use::Inference)?.transformer))

@@ -34,7 +34,8 @@ pub(super) fn table(comparison: &Comparison) -> Table {
     }
     for family in [Family::InContext, Family::FineTune, Family::Hybrid, Family::Floor] {
         for curve in curves(comparison, family) {
-            for point in &curve.points {
+            // Both ways of choosing examples begin at none: the zero-shot prompt is told once.
+            for point in curve.points.iter().filter(|point| point.at > 0 || curve.method != "bm25") {
                 table.add_row(row(comparison, curve, point));
             }
         }
@@ -83,12 +84,11 @@ fn is_finalist(comparison: &Comparison, id: &str) -> bool {
 
 fn name(curve: &Curve, point: &CurvePoint) -> String {
     match curve.method.as_str() {
-        "random" | "bm25" if point.at == 0 => "zero-shot prompt".to_owned(),
-        "zero_shot" => "zero-shot prompt".to_owned(),
-        "random" => "random examples".to_owned(),
-        "bm25" => "retrieved examples".to_owned(),
+        "zero_shot" | "random" if point.at == 0 => "zero-shot".to_owned(),
+        "random" => "random shots".to_owned(),
+        "bm25" => "retrieved shots".to_owned(),
         "lora" => "LoRA".to_owned(),
-        "full" => "full fine-tuning".to_owned(),
+        "full" => "full tuning".to_owned(),
         "nearest_neighbour" => "nearest (tf-idf)".to_owned(),
         "logistic_regression" => "linear (tf-idf)".to_owned(),
         other => other.replace('_', " "),
