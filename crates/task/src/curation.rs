@@ -1,9 +1,9 @@
 //! Duplicates: which rows say the same.
 //!
 //! Two texts are near duplicates if they are equal once normalised ([`normalise`]), or if the sets of their runs of four
-//! characters overlap by at least 0.9 (Jaccard index). A group is everything that is connected by such pairs. The search is
-//! an inverted index over rare runs (prefix filtering: Chaudhuri et al. 2006, Bayardo et al. 2007), which finds the pairs
-//! without comparing all with all.
+//! characters (with a space at either end) overlap by at least 0.9 (Jaccard index). A group is everything that is connected
+//! by such pairs. The search is an inverted index over rare runs (prefix filtering: Chaudhuri et al. 2006, Bayardo et al.
+//! 2007), which finds the pairs without comparing all with all.
 
 mod shingles;
 
@@ -61,8 +61,8 @@ fn is_punctuation(character: char) -> bool {
 
 /// Groups normalised texts: equal ones always, similar ones where `near`.
 ///
-/// The result does not depend on the order of the texts, but for the numbering. Of texts over 4,000 characters the first and
-/// last 2,000 are compared. Where a run of characters is the rarest of more than 200 texts, each of them is compared with
+/// The result does not depend on the order of the texts, but for the numbering. Of texts over 2,000 characters the first and
+/// last 1,000 are compared. Where a run of characters is the rarest of more than 200 texts, each of them is compared with
 /// the 200 most like it in size only.
 pub fn group(normals: &[&str], near: bool) -> Grouping {
     let mut distinct: Vec<&str> = Vec::new();

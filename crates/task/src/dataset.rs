@@ -271,8 +271,17 @@ impl Dataset {
             [(&self.dev, "dev", "data.dev_share"), (&self.test, "test", "data.test_share")]
         {
             if part.is_empty() {
+                let alike = match (self.report.near_duplicate_rows, self.report.near_duplicate_groups) {
+                    (0, _) => String::new(),
+                    (rows, groups) => format!(
+                        " ({rows} rows are near duplicates in {} that stay together, unless \
+                         data.near_duplicates = false)",
+                        profile::count_of(groups, "group")
+                    ),
+                };
                 return Err(Error::Data(format!(
-                    "no {name} rows: the data are too few to be split; add rows, give a {name} file, or raise {share}"
+                    "no {name} rows: the data are too few to be split; add rows, give a {name} file, or raise \
+                     {share}{alike}"
                 )));
             }
         }

@@ -223,7 +223,7 @@ pub(crate) fn some_of(items: &[String], most: usize) -> String {
     text
 }
 
-fn count_of(number: usize, noun: &str) -> String {
+pub(crate) fn count_of(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

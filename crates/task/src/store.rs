@@ -111,12 +111,17 @@ impl Store {
         if stored.sha256() == fingerprint.sha256() {
             return Ok(());
         }
-        let changes = fingerprint.changes_since(&stored).join("; ");
-        Err(self.failed(format!(
-            "it holds a run under other settings ({changes}). Put them back to go on with it, or move the folder {} \
-             away to begin anew",
+        Err(self.other_run("settings", &fingerprint.changes_since(&stored)))
+    }
+
+    /// The error for a store that holds a run of other `things`.
+    fn other_run(&self, things: &str, changes: &[String]) -> Error {
+        self.failed(format!(
+            "it holds a run under other {things} ({}). Put them back to go on with it, or move the folder {} away to \
+             begin anew (`weigh run --fresh` does)",
+            changes.join("; "),
             self.folder.display()
-        )))
+        ))
     }
 
     fn failed(&self, reason: impl std::fmt::Display) -> Error {

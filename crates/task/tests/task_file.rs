@@ -95,7 +95,7 @@ fn an_empty_task_file_has_every_default() {
         [Calibration::None, Calibration::Contextual, Calibration::Batch]
     );
     assert_eq!(settings.fine_tune.alpha, 32.0);
-    assert_eq!(settings.fine_tune.rates(FineTuneMethod::Full), [3e-5, 1e-4, 3e-4]);
+    assert_eq!(settings.fine_tune.rates(FineTuneMethod::Full), [1e-4, 3e-5, 3e-4]);
     assert_eq!(
         [8, 16, 17, 64, 65, 256, 257].map(|rows| settings.fine_tune.epochs_for(rows)),
         [12, 12, 8, 6, 4, 3, 2]

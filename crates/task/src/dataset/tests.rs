@@ -352,6 +352,19 @@ fn data_that_make_no_task_are_refused() {
     let error =
         load("a.jsonl", text.as_bytes(), "[data]\nlabels = [\"a_b\", \"a b\"]").unwrap_err().to_string();
     assert_eq!(error, "data.labels names `a b` twice");
+    let mould: String = (0..60)
+        .map(|number| {
+            let text = format!(
+                "your order number {number} was sent to your home yesterday, do you want to track it"
+            );
+            format!("{{\"text\": \"{text}\", \"label\": \"{}\"}}\n", number % 2)
+        })
+        .collect();
+    assert_eq!(
+        load("a.jsonl", mould.as_bytes(), "").unwrap_err().to_string(),
+        "no dev rows: the data are too few to be split; add rows, give a dev file, or raise data.dev_share (60 rows are \
+         near duplicates in 1 group that stay together, unless data.near_duplicates = false)"
+    );
     let twice =
         "{\"id\": 1, \"text\": \"a\", \"label\": \"b\"}\n{\"id\": 1, \"text\": \"c\", \"label\": \"d\"}\n";
     let error = load("a.jsonl", twice.as_bytes(), "[data]\nid = \"id\"").unwrap_err().to_string();

@@ -13,7 +13,8 @@ use super::Settings;
 /// From the settings: everything in `[task]` but the name, and all of `[data]`, `[model]`, `[prompt]`, `[in_context]`
 /// and `[fine_tune]`, with paths as the task file writes them. Not in it: `[decision]` and `[economics]` (the verdict
 /// can be taken again with other ones), `[budget]` (more time continues the same run), the task's name, and where the
-/// task file lies. What the files hold is added with [`Fingerprint::with`]: the dataset's and the model's SHA-256.
+/// task file lies. What the files hold is checked apart, by [`crate::store::Store::describe`]; other
+/// facts can be added with [`Fingerprint::with`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint {
@@ -21,7 +22,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Adds a fact, or replaces it: `fingerprint.with("dataset", &dataset.sha256)`.
+    /// Adds a fact, or replaces it: `fingerprint.with("engine", "2")`.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.facts.insert(name.to_owned(), Value::String(value.to_owned()));

@@ -37,6 +37,33 @@ pub(super) struct Description {
     pub(super) labels: Vec<String>,
 }
 
+impl Description {
+    /// Which of the things that results depend on are other ones.
+    fn changes_since(&self, before: &Self) -> Vec<String> {
+        let sizes =
+            |task: &TaskFacts| format!("{} + {} + {}", task.items.train, task.items.dev, task.items.test);
+        let mut changes = Vec::new();
+        if self.task.data_sha256 != before.task.data_sha256 {
+            changes.push(format!(
+                "the rows changed: {} before, {} now",
+                sizes(&before.task),
+                sizes(&self.task)
+            ));
+        }
+        if self.labels != before.labels {
+            changes.push(format!(
+                "the labels changed: {} before, {} now",
+                before.labels.len(),
+                self.labels.len()
+            ));
+        }
+        if self.model.sha256 != before.model.sha256 {
+            changes.push(format!("the weights of {} changed", self.model.source));
+        }
+        changes
+    }
+}
+
 /// The family's name, as in JSON.
 pub(super) fn activity(family: Family) -> String {
     match serde_json::to_value(family) {
@@ -89,10 +116,17 @@ impl Store {
     /// Says what the run is about; to be called at the start of every session.
     ///
     /// # Errors
-    /// [`Error::Store`] where it cannot be written.
+    /// [`Error::Store`] where the data, the labels or the model's weights are not those of the sessions before, or where it
+    /// cannot be written. A task or a file that has got another name is the same run.
     pub fn describe(&self, task: &TaskFacts, model: &ModelIdentity, labels: &[String]) -> Result<(), Error> {
-        let description = Description { task: task.clone(), model: model.clone(), labels: labels.to_vec() };
-        self.set_fact(DESCRIPTION, &description)
+        let now = Description { task: task.clone(), model: model.clone(), labels: labels.to_vec() };
+        if let Some(before) = self.description()? {
+            let changes = now.changes_since(&before);
+            if !changes.is_empty() {
+                return Err(self.other_run("data or weights", &changes));
+            }
+        }
+        self.set_fact(DESCRIPTION, &now)
     }
 
     pub(super) fn description(&self) -> Result<Option<Description>, Error> {

@@ -187,7 +187,8 @@ fn other_settings_are_refused_with_what_changed() {
         error,
         format!(
             "run store {}: it holds a run under other settings (in_context.seeds was \"3\", is \"5\"; model.context was \
-             not set, is \"64\"). Put them back to go on with it, or move the folder {} away to begin anew",
+             not set, is \"64\"). Put them back to go on with it, or move the folder {} away to begin anew (`weigh run \
+             --fresh` does)",
             run.join(DATABASE).display(),
             run.display()
         )
@@ -231,4 +232,31 @@ fn artefacts_and_ignore_file_are_in_the_folder() {
     assert_eq!(store.artefacts().unwrap(), run.join("artefacts"));
     assert!(run.join("artefacts").is_dir());
     assert_eq!(std::fs::read_to_string(run.join(".gitignore")).unwrap(), "*\n");
+}
+
+#[test]
+fn other_data_or_weights_under_the_same_settings_are_refused() {
+    let (_folder, run) = folder();
+    let store = Store::open(&run, &fingerprint()).unwrap();
+    let task = |name: &str, sha256: &str| TaskFacts {
+        name: name.into(),
+        kind: "classify".into(),
+        items: PartSizes { train: 5, dev: 2, test: 3 },
+        data_sha256: sha256.into(),
+    };
+    let model = |source: &str, sha256: &str| ModelIdentity {
+        source: source.into(),
+        parameters: 1,
+        sha256: sha256.into(),
+    };
+    let labels = ["a".to_owned(), "b".to_owned()];
+    store.describe(&task("t", "d"), &model("m", "w"), &labels).unwrap();
+    store.describe(&task("renamed", "d"), &model("moved", "w"), &labels).unwrap();
+    let error = store.describe(&task("t", "e"), &model("m", "x"), &labels[..1]).unwrap_err().to_string();
+    let changes = "(the rows changed: 5 + 2 + 3 before, 5 + 2 + 3 now; the labels changed: 2 before, 1 now; the weights of m \
+                   changed)";
+    assert!(
+        error.contains(&format!("it holds a run under other data or weights {changes}. Put them back")),
+        "{error}"
+    );
 }
