@@ -46,7 +46,12 @@ pub(super) fn parts(lexicon: &Lexicon, seed: u64) -> Result<Vec<Vec<Row>>> {
             tries += 1;
             ensure!(tries < 200 * size, "the demo's templates do not give {size} different texts");
             let class = &source.classes[rows.len() % source.classes.len()];
-            let (core, text) = write(&source, dice.pick(&class.templates[..TEMPLATES.min(class.templates.len())]), lexicon, &mut dice);
+            let (core, text) = write(
+                &source,
+                dice.pick(&class.templates[..TEMPLATES.min(class.templates.len())]),
+                lexicon,
+                &mut dice,
+            );
             let words: BTreeSet<String> = core.to_lowercase().split_whitespace().map(str::to_owned).collect();
             if kept.contains(&words) || !seen.insert(text.to_lowercase()) {
                 continue;

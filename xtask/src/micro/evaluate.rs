@@ -34,6 +34,9 @@ pub(super) struct Extent {
     pub(super) queries: usize,
 }
 
+/// A text with its label.
+type Labelled = (String, String);
+
 /// Accuracies at each of [`SHOTS`]: one value for each task and draw.
 pub(super) type Curve = BTreeMap<usize, Vec<f64>>;
 
@@ -110,7 +113,7 @@ pub(super) fn rows(path: &Path) -> Result<Vec<(String, String)>> {
 
 /// A task from files: demonstrations from `train`, queries from `test`, its own labels where `natural`.
 pub(super) fn from_rows(
-    (train, test): (&[(String, String)], &[(String, String)]),
+    (train, test): (&[Labelled], &[Labelled]),
     names: &[&str],
     natural: bool,
     vocabulary: &Vocabulary,

@@ -268,3 +268,75 @@ pub(super) fn followers(labels: &[Vec<u32>], beginning: &[u32]) -> Vec<u32> {
     let next = |label: &Vec<u32>| label.strip_prefix(beginning).and_then(|rest| rest.first().copied());
     labels.iter().filter_map(next).collect::<BTreeSet<u32>>().into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::family::Part;
+    use super::super::lexicon::Lexicon;
+    use super::super::tokenizer;
+    use super::*;
+    use std::path::Path;
+
+    fn with_generator(part: Part, check: impl Fn(&Generator<'_>, &Vocabulary)) {
+        let lexicon = Lexicon::load().unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/micro");
+        let common = tokenizer::texts(&lexicon, Part::Training, 2000, 1);
+        let vocabulary = Vocabulary::open(&folder.join("tokenizer.json"), &lexicon, &common).unwrap();
+        let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part };
+        check(&Generator { families }, &vocabulary);
+    }
+
+    #[test]
+    fn a_seed_gives_one_corpus() {
+        with_generator(Part::Training, |generator, _| {
+            let draw = |seed| {
+                let mut dice = Dice::new(seed, 1);
+                (0..5).map(|_| generator.sequence(256, 1.0, &mut dice).unwrap()).collect::<Vec<_>>()
+            };
+            assert_eq!(draw(3), draw(3));
+            assert_ne!(draw(3), draw(4));
+        });
+    }
+
+    #[test]
+    fn choices_predict_the_token_after_their_row() {
+        with_generator(Part::Training, |generator, vocabulary| {
+            for (seed, level) in [(1, 0.0), (2, 0.2), (3, 0.6), (4, 1.0), (5, 1.0), (6, 1.0)] {
+                let sequence = generator.sequence(512, level, &mut Dice::new(seed, 1)).unwrap();
+                assert_eq!((sequence.tokens.len(), sequence.tokens[0]), (512, vocabulary.boundary));
+                assert!(sequence.choices.iter().any(|choice| choice.restricted));
+                for choice in &sequence.choices {
+                    assert_eq!(sequence.tokens[choice.row + 1], choice.target);
+                    assert_eq!(choice.restricted, choice.candidates.contains(&choice.target));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn training_never_uses_a_held_label() {
+        with_generator(Part::Training, |generator, vocabulary| {
+            let mut dice = Dice::new(9, 1);
+            for _ in 0..300 {
+                for label in generator.labels(4, 1.0, &mut dice).unwrap() {
+                    assert!(!vocabulary.begins_held(&label), "{label:?}");
+                }
+            }
+        });
+    }
+
+    /// The messages of the two parts have no text in common: they have neither domain nor intent in common.
+    #[test]
+    fn held_out_texts_are_not_in_the_training_part() {
+        let lexicon = Lexicon::load().unwrap();
+        let texts = |part| tokenizer::texts(&lexicon, part, 5000, 1).into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(texts(Part::Training).intersection(&texts(Part::Held)).count(), 0);
+    }
+
+    #[test]
+    fn the_tokenizer_is_the_one_of_seed_one() {
+        let trained = tokenizer::train(&Lexicon::load().unwrap(), 1).unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/micro/tokenizer.json");
+        assert_eq!(trained.to_string(true).unwrap().trim(), std::fs::read_to_string(path).unwrap().trim());
+    }
+}

@@ -120,7 +120,7 @@ impl<'l> Run<'l> {
         while self.done() < 1.0 {
             let (loss, restricted) = self.one_step()?;
             means = (means.0 + 0.03 * (loss - means.0), means.1 + 0.03 * (restricted - means.1));
-            if self.step % 50 == 0 {
+            if self.step.is_multiple_of(50) {
                 let rate = (self.tokens - window_tokens) as f64 / window.elapsed().as_secs_f64();
                 (window, window_tokens) = (Instant::now(), self.tokens);
                 println!(

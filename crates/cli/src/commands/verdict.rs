@@ -17,7 +17,11 @@ pub(crate) fn verdict(task: &Path, printer: &Printer) -> Result<()> {
     let record = store.record(&settings.decision, &settings.economics)?;
     let comparison = Comparison::from_record(&record);
     if let Err(eval::Error::TestNotOpened | eval::Error::UnknownFinalist { .. }) = &comparison {
-        bail!("the run in {} is not finished; `weigh run {}` goes on with it", store.folder().display(), task.display());
+        bail!(
+            "the run in {} is not finished; `weigh run {}` goes on with it",
+            store.folder().display(),
+            task.display()
+        );
     }
     printer.comparison(&comparison?)
 }

@@ -26,7 +26,8 @@ pub(super) fn heading(comparison: &Comparison) -> String {
 /// Accuracy on test of every method at every size. The finalists, chosen on dev, are marked.
 pub(super) fn table(comparison: &Comparison) -> Table {
     let interval = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
-    let mut table = new_table(&["on test", "given", "accuracy", &interval, "over seeds", "macro-F1", "tokens (cached)"]);
+    let mut table =
+        new_table(&["on test", "given", "accuracy", &interval, "over seeds", "macro-F1", "tokens (cached)"]);
     for column in 2..7 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -45,8 +46,16 @@ pub(super) fn table(comparison: &Comparison) -> Table {
 
 /// The curves of a family on test, in the order in which a reader learns about them.
 fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
-    const ORDER: [&str; 8] =
-        ["zero_shot", "random", "bm25", "lora", "full", "majority", "nearest_neighbour", "logistic_regression"];
+    const ORDER: [&str; 8] = [
+        "zero_shot",
+        "random",
+        "bm25",
+        "lora",
+        "full",
+        "majority",
+        "nearest_neighbour",
+        "logistic_regression",
+    ];
     let place = |curve: &Curve| ORDER.iter().position(|known| *known == curve.method).unwrap_or(ORDER.len());
     let mut curves: Vec<&Curve> =
         comparison.curves.iter().filter(|curve| curve.family == family && curve.part == Part::Test).collect();
