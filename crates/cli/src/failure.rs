@@ -11,11 +11,24 @@ const USAGE: u8 = 2;
 
 /// Prints `error` with its hint and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
-    printer.error(&format!("{error:#}"));
+    printer.error(&message(error));
     if let Some(hint) = hint(error) {
         printer.hint(&hint);
     }
     ExitCode::from(code(error))
+}
+
+/// The error and its causes; a cause that the message before it has told already is left out.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
@@ -29,7 +42,12 @@ fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
 
 fn code(error: &anyhow::Error) -> u8 {
     match task_error(error) {
-        Some(task::Error::TaskFile { .. } | task::Error::Row { .. } | task::Error::Data(_)) => USAGE,
+        Some(
+            task::Error::TaskFile { .. }
+            | task::Error::TaskFileLine { .. }
+            | task::Error::Row { .. }
+            | task::Error::Data(_),
+        ) => USAGE,
         _ => FAILED,
     }
 }

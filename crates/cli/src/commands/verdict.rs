@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use eval::comparison::Comparison;
 use task::settings::Settings;
 use task::store::Store;
@@ -12,8 +12,11 @@ use crate::printer::Printer;
 /// Reads the record beside the task file and prints the comparison under the task file's present prices, volume and margin.
 pub(crate) fn verdict(task: &Path, printer: &Printer) -> Result<()> {
     let settings = Settings::load(task)?;
-    let store = Store::read(&settings.run_folder())
-        .with_context(|| format!("`weigh run {}` makes one", task.display()))?;
+    let folder = settings.run_folder();
+    if !folder.exists() {
+        bail!("{}: there is no run yet; `weigh run {}` makes one", folder.display(), task.display());
+    }
+    let store = Store::read(&folder)?;
     let record = store.record(&settings.decision, &settings.economics)?;
     let comparison = Comparison::from_record(&record);
     if let Err(eval::Error::TestNotOpened | eval::Error::UnknownFinalist { .. }) = &comparison {
