@@ -31,7 +31,7 @@ impl Curriculum {
         self.accuracy =
             if self.steps == 0 { accuracy } else { self.accuracy + NEWEST * (accuracy - self.accuracy) };
         self.steps += 1;
-        if self.steps > PATIENCE && self.accuracy > 0.85 - 0.25 * self.level {
+        if self.steps > PATIENCE && self.accuracy > 0.80 - 0.35 * self.level {
             self.level = (self.level + STEP).min(1.0);
         }
     }
@@ -39,15 +39,14 @@ impl Curriculum {
     /// Tokens of a sequence in the next batch, at `done` (0 ..= 1) of the run.
     pub(super) fn length(&self, done: f64, dice: &mut Dice) -> usize {
         let longest: &[usize] = match done {
-            done if done < 0.45 => &[256, 256, 256, 384],
-            done if done < 0.7 => &[256, 384, 512],
-            done if done < 0.88 => &[256, 512, 1024],
-            _ => &[256, 512, 1024, 1536, 2048],
+            done if done < 0.75 => &[256, 512, 512, 768],
+            _ => &[256, 512, 768, 1024, 1536],
         };
         match self.level {
             level if level < 0.03 => 64,
             level if level < 0.1 => 96,
-            level if level < 0.5 => 192,
+            level if level < 0.2 => 192,
+            level if level < 0.35 => 384,
             _ => *dice.pick(longest),
         }
     }
