@@ -92,7 +92,7 @@ impl FineTune<'_> {
     ) -> Result<Experiment, Error> {
         let id = format!("{}@test", chosen.id.trim_end_matches("@dev"));
         let mut tuned = trainer.load(folder).map_err(Error::model(&id))?;
-        let answers = self.answer(Part::Test, tuned.predictor()).map_err(Error::model(&id))?;
+        let answers = self.answer(Part::Test, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
         let mut experiment = Experiment { id, part: Part::Test, ..chosen.clone() };
         fill(&mut experiment, answers);
         Ok(experiment)

@@ -40,6 +40,7 @@ struct Memory {
     seed: u64,
 }
 
+#[derive(Clone)]
 struct ScriptedPredictor<'a> {
     model: &'a ScriptedModel,
     memory: Memory,
@@ -145,8 +146,8 @@ impl Predictor for ScriptedPredictor<'_> {
 }
 
 impl Tuned for ScriptedTuned<'_> {
-    fn predictor(&mut self) -> &mut dyn Predictor {
-        &mut self.predictor
+    fn predictor(&mut self) -> Box<dyn Predictor + '_> {
+        Box::new(self.predictor.clone())
     }
 
     fn save(&self, folder: &Path) -> Result<Artefact, PredictError> {

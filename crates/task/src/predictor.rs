@@ -117,7 +117,7 @@ pub enum Control {
 /// The weights that a run ended with.
 pub trait Tuned {
     /// The tuned model, ready to score.
-    fn predictor(&mut self) -> &mut dyn Predictor;
+    fn predictor(&mut self) -> Box<dyn Predictor + '_>;
     /// Writes what has to be shipped (a PEFT adapter folder, or a merged model folder); bytes and SHA-256 of it.
     fn save(&self, folder: &std::path::Path) -> Result<crate::record::Artefact, PredictError>;
     /// Tokens processed and floating-point operations of the training.

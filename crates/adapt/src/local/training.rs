@@ -8,12 +8,12 @@ use lm::weights::Dtype;
 use lm::{Model, ModelSource, Use, threads};
 use sha2::{Digest, Sha256};
 use task::predictor::{
-    Control, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob,
-    TrainingMethod, TrainingRow, Tuned,
+    Control, EpochReport, OnEpoch, PredictError, Predictor, Trainer, TrainingJob, TrainingMethod,
+    TrainingRow, Tuned,
 };
-use task::record::{Artefact, ModelIdentity};
+use task::record::Artefact;
 
-use super::scoring::{self, Weights, completion_tokens};
+use super::scoring::{Weights, completion_tokens};
 use super::{LocalModel, LocalPredictor};
 use crate::digest::hex;
 
@@ -115,31 +115,9 @@ impl LocalTuned<'_> {
     }
 }
 
-impl Predictor for LocalTuned<'_> {
-    fn identity(&self) -> ModelIdentity {
-        self.owner.identity.clone()
-    }
-
-    fn context(&self) -> usize {
-        self.owner.context
-    }
-
-    fn count_tokens(&self, text: &str) -> Result<usize, PredictError> {
-        Ok(self.owner.model.tokenizer.encode(text)?.len())
-    }
-
-    fn forward_flops(&self, tokens: u64) -> f64 {
-        2.0 * self.owner.identity.parameters as f64 * tokens as f64
-    }
-
-    fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
-        scoring::score(self.owner, self.weights(), batch)
-    }
-}
-
 impl Tuned for LocalTuned<'_> {
-    fn predictor(&mut self) -> &mut dyn Predictor {
-        self
+    fn predictor(&mut self) -> Box<dyn Predictor + '_> {
+        Box::new(LocalPredictor { owner: self.owner, weights: self.weights() })
     }
 
     fn save(&self, folder: &Path) -> Result<Artefact, PredictError> {
