@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::instructions::{self, Level, vectorised};
-use crate::memory::with_scratch;
+use crate::memory::{Plain, with_scratch};
 use crate::panel::{Element, Panels, Source, pack, packed_length, panel_length, round_bf16};
 use crate::plan::{Part, Plan};
 use crate::product::{View, ViewMut};
@@ -138,60 +138,86 @@ pub(crate) fn multiply_by(
     assert_eq!((y.rows, y.columns), (left.rows(), right.columns), "product: shape of the result");
     assert_eq!(left.depth(), right.depth, "product: the factors agree");
     assert_eq!(right.data.len(), packed_length::<u32>(right.columns, right.depth), "product: whole panels");
-    let depth = right.depth.next_multiple_of(DEPTH);
-    let length = y.rows.next_multiple_of(BLOCK) * depth;
     let plan = Plan::new(y, right.depth, rate(method));
     match method {
-        Method::Widened(level) => with_scratch(length, |packed: &mut [f32]| {
-            lay_out(left, depth, packed, widen_block);
-            plan.run(|part| widened_part(level, packed, right, part, accumulate));
+        Method::Widened(level) => run(left, plan, widen_block, |packed, part| {
+            widened_part(level, packed, right, part, accumulate);
         }),
         #[cfg(target_arch = "x86_64")]
-        Method::Pairs => with_scratch(length, |packed: &mut [u16]| {
-            lay_out(left, depth, packed, pair_block);
-            plan.run(|part| paired_part(packed, right, part, accumulate));
+        Method::Pairs => run(left, plan, pair_block, |packed, part| {
+            paired_part(packed, right, part, accumulate);
         }),
         #[cfg(target_arch = "x86_64")]
-        Method::Tiles => with_scratch(length, |packed: &mut [u16]| {
-            lay_out(left, depth, packed, tile_block);
-            plan.run(|part| tiled_part(packed, right, part, accumulate));
+        Method::Tiles => run(left, plan, tile_block, |packed, part| {
+            tiled_part(packed, right, part, accumulate);
         }),
     }
 }
 
-/// Lays out every block of [`BLOCK`] rows with `block(rows, depth, to)`.
-fn lay_out<T: Send>(
+/// Lays out the left factor with `block(rows, depth, to)`, [`BLOCK`] rows at a time, and runs `multiply(rows, part)`
+/// on every part: all rows before the first part, or, where no other task needs a part's rows, just before it, when
+/// they need not leave the caches in between.
+fn run<T: Plain + Send + Sync>(
     left: Left<'_>,
-    depth: usize,
-    packed: &mut [T],
+    plan: Plan<'_>,
     block: impl Fn(View<'_>, usize, &mut [T]) + Sync + Send,
+    multiply: impl Fn(&[T], &Part<'_>) + Sync + Send,
 ) {
-    let length = BLOCK * depth;
-    if length == 0 {
-        return;
-    }
-    let (count, work) = (packed.len() / length, packed.len());
-    let packed = Shared::new(packed);
-    for_each(count, work, |index| {
-        // SAFETY: each block belongs to one task.
-        let to = unsafe { packed.slice(index * length, length) };
-        let first = index * BLOCK;
-        let rows = BLOCK.min(left.rows() - first);
-        match left {
-            Left::Plain(view) => {
-                let rows = View { data: &view.data[first * view.stride..], rows, ..view };
-                block(rows, depth, to);
-            }
-            Left::Transposed(view) => with_scratch(rows * view.rows, |rows_held: &mut [f32]| {
-                for k in 0..view.rows {
-                    for (i, value) in view.row(k)[first..][..rows].iter().enumerate() {
-                        rows_held[i * view.rows + k] = *value;
+    let depth = left.depth().next_multiple_of(DEPTH);
+    let length = |rows: usize| rows.next_multiple_of(BLOCK) * depth;
+    if plan.splits_rows_only() {
+        plan.run(|part| {
+            with_scratch(length(part.rows.len()), |packed: &mut [T]| {
+                if depth > 0 {
+                    for (to, first) in
+                        packed.chunks_exact_mut(BLOCK * depth).zip(part.rows.clone().step_by(BLOCK))
+                    {
+                        lay_out_block(left, first, depth, to, &block);
                     }
                 }
-                block(View::new(rows_held, rows, view.rows), depth, to);
-            }),
+                multiply(packed, part);
+            });
+        });
+        return;
+    }
+    let work = left.rows() * depth;
+    with_scratch(length(left.rows()), |packed: &mut [T]| {
+        if depth > 0 {
+            let count = packed.len() / (BLOCK * depth);
+            let packed = Shared::new(packed);
+            for_each(count, work, |index| {
+                // SAFETY: each block belongs to one task.
+                let to = unsafe { packed.slice(index * BLOCK * depth, BLOCK * depth) };
+                lay_out_block(left, index * BLOCK, depth, to, &block);
+            });
         }
+        plan.run(|part| multiply(&packed[part.rows.start * depth..], part));
     });
+}
+
+/// Lays out rows `first .. first + BLOCK`, as far as they exist.
+fn lay_out_block<T>(
+    left: Left<'_>,
+    first: usize,
+    depth: usize,
+    to: &mut [T],
+    block: impl Fn(View<'_>, usize, &mut [T]),
+) {
+    let rows = BLOCK.min(left.rows() - first);
+    match left {
+        Left::Plain(view) => {
+            let rows = View { data: &view.data[first * view.stride..], rows, ..view };
+            block(rows, depth, to);
+        }
+        Left::Transposed(view) => with_scratch(rows * view.rows, |rows_held: &mut [f32]| {
+            for k in 0..view.rows {
+                for (i, value) in view.row(k)[first..][..rows].iter().enumerate() {
+                    rows_held[i * view.rows + k] = *value;
+                }
+            }
+            block(View::new(rows_held, rows, view.rows), depth, to);
+        }),
+    }
 }
 
 /// Rows of `depth` rounded values, held in 32 bits.
@@ -245,13 +271,14 @@ vectorised! {
     }
 }
 
-/// The block of one panel for the row-by-row kernels, whose left factor has rows of `depth` values, two an element.
+/// The block of one panel for the row-by-row kernels; `left` begins with the part's rows, of `depth` values, two an
+/// element.
 fn block<A>(left: &[A], right: Right<'_>, part: &Part<'_>, panel: usize, accumulate: bool) -> Block<A, u32> {
     let pairs = right.depth.next_multiple_of(DEPTH) / 2;
     let (first, rows) = (part.rows.start, part.rows.len());
     let length = panel_length::<u32>(right.depth);
     Block {
-        a: left[first * pairs..][..rows * pairs].as_ptr(),
+        a: left[..rows * pairs].as_ptr(),
         a_row: pairs,
         a_step: 1,
         b: right.data[panel * length..][..length].as_ptr(),
@@ -303,7 +330,7 @@ fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: boo
         for first in part.rows.clone().step_by(2 * ROWS) {
             let rows = (part.rows.end - first).min(2 * ROWS);
             let blocks = rows.div_ceil(ROWS);
-            let a = packed[first * depth..][..blocks * ROWS * depth].as_ptr();
+            let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
             let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
             let (to, stride) = match whole {
                 true => (part.address(first, rows, panel), part.stride()),

@@ -141,6 +141,11 @@ unsafe fn tile<M: Arithmetic, const ROWS: usize, const VECTORS: usize>(block: &B
         let lanes = M::Sum::LANES;
         let mut sums = [[M::Sum::zero(); VECTORS]; ROWS];
         let (mut a, mut b) = (block.a, block.b);
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                M::Sum::will_write(block.y.wrapping_add(row * block.y_row + vector * lanes));
+            }
+        }
         for _ in 0..block.depth {
             let right: [M::RightVector; VECTORS] =
                 std::array::from_fn(|vector| M::load(b.add(vector * lanes)));
