@@ -63,14 +63,16 @@ impl Part<'_> {
 impl<'a> Plan<'a> {
     /// For the result `y` of a product over `depth`. `rate` is how many multiply-adds take as long as one elementary
     /// operation (see [`threads::SERIAL_WORK`]).
-    pub(crate) fn new(y: ViewMut<'a>, depth: usize, rate: usize) -> Self {
+    /// `by_rows`: where there are many rows, a task should have all panels for its own; not where panels are
+    /// expensive to come by.
+    pub(crate) fn new(y: ViewMut<'a>, depth: usize, rate: usize, by_rows: bool) -> Self {
         y.check();
         // A product of few rows waits for memory: it costs as much as one of some more.
         let work = y.rows.max(8).saturating_mul(y.columns).saturating_mul(depth) / rate;
         let panels = y.columns.div_ceil(PANEL);
         let wanted = threads::count() * TASKS_PER_THREAD;
         let share = y.rows.div_ceil(wanted).next_multiple_of(BLOCK);
-        let (chunk, group) = if share >= LEAST && y.columns.saturating_mul(depth) <= CACHED {
+        let (chunk, group) = if by_rows && share >= LEAST && y.columns.saturating_mul(depth) <= CACHED {
             (share.min(CHUNK), panels.max(1))
         } else {
             (CHUNK, (panels * y.rows.div_ceil(CHUNK) / wanted).max(1))

@@ -2,13 +2,14 @@
 
 use std::sync::OnceLock;
 
+use crate::blocks::{Direction, PackedBlocks, SQUARE};
 use crate::instructions::{self, Level, vectorised};
 use crate::memory::{Plain, with_scratch};
 use crate::panel::{Element, Panels, Source, pack, packed_length, panel_length, round_bf16};
 use crate::plan::{Part, Plan};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
-use crate::tile::{self, Block};
+use crate::tile::{self, Block, PANEL};
 
 /// The instructions that multiply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +82,79 @@ impl Left<'_> {
     }
 }
 
-/// The right factor `[depth, columns]` in panels.
+/// The right factor `[depth, columns]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Right<'a> {
-    data: &'a [u32],
+    panels: Held<'a>,
     columns: usize,
     depth: usize,
 }
 
+/// Where panels come from.
+#[derive(Clone, Copy, Debug)]
+enum Held<'a> {
+    Packed(&'a [u32]),
+    /// Unpacked for every use.
+    Blocks(&'a PackedBlocks, Direction),
+}
+
 impl<'a> From<&'a Panels<u32>> for Right<'a> {
     fn from(panels: &'a Panels<u32>) -> Self {
-        Self { data: &panels.data, columns: panels.columns, depth: panels.depth }
+        Self { panels: Held::Packed(&panels.data), columns: panels.columns, depth: panels.depth }
     }
 }
+
+impl<'a> Right<'a> {
+    pub(crate) fn blocks(blocks: &'a PackedBlocks, direction: Direction) -> Self {
+        let (columns, depth) = match direction {
+            Direction::Forward => (blocks.outputs(), blocks.inputs()),
+            Direction::Backward => (blocks.inputs(), blocks.outputs()),
+        };
+        Self { panels: Held::Blocks(blocks, direction), columns, depth }
+    }
+
+    /// Gives `multiply` panel `panel` in stretches of at most `most` values of its depth, in order, and where each
+    /// begins.
+    fn stretches(&self, panel: usize, most: usize, mut multiply: impl FnMut(usize, &[u32])) {
+        let length = panel_length::<u32>(self.depth);
+        match self.panels {
+            Held::Packed(data) => multiply(0, &data[panel * length..][..length]),
+            Held::Blocks(blocks, direction) => {
+                let squares = length / (SQUARE / 2 * PANEL);
+                let most = (most / SQUARE).clamp(1, squares.max(1));
+                with_scratch(most * SQUARE / 2 * PANEL, |scratch: &mut [u32]| {
+                    for first in (0..squares).step_by(most) {
+                        let end = squares.min(first + most);
+                        let to = &mut scratch[..(end - first) * SQUARE / 2 * PANEL];
+                        blocks.unpack(direction, panel, first..end, to);
+                        multiply(first * SQUARE, to);
+                    }
+                    if squares == 0 {
+                        multiply(0, &[]);
+                    }
+                });
+            }
+        }
+    }
+
+    /// The depth of a stretch for `rows` rows: one of few rows reads the panel once, from the first cache; one of many
+    /// rows reads it again and again, from the second.
+    fn stretch(&self, rows: usize) -> usize {
+        let whole = self.depth.next_multiple_of(DEPTH);
+        match self.panels {
+            Held::Packed(_) => whole,
+            Held::Blocks(..) if rows <= FEW => whole.min(SHORT),
+            Held::Blocks(..) => whole.min(LONG),
+        }
+    }
+}
+
+/// Rows that are few.
+const FEW: usize = 16;
+/// Values of depth whose panel takes half of a first cache.
+const SHORT: usize = 256;
+/// Values of depth whose panel takes a quarter of a second cache.
+const LONG: usize = 4096;
 
 /// Rows of the left factor that are rounded and laid out together: the rows of a tile register.
 const BLOCK: usize = 16;
@@ -122,7 +183,8 @@ pub(crate) fn multiply_sources(left: Left<'_>, right: Source<'_>, y: ViewMut<'_>
     let (columns, depth) = (right.columns(), right.depth());
     with_scratch(packed_length::<u32>(columns, depth), |data: &mut [u32]| {
         pack(right, data, 0);
-        multiply(left, Right { data, columns, depth }, y, accumulate);
+        let panels = Held::Packed(data);
+        multiply(left, Right { panels, columns, depth }, y, accumulate);
     });
 }
 
@@ -137,8 +199,10 @@ pub(crate) fn multiply_by(
     left.view().check();
     assert_eq!((y.rows, y.columns), (left.rows(), right.columns), "product: shape of the result");
     assert_eq!(left.depth(), right.depth, "product: the factors agree");
-    assert_eq!(right.data.len(), packed_length::<u32>(right.columns, right.depth), "product: whole panels");
-    let plan = Plan::new(y, right.depth, rate(method));
+    if let Held::Packed(data) = right.panels {
+        assert_eq!(data.len(), packed_length::<u32>(right.columns, right.depth), "product: whole panels");
+    }
+    let plan = Plan::new(y, right.depth, rate(method), matches!(right.panels, Held::Packed(_)));
     match method {
         Method::Widened(level) => run(left, plan, widen_block, |packed, part| {
             widened_part(level, packed, right, part, accumulate);
@@ -271,34 +335,67 @@ vectorised! {
     }
 }
 
-/// The block of one panel for the row-by-row kernels; `left` begins with the part's rows, of `depth` values, two an
+/// Multiplies by the row-by-row kernel `multiply`; `left` begins with the part's rows, of `depth` values, two an
 /// element.
-fn block<A>(left: &[A], right: Right<'_>, part: &Part<'_>, panel: usize, accumulate: bool) -> Block<A, u32> {
+fn part_by_rows<A>(
+    left: &[A],
+    right: Right<'_>,
+    part: &Part<'_>,
+    accumulate: bool,
+    multiply: impl Fn(&Block<A, u32>),
+) {
     let pairs = right.depth.next_multiple_of(DEPTH) / 2;
     let (first, rows) = (part.rows.start, part.rows.len());
-    let length = panel_length::<u32>(right.depth);
-    Block {
-        a: left[..rows * pairs].as_ptr(),
-        a_row: pairs,
-        a_step: 1,
-        b: right.data[panel * length..][..length].as_ptr(),
-        b_step: tile::PANEL,
-        y: part.address(first, rows, panel),
-        y_row: part.stride(),
-        rows,
-        columns: part.columns(panel),
-        depth: pairs,
-        scale: 1.0,
-        accumulate,
+    let left = &left[..rows * pairs];
+    let most = right.stretch(rows);
+    for panel in part.panels.clone() {
+        let (y, columns) = (part.address(first, rows, panel), part.columns(panel));
+        let block = |begin: usize, stretch: &[u32]| {
+            let depth = stretch.len() / PANEL;
+            assert!(begin / 2 + depth <= pairs, "a stretch of the left factor's depth");
+            Block {
+                a: left.as_ptr().wrapping_add(begin / 2),
+                a_row: pairs,
+                a_step: 1,
+                b: stretch.as_ptr(),
+                b_step: PANEL,
+                y,
+                y_row: part.stride(),
+                rows,
+                columns,
+                depth,
+                scale: 1.0,
+                accumulate,
+                resume: false,
+            }
+        };
+        if most / 2 >= pairs {
+            right.stretches(panel, most, |begin, stretch| multiply(&block(begin, stretch)));
+            continue;
+        }
+        with_scratch(rows * PANEL, |sums: &mut [f32]| {
+            right.stretches(panel, most, |begin, stretch| {
+                let (y, y_row) = (sums.as_mut_ptr(), PANEL);
+                let whole = block(begin, stretch);
+                let resume = begin > 0;
+                multiply(&Block { y, y_row, columns: PANEL, accumulate: false, resume, ..whole });
+            });
+            for (row, sums) in sums.chunks_exact(PANEL).enumerate() {
+                let to = part.address(first + row, 1, panel);
+                // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
+                let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
+                store(to, &sums[..columns], accumulate);
+            }
+        });
     }
 }
 
 fn widened_part(level: Level, packed: &[f32], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
     let (left, _) = packed.as_chunks::<2>();
-    for panel in part.panels.clone() {
-        // SAFETY: `level` comes from `available`; `block` has checked every address; parts do not overlap.
-        unsafe { tile::widened(level, &block(left, right, part, panel, accumulate)) };
-    }
+    part_by_rows(left, right, part, accumulate, |block| {
+        // SAFETY: `level` comes from `available`; every address of the block was checked; parts do not overlap.
+        unsafe { tile::widened(level, block) };
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -306,18 +403,17 @@ fn paired_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: bo
     // SAFETY: any two `u16` make a `u32`; `align_to` keeps to the alignment.
     let (before, left, _) = unsafe { packed.align_to::<u32>() };
     assert!(before.is_empty(), "scratch memory is aligned");
-    for panel in part.panels.clone() {
-        // SAFETY: the method comes from `available`; `block` has checked every address; parts do not overlap.
-        unsafe { tile::paired(&block(left, right, part, panel, accumulate)) };
-    }
+    part_by_rows(left, right, part, accumulate, |block| {
+        // SAFETY: the method comes from `available`; every address of the block was checked; parts do not overlap.
+        unsafe { tile::paired(block) };
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
 fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
     use crate::amx::{ROWS, Tiles};
-    use crate::tile::PANEL;
     let depth = right.depth.next_multiple_of(DEPTH);
-    let (steps, length) = (depth / DEPTH, panel_length::<u32>(right.depth));
+    let steps = depth / DEPTH;
     if steps == 0 {
         return widened_part(Level::Portable, &[], right, part, accumulate);
     }
@@ -326,37 +422,38 @@ fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: boo
     let tiles = unsafe { Tiles::configure() };
     for panel in part.panels.clone() {
         let columns = part.columns(panel);
-        let b = right.data[panel * length..][..length].as_ptr();
-        for first in part.rows.clone().step_by(2 * ROWS) {
-            let rows = (part.rows.end - first).min(2 * ROWS);
-            let blocks = rows.div_ceil(ROWS);
-            let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
-            let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
-            let (to, stride) = match whole {
-                true => (part.address(first, rows, panel), part.stride()),
-                false => (sums.as_mut_ptr(), PANEL),
-            };
-            // SAFETY: both factors are whole (sliced above), and `to` has room for the blocks: it is `sums`, or rows
-            // of the result that all exist and that no other part writes to.
-            unsafe {
-                match blocks {
-                    1 => tiles.one_block(a, b, steps, to, stride),
-                    _ => tiles.two_blocks(a, b, steps, to, stride),
+        right.stretches(panel, depth, |_, b| {
+            for first in part.rows.clone().step_by(2 * ROWS) {
+                let rows = (part.rows.end - first).min(2 * ROWS);
+                let blocks = rows.div_ceil(ROWS);
+                let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
+                let b = b[..depth / 2 * PANEL].as_ptr();
+                let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
+                let (to, stride) = match whole {
+                    true => (part.address(first, rows, panel), part.stride()),
+                    false => (sums.as_mut_ptr(), PANEL),
+                };
+                // SAFETY: both factors are whole (sliced above), and `to` has room for the blocks: it is `sums`, or
+                // rows of the result that all exist and that no other part writes to.
+                unsafe {
+                    match blocks {
+                        1 => tiles.one_block(a, b, steps, to, stride),
+                        _ => tiles.two_blocks(a, b, steps, to, stride),
+                    }
+                }
+                if !whole {
+                    for (row, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
+                        let to = part.address(first + row, 1, panel);
+                        // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
+                        store(to, &sums[..columns], accumulate);
+                    }
                 }
             }
-            if !whole {
-                for (row, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
-                    let to = part.address(first + row, 1, panel);
-                    // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
-                    let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
-                    store(to, &sums[..columns], accumulate);
-                }
-            }
-        }
+        });
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 vectorised! {
     fn store(to: &mut [f32], sums: &[f32], accumulate: bool) {
         for (to, sum) in to.iter_mut().zip(sums) {
