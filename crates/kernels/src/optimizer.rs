@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) in one pass, as in PyTorch: decay first, then the step.
 
 use crate::instructions::vectorised;
+use crate::matrix::Matrix;
 use crate::memory::with_scratch;
 use crate::threads::{Shared, for_each};
 
@@ -81,6 +82,30 @@ pub fn adamw(
             (parameters.slice(start, count), first.slice(start, count), second.slice(start, count))
         };
         step(&factors, parameters, &gradients[start..start + count], first, second);
+    });
+}
+
+/// [`adamw`] of a trainable matrix, whose packed copies follow in the same pass.
+pub fn adamw_matrix(
+    rule: &AdamW,
+    gradient_scale: f32,
+    matrix: &mut Matrix,
+    gradients: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    let length = matrix.outputs() * matrix.inputs();
+    assert_eq!(gradients.len(), length, "adamw: one gradient for each parameter");
+    assert_eq!(first.len(), length, "adamw: one first moment for each parameter");
+    assert_eq!(second.len(), length, "adamw: one second moment for each parameter");
+    assert!(rule.step >= 1, "adamw: steps count from 1");
+    let factors = Factors::new(rule, gradient_scale);
+    let (first, second) = (Shared::new(first), Shared::new(second));
+    matrix.update_in_parts(|range, parameters| {
+        // SAFETY: the parts are disjoint, each the work of one task.
+        let (first, second) =
+            unsafe { (first.slice(range.start, range.len()), second.slice(range.start, range.len())) };
+        step(&factors, parameters, &gradients[range], first, second);
     });
 }
 

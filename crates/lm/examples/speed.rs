@@ -39,7 +39,7 @@ fn main() -> Result<(), Error> {
     }
     if wanted("lora") {
         let model = Model::load(&source, precision, Use::Frozen)?;
-        let mut lora = Lora::new(LoraConfig::default(), &model.config)?.converted(precision);
+        let mut lora = Lora::new(LoraConfig::default(), &model.config)?;
         let mut optimizer = Optimizer::new(OptimizerConfig::default(), &lora);
         let mut gradients = Gradients::new(&lora);
         let mut workspace = Workspace::new();
@@ -85,7 +85,7 @@ fn backward(
     let weights = vec![1.0 / rows.len() as f32; rows.len()];
     let vocabulary = transformer.config().vocabulary;
     let mut loss = |_: usize, logits: &mut [f32]| cross_entropy(logits, vocabulary, &targets, &weights);
-    gradients.clear();
+    gradients.renew();
     transformer.train_step(&batch, &rows, lora, &mut loss, gradients, workspace).map(drop)
 }
 

@@ -61,8 +61,7 @@ impl Trainer for LocalModel {
 
     fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
         let trained = if folder.join(ADAPTER_CONFIG).is_file() {
-            // In the precision in which it was scored on dev.
-            Trained::Lora(Lora::load(folder, &self.model.config)?.converted(self.precision))
+            Trained::Lora(Lora::load(folder, &self.model.config)?)
         } else {
             let source = ModelSource::Folder(folder.to_path_buf());
             Trained::Full(Box::new(Model::load(&source, self.precision, Use::Inference)?.transformer))

@@ -9,6 +9,7 @@ use crate::random::uniform;
 use crate::transformer::layout::{fused_linears, linear_inputs};
 use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters, Transformer};
 use kernels::matrix::{Matrix, Precision, Use};
+use kernels::outer::{add_outer, add_outer_transposed};
 use kernels::product::{View, ViewMut, multiply_nn};
 
 /// A linear layer of a block that an adapter can change.
@@ -97,7 +98,8 @@ impl LoraConfig {
     }
 }
 
-/// An adapter for every block of one transformer. It is made with products in 32 bits; see [`Lora::converted`].
+/// An adapter for every block of one transformer. Its products are computed in 32 bits beside weights of any
+/// precision: its matrices are too narrow for bfloat16 to win time on them.
 #[derive(Clone, Debug)]
 pub struct Lora {
     config: LoraConfig,
@@ -231,18 +233,6 @@ impl Lora {
             parameter.update(|own| own.copy_from_slice(&values));
         }
         Ok(lora)
-    }
-
-    /// The same adapter, its products computed in `precision`. The values themselves, and their training, stay in
-    /// 32 bits.
-    #[must_use]
-    pub fn converted(mut self, precision: Precision) -> Self {
-        for matrix in self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten() {
-            for matrix in std::iter::once(&mut matrix.a).chain(&mut matrix.b) {
-                *matrix = matrix.converted(precision, Use::Trainable);
-            }
-        }
-        self
     }
 
     /// How it was made.
@@ -428,11 +418,13 @@ impl LoraLinear {
             let dy = View::columns_of(dy, rows, self.outputs, segment.start, segment.len);
             b.backward(dy, ViewMut::columns_of(dinner, rows, width, columns, self.rank), false);
             let inner = View::columns_of(inner, rows, width, columns, self.rank);
-            b.gradient(dy, inner, gradients.values_mut(first + 1 + number));
+            let db = gradients.values_mut(first + 1 + number);
+            add_outer_transposed(ViewMut::new(db, segment.len, self.rank), dy, inner);
         }
         dinner.iter_mut().for_each(|value| *value *= self.scale);
         let dinner = View::new(dinner, rows, width);
-        self.a.gradient(dinner, View::new(x, rows, self.inputs), gradients.values_mut(first));
+        let da = ViewMut::new(gradients.values_mut(first), width, self.inputs);
+        add_outer(da, dinner, View::new(x, rows, self.inputs));
         if let Some(dx) = dx {
             self.a.backward(dinner, ViewMut::new(dx, rows, self.inputs), true);
         }

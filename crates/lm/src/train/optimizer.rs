@@ -1,8 +1,8 @@
 //! AdamW over a list of parameters, with clipping and a state that can be stored.
 
 use crate::Error;
-use crate::transformer::{Gradients, ParameterGroup, ParameterSpec, Parameters};
-use kernels::optimizer::{AdamW, adamw};
+use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters};
+use kernels::optimizer::{AdamW, adamw, adamw_matrix};
 
 /// How parameters follow their gradients. The learning rate comes with every step.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +120,10 @@ impl Optimizer {
             };
             let (gradient, first, second) =
                 (&gradients.values()[number], &mut first[number], &mut second[number]);
-            parameter.update(|values| adamw(&rule, scale, values, gradient, first, second));
+            match &mut parameter {
+                Parameter::Matrix(matrix) => adamw_matrix(&rule, scale, matrix, gradient, first, second),
+                Parameter::Slice(values) => adamw(&rule, scale, values, gradient, first, second),
+            }
         });
         Ok(norm)
     }

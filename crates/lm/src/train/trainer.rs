@@ -88,7 +88,7 @@ impl<'a> Trainer<'a> {
         check_examples(base, examples)?;
         let model = match &config.method {
             Method::Lora(lora) => {
-                let adapter = Box::new(Lora::new(lora.clone(), base.config())?.converted(config.precision));
+                let adapter = Box::new(Lora::new(lora.clone(), base.config())?);
                 let ready = base.precision() == config.precision && base.usage() != Use::Inference;
                 let base = if ready {
                     Base::Borrowed(base)
@@ -159,7 +159,7 @@ impl<'a> Trainer<'a> {
         }
         self.packed.fill(self.examples, &self.epoch_batches[number as usize]);
         let learning_rate = self.config.learning_rate * self.schedule.factor(self.step);
-        self.gradients.clear();
+        self.gradients.renew();
         let loss = self.backward()?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step: self.step + 1, loss });

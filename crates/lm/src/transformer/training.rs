@@ -108,6 +108,7 @@ impl Transformer {
         if adapter.is_none() {
             self.embedding_gradient(batch, &backward.dx, gradients);
         }
+        gradients.settle();
         Ok(total)
     }
 
@@ -163,7 +164,8 @@ impl Transformer {
             self.head().backward(dlogits, ViewMut::new(dnormed, rows, hidden), false);
             if full {
                 let normed = View::new(normed, rows, hidden);
-                self.head().gradient(dlogits, normed, gradients.values_mut(head_slot));
+                let (dhead, accumulate) = gradients.target(head_slot);
+                self.head().gradient(dlogits, normed, dhead, accumulate);
             }
         }
         backward.dx_rows.resize(rows * hidden, 0.0);
@@ -422,7 +424,8 @@ impl Place<'_> {
         }
         match self.adapter {
             None => {
-                linear.gradient(dy, x, gradients.values_mut(self.slots.0));
+                let (dw, accumulate) = gradients.target(self.slots.0);
+                linear.gradient(dy, x, dw, accumulate);
                 if let Some(bias) = self.slots.1 {
                     bias_gradient(dy, gradients.values_mut(bias));
                 }
