@@ -25,6 +25,7 @@ mod lanes;
 mod memory;
 mod panel;
 mod plan;
+mod quantised;
 mod rounded;
 mod tile;
 

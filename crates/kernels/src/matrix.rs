@@ -3,6 +3,7 @@
 use crate::blocks::{Blocks, Direction, PackedBlocks};
 use crate::panel::{Element, Panels, ROWS, Source, pack_panel, pack_rows, panel_length};
 use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
+use crate::quantised::{self, Quantised};
 use crate::rounded::{self, Left, Right};
 use crate::threads::{Shared, for_each};
 use std::ops::Range;
@@ -18,6 +19,10 @@ pub enum Precision {
     /// As [`Precision::Bf16`], to the bit, but a frozen matrix that comes in [`Blocks`] stays in them and is unpacked
     /// while it is multiplied: slower, in a third of the memory or less.
     Stored,
+    /// For scoring alone: weights, and activations at the entry of a product, rounded to 8-bit integers with a scale
+    /// for every 64 values of the depth. A matrix with another use than [`Use::Inference`] is kept as
+    /// [`Precision::Bf16`].
+    Int8,
 }
 
 /// What a matrix will be used for, which decides the copies that it keeps.
@@ -33,11 +38,11 @@ pub enum Use {
 
 /// A weight matrix, `[outputs, inputs]`, y = x . W^T.
 ///
-/// | | `F32` | `Bf16` | `Stored`, from blocks |
-/// |---|---|---|---|
-/// | `Inference` | panels, 4 bytes a weight | panels, 2 bytes | codes of 4 or 8 bits and scales, 0.56 to 1.5 bytes |
-/// | `Frozen` | panels of both directions, 8 | panels of both directions, 4 | the same, for both directions |
-/// | `Trainable` | values and panels, 8 | values and panels of both directions, 8 | as `Bf16` |
+/// | | `F32` | `Bf16` | `Stored`, from blocks | `Int8` |
+/// |---|---|---|---|---|
+/// | `Inference` | panels, 4 bytes a weight | panels, 2 bytes | codes of 4 or 8 bits and scales, 0.56 to 1.5 | 1.125 |
+/// | `Frozen` | panels of both directions, 8 | panels of both directions, 4 | the same, for both directions | as `Bf16` |
+/// | `Trainable` | values and panels, 8 | values and panels of both directions, 8 | as `Bf16` | as `Bf16` |
 ///
 /// A row's result does not depend on the other rows of its batch.
 #[derive(Clone, Debug)]
@@ -55,6 +60,7 @@ enum Storage {
     Single(Directions<f32>),
     Rounded(Directions<u32>),
     Blocks(PackedBlocks),
+    Quantised(Quantised),
 }
 
 /// The right factors of the products in both directions.
@@ -114,7 +120,8 @@ impl Matrix {
         let weights = View::new(&values, outputs, inputs);
         let panels = match precision {
             Precision::F32 => Storage::Single(Directions::new(weights, usage == Use::Frozen)),
-            Precision::Bf16 | Precision::Stored => {
+            Precision::Int8 if usage == Use::Inference => Storage::Quantised(Quantised::new(weights)),
+            Precision::Bf16 | Precision::Stored | Precision::Int8 => {
                 Storage::Rounded(Directions::new(weights, usage != Use::Inference))
             }
         };
@@ -145,6 +152,7 @@ impl Matrix {
             Storage::Single(_) => Precision::F32,
             Storage::Rounded(_) => Precision::Bf16,
             Storage::Blocks(_) => Precision::Stored,
+            Storage::Quantised(_) => Precision::Int8,
         }
     }
 
@@ -166,6 +174,7 @@ impl Matrix {
             Storage::Blocks(blocks) => {
                 rounded::multiply(Left::Plain(x), Right::blocks(blocks, Direction::Forward), y, accumulate);
             }
+            Storage::Quantised(weights) => quantised::multiply(x, weights, y, accumulate),
         }
     }
 
@@ -201,9 +210,7 @@ impl Matrix {
         let dw = ViewMut::new(dw, self.outputs, self.inputs);
         match self.precision() {
             Precision::F32 => multiply_tn(dw, dy, x, 1.0, accumulate),
-            Precision::Bf16 | Precision::Stored => {
-                rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, accumulate)
-            }
+            _ => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, accumulate),
         }
     }
 
@@ -217,6 +224,7 @@ impl Matrix {
             }
             Storage::Single(panels) => panels.forward.column(index, out),
             Storage::Blocks(blocks) => blocks.rounded_row(index, out),
+            Storage::Quantised(weights) => weights.column(index, out),
         }
     }
 
@@ -235,11 +243,13 @@ impl Matrix {
         match &mut self.panels {
             Storage::Single(panels) => panels.update(values, change),
             Storage::Rounded(panels) => panels.update(values, change),
-            Storage::Blocks(_) => unreachable!("a matrix of blocks is not trainable"),
+            Storage::Blocks(_) | Storage::Quantised(_) => {
+                unreachable!("a matrix of small integers is not trainable")
+            }
         }
     }
 
-    /// The values as `f32`, row-major (bfloat16 panels give the rounded ones; blocks, and a [`Use::Trainable`] matrix,
+    /// The values as `f32`, row-major (bfloat16 panels and 8-bit integers give the rounded ones; blocks, and a [`Use::Trainable`] matrix,
     /// which has the values that the optimiser changes, the exact ones).
     pub fn to_f32(&self) -> Vec<f32> {
         if self.usage == Use::Trainable {
@@ -273,6 +283,7 @@ impl Matrix {
             Storage::Single(panels) => panels.bytes(),
             Storage::Rounded(panels) => panels.bytes(),
             Storage::Blocks(blocks) => blocks.bytes(),
+            Storage::Quantised(weights) => weights.bytes(),
         };
         self.values.len() * size_of::<f32>() + panels
     }

@@ -4,6 +4,7 @@ mod attention;
 mod blocks;
 mod operations;
 mod products;
+mod quantised;
 
 use rayon::ThreadPoolBuilder;
 

@@ -1,4 +1,4 @@
-//! Speed of the engine on a real model: `cargo run --release -p weigh-lm --example speed -- MODEL.gguf [f32|bf16] [what]`.
+//! Speed of the engine on a real model: `cargo run --release -p weigh-lm --example speed -- MODEL.gguf [f32|bf16|stored] [what]`.
 //!
 //! The same work as the table of `docs/bench` compares: a LoRA step and a full step on 8 sequences of 64 tokens with a
 //! loss on the last 3, prefill of 1 x 512 and 8 x 256 tokens, decoding 1, 8 and 16 sequences at context 256. Prints the
@@ -21,6 +21,7 @@ fn main() -> Result<(), Error> {
     let path = PathBuf::from(arguments.first().map_or("model", String::as_str));
     let precision = match arguments.get(1).map(String::as_str) {
         Some("f32") => Precision::F32,
+        Some("stored") => Precision::Stored,
         _ => Precision::Bf16,
     };
     let what = arguments.get(2).map_or("all", String::as_str);
@@ -29,7 +30,12 @@ fn main() -> Result<(), Error> {
     let started = Instant::now();
     if wanted("prefill") || wanted("decode") {
         let model = Model::load(&source, precision, Use::Inference)?;
-        println!("loaded {} parameters in {:.1} s", model.parameters(), started.elapsed().as_secs_f64());
+        println!(
+            "loaded {} parameters in {:.1} s, {} MiB of weights",
+            model.parameters(),
+            started.elapsed().as_secs_f64(),
+            model.transformer.bytes() >> 20
+        );
         if wanted("prefill") {
             prefill(&model.transformer)?;
         }
@@ -39,6 +45,7 @@ fn main() -> Result<(), Error> {
     }
     if wanted("lora") {
         let model = Model::load(&source, precision, Use::Frozen)?;
+        println!("{} MiB of frozen weights", model.transformer.bytes() >> 20);
         let mut lora = Lora::new(LoraConfig::default(), &model.config)?;
         let mut optimizer = Optimizer::new(OptimizerConfig::default(), &lora);
         let mut gradients = Gradients::new(&lora);

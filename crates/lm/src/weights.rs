@@ -16,6 +16,7 @@ pub(crate) use safetensors::SafetensorsFile;
 pub(crate) use source::{Source, read_limited};
 
 use crate::Error;
+use kernels::blocks::Blocks;
 
 /// Named tensors that are read on demand, by their Hugging Face names (`model.layers.0.self_attn.q_proj.weight`).
 ///
@@ -33,4 +34,13 @@ pub trait Tensors {
     /// [`Error::Format`] where there is no such tensor, [`Error::Unsupported`] where its type is not one that this
     /// engine reads, [`Error::Io`] where the file cannot be read.
     fn read(&self, name: &str) -> Result<Vec<f32>, Error>;
+
+    /// A matrix as the small integers and scales that the file has; `None` where it has numbers. What
+    /// [`Blocks::values`] makes of them is what [`Tensors::read`] returns.
+    ///
+    /// # Errors
+    /// As for [`Tensors::read`].
+    fn read_blocks(&self, _name: &str) -> Result<Option<Blocks>, Error> {
+        Ok(None)
+    }
 }

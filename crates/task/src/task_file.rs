@@ -66,6 +66,9 @@ pub enum Precision {
     Bf16,
     /// 32 bits.
     F32,
+    /// As the file has them: weights quantised to 8 bits or fewer stay so and are widened to bf16 while they are
+    /// multiplied, with the results of `Bf16` in a fraction of its memory.
+    Stored,
 }
 
 /// How a prompt is laid out; the exact text is in [`crate::prompt`].

@@ -18,6 +18,7 @@ pub(crate) fn load(settings: &ModelSettings) -> Result<LocalModel> {
     let precision = match settings.precision {
         task::settings::Precision::F32 => Precision::F32,
         task::settings::Precision::Bf16 => Precision::Bf16,
+        task::settings::Precision::Stored => Precision::Stored,
     };
     let (source, name) = match &settings.source {
         Source::Embedded => (EMBEDDED, "embedded".to_owned()),

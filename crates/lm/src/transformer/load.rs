@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::layout::{Layout, ParameterGroup, ParameterSpec};
+use super::layout::{Layout, ParameterGroup, ParameterPart, ParameterSpec};
 use super::linear::Linear;
 use super::rotary::Rotary;
 use super::{Layer, Transformer, embedding_storage};
@@ -14,6 +14,7 @@ use crate::Error;
 use crate::config::ModelConfig;
 use crate::random::normal_pair;
 use crate::weights::Tensors;
+use kernels::blocks::Blocks;
 use kernels::matrix::{Matrix, Precision, Use};
 
 /// Standard deviation of a random embedding, as in GPT-2 and its successors.
@@ -32,7 +33,9 @@ impl Transformer {
         usage: Use,
     ) -> Result<Self, Error> {
         check_config(&config)?;
-        Self::build(config, precision, usage, &mut |spec| read(tensors, spec))
+        Self::build(config, precision, usage, &mut |spec| read(tensors, spec), &mut |spec| {
+            read_blocks(tensors, spec)
+        })
     }
 
     /// Random weights to train from: matrices normal with deviation `1/sqrt(inputs)`, those that write to the
@@ -44,17 +47,24 @@ impl Transformer {
         check_config(&config)?;
         let mut random = Pcg64::seed_from_u64(seed);
         let depth = (2.0 * config.layers as f32).sqrt();
-        Self::build(config, precision, Use::Trainable, &mut |spec| Ok(draw(spec, depth, &mut random)))
+        Self::build(
+            config,
+            precision,
+            Use::Trainable,
+            &mut |spec| Ok(draw(spec, depth, &mut random)),
+            &mut |_| Ok(None),
+        )
     }
 
     fn build(
         config: ModelConfig,
         precision: Precision,
         usage: Use,
-        source: &mut dyn FnMut(&ParameterSpec) -> Result<Vec<f32>, Error>,
+        source: &mut ReadValues<'_>,
+        blocks: &mut ReadBlocks<'_>,
     ) -> Result<Self, Error> {
         let layout = Layout::new(&config);
-        let mut builder = Builder { layout: &layout, source, precision, usage };
+        let mut builder = Builder { layout: &layout, source, blocks, precision, usage };
         let (embedding_precision, embedding_usage) = embedding_storage(&config, precision, usage);
         let embedding = builder.stored(layout.embedding, embedding_precision, embedding_usage)?;
         let layers =
@@ -107,20 +117,32 @@ fn check_config(config: &ModelConfig) -> Result<(), Error> {
     Ok(())
 }
 
-struct Builder<'a> {
+/// The values of a parameter.
+type ReadValues<'a> = dyn FnMut(&ParameterSpec) -> Result<Vec<f32>, Error> + 'a;
+/// The blocks of a parameter that has them.
+type ReadBlocks<'a> = dyn FnMut(&ParameterSpec) -> Result<Option<Blocks>, Error> + 'a;
+
+struct Builder<'a, 'b> {
     layout: &'a Layout,
-    source: &'a mut dyn FnMut(&ParameterSpec) -> Result<Vec<f32>, Error>,
+    source: &'a mut ReadValues<'b>,
+    blocks: &'a mut ReadBlocks<'b>,
     precision: Precision,
     usage: Use,
 }
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     fn vector(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
         (self.source)(&self.layout.specs[slot])
     }
 
     fn stored(&mut self, slot: usize, precision: Precision, usage: Use) -> Result<Matrix, Error> {
         let spec = &self.layout.specs[slot];
+        if precision == Precision::Stored
+            && usage != Use::Trainable
+            && let Some(blocks) = (self.blocks)(spec)?
+        {
+            return Ok(Matrix::from_blocks(&blocks, usage));
+        }
         let values = (self.source)(spec)?;
         Ok(Matrix::new(spec.rows(), spec.columns.unwrap_or(1), values, precision, usage))
     }
@@ -147,18 +169,42 @@ impl Builder<'_> {
     }
 }
 
+/// The shape of a part; an error where the tensor is absent or has another one.
+fn expected_shape(
+    tensors: &dyn Tensors,
+    spec: &ParameterSpec,
+    part: &ParameterPart,
+) -> Result<Vec<usize>, Error> {
+    let expected = spec.shape_of(part);
+    let found = tensors.shape(&part.name);
+    if found.as_deref() == Some(expected.as_slice()) {
+        return Ok(expected);
+    }
+    Err(Error::Shape { name: part.name.clone(), expected, found })
+}
+
+/// `None` where a part is not in blocks.
+fn read_blocks(tensors: &dyn Tensors, spec: &ParameterSpec) -> Result<Option<Blocks>, Error> {
+    let mut all: Option<Blocks> = None;
+    for part in &spec.parts {
+        let expected = expected_shape(tensors, spec, part)?;
+        let Some(own) = tensors.read_blocks(&part.name)? else { return Ok(None) };
+        if [own.outputs, own.inputs] != expected[..] {
+            let found = Some(vec![own.outputs, own.inputs]);
+            return Err(Error::Shape { name: part.name.clone(), expected, found });
+        }
+        match &mut all {
+            Some(all) => all.append(own),
+            None => all = Some(own),
+        }
+    }
+    Ok(all)
+}
+
 fn read(tensors: &dyn Tensors, spec: &ParameterSpec) -> Result<Vec<f32>, Error> {
     let mut values = Vec::new();
     for part in &spec.parts {
-        let expected = spec.shape_of(part);
-        let found = tensors.shape(&part.name);
-        if found.as_deref() != Some(expected.as_slice()) {
-            return Err(Error::Shape {
-                name: part.name.clone(),
-                expected,
-                found: found.map(|shape| shape.to_vec()),
-            });
-        }
+        let expected = expected_shape(tensors, spec, part)?;
         let own = tensors.read(&part.name)?;
         if own.len() != expected.iter().product::<usize>() {
             let found = Some(vec![own.len()]);

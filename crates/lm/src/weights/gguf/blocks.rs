@@ -1,9 +1,10 @@
-//! Quantised block formats of GGUF, widened to f32. Layouts: the ggml project's block structures; a block holds 32
+//! Quantised block formats of GGUF, as integers with scales and minimums, and widened to f32. Layouts: the ggml project's block structures; a block holds 32
 //! values (`_0`, `_1`) or 256 in sub-blocks with scales of their own (`_K`).
 
 use half::f16;
 
 use crate::weights::element::Element;
+use kernels::blocks::Blocks;
 
 /// The number formats of tensors that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +76,37 @@ impl BlockFormat {
         }
     }
 
+    /// Values that share a scale.
+    fn group(self) -> usize {
+        match self {
+            Self::Q2_K | Self::Q3_K | Self::Q6_K => 16,
+            _ => 32,
+        }
+    }
+
+    /// Whether something is added to scaled integers.
+    fn has_minimums(self) -> bool {
+        matches!(self, Self::Q4_1 | Self::Q5_1 | Self::Q2_K | Self::Q4_K | Self::Q5_K)
+    }
+
     /// Every value of whole blocks, in order.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        let block = match self {
-            Self::F32 => return Element::F32.decode(bytes),
-            Self::F16 => return Element::F16.decode(bytes),
-            Self::BF16 => return Element::Bf16.decode(bytes),
-            Self::F64 => return Element::F64.decode(bytes),
+        match self {
+            Self::F32 => Element::F32.decode(bytes),
+            Self::F16 => Element::F16.decode(bytes),
+            Self::BF16 => Element::Bf16.decode(bytes),
+            Self::F64 => Element::F64.decode(bytes),
+            _ => {
+                let inputs = bytes.len() / self.bytes() * self.values();
+                self.blocks(bytes, inputs).map_or_else(Vec::new, |blocks| blocks.values())
+            }
+        }
+    }
+
+    /// Whole blocks as integers with scales, in rows of `inputs`; `None` where the format has numbers instead.
+    pub(crate) fn blocks(self, bytes: &[u8], inputs: usize) -> Option<Blocks> {
+        let unpack = match self {
+            Self::F32 | Self::F16 | Self::BF16 | Self::F64 => return None,
             Self::Q4_0 => q4_0,
             Self::Q4_1 => q4_1,
             Self::Q5_0 => q5_0,
@@ -93,10 +118,30 @@ impl BlockFormat {
             Self::Q5_K => q5_k,
             Self::Q6_K => q6_k,
         };
-        let mut values = vec![0.0; bytes.len() / self.bytes() * self.values()];
-        let blocks = bytes.chunks_exact(self.bytes()).zip(values.chunks_exact_mut(self.values()));
-        blocks.for_each(|(bytes, values)| block(bytes, values));
-        values
+        let values = bytes.len() / self.bytes() * self.values();
+        let (group, groups) = (self.group(), values / self.group());
+        let mut codes = vec![0; values];
+        let (mut scales, mut minimums) = (vec![0.0; groups], vec![0.0; groups]);
+        let per = self.values() / group;
+        for (index, bytes) in bytes.chunks_exact(self.bytes()).enumerate() {
+            unpack(
+                bytes,
+                &mut codes[index * self.values()..][..self.values()],
+                &mut scales[index * per..][..per],
+                &mut minimums[index * per..][..per],
+            );
+        }
+        if !self.has_minimums() {
+            minimums.clear();
+        }
+        Some(Blocks {
+            outputs: values.checked_div(inputs).unwrap_or(0),
+            inputs,
+            group,
+            codes,
+            scales,
+            minimums,
+        })
     }
 }
 
@@ -105,65 +150,70 @@ fn half(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
-/// Scale, then 16 bytes whose low nibbles are the first 16 values and whose high nibbles the rest; offset 8.
-fn q4_0(bytes: &[u8], values: &mut [f32]) {
-    let scale = half(bytes, 0);
-    let (low, high) = values.split_at_mut(16);
-    for ((&byte, low), high) in bytes[2..].iter().zip(low).zip(high) {
-        *low = scale * (f32::from(byte & 15) - 8.0);
-        *high = scale * (f32::from(byte >> 4) - 8.0);
+/// `byte - offset`, of codes of at most seven bits.
+fn less(byte: u8, offset: i8) -> i8 {
+    byte.cast_signed().wrapping_sub(offset)
+}
+
+/// Sixteen bytes whose low nibbles are the first 16 codes and whose high nibbles the rest.
+fn nibbles(bytes: &[u8], offset: i8, codes: &mut [i8]) {
+    let (low, high) = codes.split_at_mut(16);
+    for ((&byte, low), high) in bytes.iter().zip(low).zip(high) {
+        *low = less(byte & 15, offset);
+        *high = less(byte >> 4, offset);
     }
 }
 
-/// As `q4_0`, with a minimum in place of the offset.
-fn q4_1(bytes: &[u8], values: &mut [f32]) {
-    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
-    let (low, high) = values.split_at_mut(16);
-    for ((&byte, low), high) in bytes[4..].iter().zip(low).zip(high) {
-        *low = scale * f32::from(byte & 15) + minimum;
-        *high = scale * f32::from(byte >> 4) + minimum;
-    }
+/// Scale, nibbles; offset 8.
+fn q4_0(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], _minimums: &mut [f32]) {
+    scales[0] = half(bytes, 0);
+    nibbles(&bytes[2..], 8, codes);
 }
 
-/// The fifth bits of 32 values, then nibbles as in `q4_0`; calls `store` with each value's index and five bits.
-fn five_bits(fifth: &[u8], nibbles: &[u8], mut store: impl FnMut(usize, u8)) {
-    let bit = |index: usize| (fifth[index / 8] >> (index % 8)) & 1;
-    for (index, &byte) in nibbles.iter().enumerate() {
-        store(index, (byte & 15) | (bit(index) << 4));
-        store(index + 16, (byte >> 4) | (bit(index + 16) << 4));
+/// Scale, minimum, nibbles.
+fn q4_1(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], minimums: &mut [f32]) {
+    (scales[0], minimums[0]) = (half(bytes, 0), half(bytes, 2));
+    nibbles(&bytes[4..], 0, codes);
+}
+
+/// The fifth bits of 32 values, then nibbles.
+fn five_bits(fifth: &[u8], bytes: &[u8], offset: i8, codes: &mut [i8]) {
+    nibbles(bytes, offset, codes);
+    for (index, code) in codes.iter_mut().enumerate() {
+        *code = code.wrapping_add((((fifth[index / 8] >> (index % 8)) & 1) << 4).cast_signed());
     }
 }
 
 /// Scale, fifth bits, nibbles; offset 16.
-fn q5_0(bytes: &[u8], values: &mut [f32]) {
-    let scale = half(bytes, 0);
-    five_bits(&bytes[2..6], &bytes[6..], |index, bits| values[index] = scale * (f32::from(bits) - 16.0));
+fn q5_0(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], _minimums: &mut [f32]) {
+    scales[0] = half(bytes, 0);
+    five_bits(&bytes[2..6], &bytes[6..], 16, codes);
 }
 
 /// Scale, minimum, fifth bits, nibbles.
-fn q5_1(bytes: &[u8], values: &mut [f32]) {
-    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
-    five_bits(&bytes[4..8], &bytes[8..], |index, bits| values[index] = scale * f32::from(bits) + minimum);
+fn q5_1(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], minimums: &mut [f32]) {
+    (scales[0], minimums[0]) = (half(bytes, 0), half(bytes, 2));
+    five_bits(&bytes[4..8], &bytes[8..], 0, codes);
 }
 
 /// Scale, then 32 signed bytes.
-fn q8_0(bytes: &[u8], values: &mut [f32]) {
-    let scale = half(bytes, 0);
-    for (&byte, value) in bytes[2..].iter().zip(values) {
-        *value = f32::from(byte as i8) * scale;
+fn q8_0(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], _minimums: &mut [f32]) {
+    scales[0] = half(bytes, 0);
+    for (&byte, code) in bytes[2..].iter().zip(codes) {
+        *code = byte.cast_signed();
     }
 }
 
 /// Sixteen sub-blocks of 16 values of two bits, each with a scale and a minimum of four bits.
-fn q2_k(bytes: &[u8], values: &mut [f32]) {
-    let (scales, quants) = (&bytes[..16], &bytes[16..80]);
+fn q2_k(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], minimums: &mut [f32]) {
+    let (packed, quants) = (&bytes[..16], &bytes[16..80]);
     let (scale, minimum) = (half(bytes, 80), half(bytes, 82));
-    for (index, values) in values.chunks_exact_mut(16).enumerate() {
+    for (index, codes) in codes.chunks_exact_mut(16).enumerate() {
         let (start, shift) = two_bit_place(index);
-        let (scale, minimum) =
-            (scale * f32::from(scales[index] & 15), minimum * f32::from(scales[index] >> 4));
-        for (value, &byte) in values.iter_mut().zip(&quants[start..start + 16]) {
-            *value = scale * f32::from((byte >> shift) & 3) - minimum;
+        scales[index] = scale * f32::from(packed[index] & 15);
+        minimums[index] = -(minimum * f32::from(packed[index] >> 4));
+        for (code, &byte) in codes.iter_mut().zip(&quants[start..start + 16]) {
+            *code = less((byte >> shift) & 3, 0);
         }
     }
 }
@@ -177,19 +227,18 @@ fn two_bit_place(index: usize) -> (usize, usize) {
 
 /// Sixteen sub-blocks of 16 values of three bits (the third in a mask, set where nothing is to be subtracted), each
 /// with a scale of six bits.
-fn q3_k(bytes: &[u8], values: &mut [f32]) {
-    let (mask, quants, scales) = (&bytes[..32], &bytes[32..96], &bytes[96..108]);
+fn q3_k(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], _minimums: &mut [f32]) {
+    let (mask, quants, packed) = (&bytes[..32], &bytes[32..96], &bytes[96..108]);
     let scale = half(bytes, 108);
-    for (index, values) in values.chunks_exact_mut(16).enumerate() {
-        let low = if index < 8 { scales[index] & 15 } else { scales[index - 8] >> 4 };
-        let high = (scales[8 + index % 4] >> (2 * (index / 4))) & 3;
-        let scale = scale * (f32::from(low | (high << 4)) - 32.0);
+    for (index, codes) in codes.chunks_exact_mut(16).enumerate() {
+        let low = if index < 8 { packed[index] & 15 } else { packed[index - 8] >> 4 };
+        let high = (packed[8 + index % 4] >> (2 * (index / 4))) & 3;
+        scales[index] = scale * (f32::from(low | (high << 4)) - 32.0);
         let (start, shift) = two_bit_place(index);
         let (mask_start, mask_bit) = (start % 32, (index / 8) * 4 + shift / 2);
-        for (offset, value) in values.iter_mut().enumerate() {
-            let low = f32::from((quants[start + offset] >> shift) & 3);
+        for (offset, code) in codes.iter_mut().enumerate() {
             let kept = (mask[mask_start + offset] >> mask_bit) & 1;
-            *value = scale * (low - if kept == 1 { 0.0 } else { 4.0 });
+            *code = less((quants[start + offset] >> shift) & 3, if kept == 1 { 0 } else { 4 });
         }
     }
 }
@@ -207,45 +256,42 @@ fn six_bit_scales(packed: &[u8], index: usize) -> (f32, f32) {
 }
 
 /// Eight sub-blocks of 32 values of four bits, each with a scale and a minimum of six bits.
-fn q4_k(bytes: &[u8], values: &mut [f32]) {
-    let quants = &bytes[16..144];
-    four_bits_and_more(bytes, quants, values, |_, _| 0);
+fn q4_k(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], minimums: &mut [f32]) {
+    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
+    for (index, codes) in codes.chunks_exact_mut(32).enumerate() {
+        let (own_scale, own_minimum) = six_bit_scales(&bytes[4..16], index);
+        (scales[index], minimums[index]) = (scale * own_scale, -(minimum * own_minimum));
+        let (start, shift) = ((index / 2) * 32, (index % 2) * 4);
+        let quants = &bytes[bytes.len() - 128 + start..];
+        for (code, &byte) in codes.iter_mut().zip(quants) {
+            *code = less((byte >> shift) & 15, 0);
+        }
+    }
 }
 
 /// As `q4_k`, with a fifth bit.
-fn q5_k(bytes: &[u8], values: &mut [f32]) {
-    let (fifth, quants) = (&bytes[16..48], &bytes[48..176]);
-    four_bits_and_more(bytes, quants, values, |index, offset| ((fifth[offset] >> index) & 1) << 4);
-}
-
-/// What `q4_k` and `q5_k` share; `more` gives the bits above the fourth of a sub-block's value.
-fn four_bits_and_more(bytes: &[u8], quants: &[u8], values: &mut [f32], more: impl Fn(usize, usize) -> u8) {
-    let (scale, minimum) = (half(bytes, 0), half(bytes, 2));
-    for (index, values) in values.chunks_exact_mut(32).enumerate() {
-        let (own_scale, own_minimum) = six_bit_scales(&bytes[4..16], index);
-        let (scale, minimum) = (scale * own_scale, minimum * own_minimum);
-        let start = (index / 2) * 32;
-        let shift = (index % 2) * 4;
-        for (offset, value) in values.iter_mut().enumerate() {
-            let bits = ((quants[start + offset] >> shift) & 15) | more(index, offset);
-            *value = scale * f32::from(bits) - minimum;
+fn q5_k(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], minimums: &mut [f32]) {
+    q4_k(bytes, codes, scales, minimums);
+    for (index, codes) in codes.chunks_exact_mut(32).enumerate() {
+        for (code, &fifth) in codes.iter_mut().zip(&bytes[16..48]) {
+            *code = code.wrapping_add((((fifth >> index) & 1) << 4).cast_signed());
         }
     }
 }
 
 /// Sixteen sub-blocks of 16 values of six bits (four and two), each with a signed byte of scale; offset 32.
-fn q6_k(bytes: &[u8], values: &mut [f32]) {
-    let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
+fn q6_k(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], _minimums: &mut [f32]) {
+    let (low, high, packed) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
     let scale = half(bytes, 208);
-    for (index, values) in values.chunks_exact_mut(16).enumerate() {
-        let scale = scale * f32::from(scales[index] as i8);
+    for (index, codes) in codes.chunks_exact_mut(16).enumerate() {
+        scales[index] = scale * f32::from(packed[index].cast_signed());
         let (half, quarter) = (index / 8, (index % 8) / 2);
-        for (offset, value) in values.iter_mut().enumerate() {
+        for (offset, code) in codes.iter_mut().enumerate() {
             let column = (index % 2) * 16 + offset;
             // Quarters 0 and 1 are the low nibbles of 64 bytes, 2 and 3 the high ones.
             let four = (low[half * 64 + (quarter % 2) * 32 + column] >> ((quarter / 2) * 4)) & 15;
             let two = (high[half * 32 + column] >> (quarter * 2)) & 3;
-            *value = scale * (f32::from(four | (two << 4)) - 32.0);
+            *code = less(four | (two << 4), 32);
         }
     }
 }

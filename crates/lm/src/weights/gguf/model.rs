@@ -6,6 +6,7 @@ use super::container::{Container, Place};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::weights::{Source, Tensors};
+use kernels::blocks::Blocks;
 
 /// The tensors of a GGUF file, read and widened on demand.
 pub(crate) struct GgufTensors {
@@ -47,6 +48,22 @@ impl GgufTensors {
             entries.insert(mapped, Entry { place, interleaved_heads });
         }
         Ok(Self { source: container.source, entries })
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, Error> {
+        let at = || format!("{}: {name}", self.source.place());
+        self.entries.get(name).ok_or_else(|| Error::format(at(), "no such tensor"))
+    }
+
+    /// Rows and heads, where the rows of each head are interleaved.
+    fn interleaved(&self, name: &str, entry: &Entry) -> Result<Option<(usize, usize)>, Error> {
+        let Some(heads) = entry.interleaved_heads else { return Ok(None) };
+        let rows = entry.place.shape[0];
+        if !rows.is_multiple_of(2 * heads) {
+            let at = format!("{}: {name}", self.source.place());
+            return Err(Error::format(at, format!("{rows} rows for {heads} heads")));
+        }
+        Ok(Some((rows, heads)))
     }
 
     /// The bytes of the file.
@@ -100,15 +117,25 @@ impl Tensors for GgufTensors {
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let at = || format!("{}: {name}", self.source.place());
-        let entry = self.entries.get(name).ok_or_else(|| Error::format(at(), "no such tensor"))?;
+        let entry = self.entry(name)?;
         let values = read_place(&self.source, name, &entry.place)?;
-        let Some(heads) = entry.interleaved_heads else { return Ok(values) };
-        let rows = entry.place.shape[0];
-        if !rows.is_multiple_of(2 * heads) {
-            return Err(Error::format(at(), format!("{rows} rows for {heads} heads")));
+        match self.interleaved(name, entry)? {
+            Some((rows, heads)) => Ok(part_pairs(&values, rows, heads)),
+            None => Ok(values),
         }
-        Ok(part_pairs(&values, rows, heads))
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<Blocks>, Error> {
+        let entry = self.entry(name)?;
+        let (Ok(format), [_, inputs]) = (entry.place.format, &entry.place.shape[..]) else { return Ok(None) };
+        let bytes = self.source.read(entry.place.offset, entry.place.length)?;
+        let Some(mut blocks) = format.blocks(&bytes, *inputs) else { return Ok(None) };
+        if let Some((rows, heads)) = self.interleaved(name, entry)? {
+            blocks.codes = part_pairs(&blocks.codes, rows, heads);
+            blocks.scales = part_pairs(&blocks.scales, rows, heads);
+            blocks.minimums = part_pairs(&blocks.minimums, rows, heads);
+        }
+        Ok(Some(blocks))
     }
 }
 
@@ -121,7 +148,7 @@ pub(super) fn read_place(source: &Source, name: &str, place: &Place) -> Result<V
 }
 
 /// Rows of each head from interleaved pairs (0, 1, 2, 3 ...) to halves (0, 2, ... then 1, 3, ...).
-fn part_pairs(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
+fn part_pairs<T: Copy>(values: &[T], rows: usize, heads: usize) -> Vec<T> {
     let width = values.len() / rows;
     let head_rows = rows / heads;
     let mut parted = Vec::with_capacity(values.len());
