@@ -2,8 +2,12 @@
 //! values (`_0`, `_1`) or 256 in sub-blocks with scales of their own (`_K`).
 
 use half::f16;
+use kernels::threads;
 
 use crate::weights::element::Element;
+
+/// Blocks that are widened by a thread at a time.
+const BLOCKS: usize = 512;
 
 /// The number formats of tensors that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +98,11 @@ impl BlockFormat {
             Self::Q6_K => q6_k,
         };
         let mut values = vec![0.0; bytes.len() / self.bytes() * self.values()];
-        let blocks = bytes.chunks_exact(self.bytes()).zip(values.chunks_exact_mut(self.values()));
-        blocks.for_each(|(bytes, values)| block(bytes, values));
+        threads::for_each_chunk(&mut values, BLOCKS * self.values(), |index, values| {
+            let bytes = &bytes[index * BLOCKS * self.bytes()..];
+            let blocks = bytes.chunks_exact(self.bytes()).zip(values.chunks_exact_mut(self.values()));
+            blocks.for_each(|(bytes, values)| block(bytes, values));
+        });
         values
     }
 }
