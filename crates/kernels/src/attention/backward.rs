@@ -33,7 +33,7 @@ pub fn attention_backward(
     assert_eq!(lse.len(), batch * heads.heads, "attention_backward: lse is [n, heads]");
     assert_eq!(dqkv.len(), qkv.len(), "attention_backward: dqkv is as long as qkv");
     for segment in segments {
-        segment.check(&heads, batch);
+        segment.check(&heads, batch, super::factors::Arithmetic::Single);
         assert!(segment.past.is_empty() && segment.tree.is_empty(), "attention_backward: no past, no tree");
     }
     let mut order: Vec<&Segment<'_>> = segments.iter().filter(|segment| segment.causal > 0).collect();

@@ -1,14 +1,11 @@
 //! Attention of blocks of rows.
 
-use super::block::{
-    KEYS, ROWS, STEP, gather, gather_transposed, left, padded, panels_length, plain, scale, scale_into,
-    take_scores, transposed,
-};
-use super::{Heads, Past, ROOT, Segment};
+use super::block::{KEYS, ROWS, STEP, scale, scale_into, take_scores};
+use super::factors::{Arithmetic, Destination, Factors, Tile};
+use super::{Heads, KeyValues, ROOT, Segment};
 use crate::memory::with_scratch;
 use crate::product::View;
 use crate::threads::{self, Shared, for_each};
-use crate::tile::Product;
 
 /// `out[n, heads * head_dim]` of attention over each segment; scores scaled by `1/sqrt(head_dim)`. The score matrix of
 /// a whole sequence is never stored. Where `lse` is given (`[n, heads]`), the log-sum-exp of each row's scores is kept
@@ -23,6 +20,23 @@ pub fn attention(
     out: &mut [f32],
     lse: Option<&mut [f32]>,
 ) {
+    attend(Arithmetic::Single, heads, qkv, segments, out, lse);
+}
+
+/// As [`attention`], where queries, keys, weights and values may be rounded to bfloat16 as they enter a product: done
+/// where the machine has the instruction for it (AVX512-BF16).
+pub fn attention_rounded(heads: Heads, qkv: &[f32], segments: &[Segment<'_>], out: &mut [f32]) {
+    attend(Arithmetic::fastest(), heads, qkv, segments, out, None);
+}
+
+fn attend(
+    arithmetic: Arithmetic,
+    heads: Heads,
+    qkv: &[f32],
+    segments: &[Segment<'_>],
+    out: &mut [f32],
+    lse: Option<&mut [f32]>,
+) {
     heads.check();
     assert!(qkv.len().is_multiple_of(heads.row()), "attention: whole rows of qkv");
     let batch = qkv.len() / heads.row();
@@ -30,13 +44,13 @@ pub fn attention(
     if let Some(lse) = &lse {
         assert_eq!(lse.len(), batch * heads.heads, "attention: lse is [n, heads]");
     }
-    segments.iter().for_each(|segment| segment.check(&heads, batch));
+    segments.iter().for_each(|segment| segment.check(&heads, batch, arithmetic));
     check_disjoint(segments);
     let sequences: Vec<Sequence<'_>> = ordered(segments).into_iter().map(Sequence::new).collect();
     let blocks = blocks(&heads, &sequences);
     let work = blocks.iter().flat_map(|block| &block.runs).map(|run| run.work(&sequences)).sum::<usize>();
-    let context =
-        Context { heads, qkv, sequences: &sequences, out: Shared::new(out), lse: lse.map(Shared::new) };
+    let (out, lse) = (Shared::new(out), lse.map(Shared::new));
+    let context = Context { arithmetic, heads, qkv, sequences: &sequences, out, lse };
     for_each(blocks.len() * heads.kv_heads, work * heads.heads * heads.head_dim / 8, |index| {
         // The last blocks of a sequence see most keys: the long tasks come first.
         let block = &blocks[blocks.len() - 1 - index / heads.kv_heads];
@@ -54,7 +68,8 @@ fn check_disjoint(segments: &[Segment<'_>]) {
 /// Segments with those that share a past next to each other.
 fn ordered<'a>(segments: &'a [Segment<'a>]) -> Vec<&'a Segment<'a>> {
     let mut order: Vec<&Segment<'_>> = segments.iter().collect();
-    let identity = |segment: &&Segment<'_>| segment.past.first().map(|past| past.keys.as_ptr() as usize);
+    let identity =
+        |segment: &&Segment<'_>| segment.past.first().map(|&past| std::ptr::from_ref(past) as usize);
     order.sort_by_key(identity);
     order
 }
@@ -128,6 +143,7 @@ fn blocks(heads: &Heads, sequences: &[Sequence<'_>]) -> Vec<Block> {
 }
 
 struct Context<'a> {
+    arithmetic: Arithmetic,
     heads: Heads,
     qkv: &'a [f32],
     sequences: &'a [Sequence<'a>],
@@ -136,69 +152,58 @@ struct Context<'a> {
 }
 
 /// The state of a block for one key/value head. Rows are `(row, query head)`, the head changing faster.
-struct State<'a> {
-    queries: &'a mut [f32],
+struct State<'a, 'f> {
+    factors: &'a mut Factors<'f>,
     sums: &'a mut [f32],
     scores: &'a mut [f32],
-    keys: &'a mut [f32],
-    values: &'a mut [f32],
     /// Of each row: running maximum and sum of exponentials.
     totals: Vec<(f32, f32)>,
-}
-
-/// Keys of consecutive positions, as stored.
-#[derive(Clone, Copy)]
-struct Tile<'a> {
-    keys: View<'a>,
-    values: View<'a>,
 }
 
 impl Context<'_> {
     fn attend(&self, block: &Block, kv: usize) {
         let rows = block.rows * self.heads.group();
-        let (dim, width) = (self.heads.head_dim, padded(self.heads.head_dim));
-        let lengths = [rows * dim, rows * dim, rows * KEYS, panels_length(dim), KEYS * width];
-        with_scratch(lengths.iter().sum(), |scratch: &mut [f32]| {
-            let (queries, rest) = scratch.split_at_mut(lengths[0]);
-            let (sums, rest) = rest.split_at_mut(lengths[1]);
-            let (scores, rest) = rest.split_at_mut(lengths[2]);
-            let (keys, values) = rest.split_at_mut(lengths[3]);
-            sums.fill(0.0);
-            let totals = vec![(f32::NEG_INFINITY, 0.0); rows];
-            let mut state = State { queries, sums, scores, keys, values, totals };
-            self.gather_queries(block, kv, &mut state);
-            self.attend_pasts(block, kv, &mut state);
-            for run in &block.runs {
-                self.attend_own(run, kv, &mut state);
-                self.attend_tree(run, kv, &mut state);
-            }
-            self.write(block, kv, &state);
+        let dim = self.heads.head_dim;
+        Factors::with(self.arithmetic, rows, dim, |factors| {
+            with_scratch(rows * (dim + KEYS), |scratch: &mut [f32]| {
+                let (sums, scores) = scratch.split_at_mut(rows * dim);
+                sums.fill(0.0);
+                let totals = vec![(f32::NEG_INFINITY, 0.0); rows];
+                let mut state = State { factors, sums, scores, totals };
+                self.gather_queries(block, kv, &mut state);
+                self.attend_pasts(block, kv, &mut state);
+                for run in &block.runs {
+                    self.attend_own(run, kv, &mut state);
+                    self.attend_tree(run, kv, &mut state);
+                }
+                self.write(block, kv, &state);
+            });
         });
     }
 
-    fn gather_queries(&self, block: &Block, kv: usize, state: &mut State<'_>) {
-        let Heads { head_dim: dim, .. } = self.heads;
-        let per_row = self.heads.group() * dim;
+    fn gather_queries(&self, block: &Block, kv: usize, state: &mut State<'_, '_>) {
+        let (dim, group) = (self.heads.head_dim, self.heads.group());
         for run in &block.runs {
             for row in 0..run.rows {
                 let at = self.sequences[run.sequence].segment.start + run.first + row;
-                let from = &self.qkv[at * self.heads.row() + kv * per_row..][..per_row];
-                let to = &mut state.queries[(run.offset + row) * per_row..][..per_row];
-                scale_into(from, self.heads.scale(), to);
+                let queries = &self.qkv[at * self.heads.row() + kv * group * dim..][..group * dim];
+                for (head, query) in queries.chunks_exact(dim).enumerate() {
+                    state.factors.take_query((run.offset + row) * group + head, query, self.heads.scale());
+                }
             }
         }
     }
 
     /// Pasts, each met by all consecutive runs that share it.
-    fn attend_pasts(&self, block: &Block, kv: usize, state: &mut State<'_>) {
+    fn attend_pasts(&self, block: &Block, kv: usize, state: &mut State<'_, '_>) {
         let most = |run: &Run| self.sequences[run.sequence].segment.past.len();
         for index in 0..block.runs.iter().map(most).max().unwrap_or(0) {
-            let past = |run: &Run| self.sequences[run.sequence].segment.past.get(index);
+            let past = |run: &Run| self.sequences[run.sequence].segment.past.get(index).copied();
             let base = |run: &Run| -> usize {
-                self.sequences[run.sequence].segment.past[..index].iter().map(|past| past.len).sum()
+                self.sequences[run.sequence].segment.past[..index].iter().map(|past| past.len()).sum()
             };
             let shared = |a: &Run, b: &Run| match (past(a), past(b)) {
-                (Some(a_past), Some(b_past)) => same(a_past, b_past) && base(a) == base(b),
+                (Some(a_past), Some(b_past)) => std::ptr::eq(a_past, b_past) && base(a) == base(b),
                 _ => false,
             };
             for runs in block.runs.chunk_by(shared) {
@@ -209,17 +214,13 @@ impl Context<'_> {
         }
     }
 
-    fn attend_past(&self, past: &Past<'_>, base: usize, runs: &[Run], kv: usize, state: &mut State<'_>) {
-        let Heads { kv_heads, head_dim: dim, window, .. } = self.heads;
+    fn attend_past(&self, past: &KeyValues, base: usize, runs: &[Run], kv: usize, state: &mut State<'_, '_>) {
+        let window = self.heads.window;
         let first = runs[0].offset;
         let rows: usize = runs.iter().map(|run| run.rows).sum();
-        for start in (0..past.len).step_by(KEYS) {
-            let count = KEYS.min(past.len - start);
-            let from = start * kv_heads * dim;
-            let tile = Tile {
-                keys: View::columns_of(&past.keys[from..], count, kv_heads * dim, kv * dim, dim),
-                values: View::columns_of(&past.values[from..], count, kv_heads * dim, kv * dim, dim),
-            };
+        for start in (0..past.len()).step_by(KEYS) {
+            let count = KEYS.min(past.len() - start);
+            let tile = past.tile(kv, start, count);
             let mut limits = Limits::default();
             for run in runs {
                 let sequence = &self.sequences[run.sequence];
@@ -233,7 +234,7 @@ impl Context<'_> {
     }
 
     /// The sequence's own causal rows.
-    fn attend_own(&self, run: &Run, kv: usize, state: &mut State<'_>) {
+    fn attend_own(&self, run: &Run, kv: usize, state: &mut State<'_, '_>) {
         let sequence = &self.sequences[run.sequence];
         let causal = sequence.segment.causal;
         for start in (0..causal.min(run.first + run.rows)).step_by(KEYS) {
@@ -251,7 +252,7 @@ impl Context<'_> {
     }
 
     /// The tree below the causal rows; only its own rows see it.
-    fn attend_tree(&self, run: &Run, kv: usize, state: &mut State<'_>) {
+    fn attend_tree(&self, run: &Run, kv: usize, state: &mut State<'_, '_>) {
         let sequence = &self.sequences[run.sequence];
         let causal = sequence.segment.causal;
         let end = run.first + run.rows;
@@ -299,7 +300,7 @@ impl Context<'_> {
         let Heads { heads, kv_heads, head_dim: dim, .. } = self.heads;
         let stride = self.heads.row();
         let rows = &self.qkv[first * stride..];
-        Tile {
+        Tile::Rows {
             keys: View::columns_of(rows, count, stride, (heads + kv) * dim, dim),
             values: View::columns_of(rows, count, stride, (heads + kv_heads + kv) * dim, dim),
         }
@@ -313,32 +314,26 @@ impl Context<'_> {
         first: usize,
         rows: usize,
         limits: &Limits,
-        state: &mut State<'_>,
+        state: &mut State<'_, '_>,
         mask: impl Fn(usize, &mut [f32]),
     ) {
         if limits.nothing_seen() {
             return;
         }
         let (group, dim) = (self.heads.group(), self.heads.head_dim);
-        gather_transposed(tile.keys, state.keys);
-        gather(tile.values, state.values);
-        for from in (0..tile.keys.rows).step_by(STEP) {
+        state.factors.take_tile(&tile);
+        for from in (0..tile.count()).step_by(STEP) {
             // Rows above the diagonal see none of these keys.
             let Some(skipped) = limits.0.iter().position(|limit| limit.1 > from) else { continue };
             let at = (first + skipped) * group;
-            let product = Product {
-                left: left(&state.queries[at * dim..], dim),
-                right: transposed(&state.keys[from * dim..], dim),
-                rows: (rows - skipped) * group,
-                columns: STEP.min(tile.keys.rows - from),
-                depth: dim,
-            };
-            product.store(&mut state.scores[at * KEYS + from..], KEYS, false);
+            let columns = STEP.min(tile.count() - from);
+            let to = Destination { y: &mut state.scores[at * KEYS + from..], stride: KEYS };
+            state.factors.scores(&tile, [at, (rows - skipped) * group], [from, columns], to);
         }
         for row in 0..rows * group {
             let (low, high) = limits.0[row / group];
             let at = first * group + row;
-            let scores = &mut state.scores[at * KEYS..][..tile.keys.rows];
+            let scores = &mut state.scores[at * KEYS..][..tile.count()];
             mask(row / group, &mut scores[..high]);
             scores[..low].fill(0.0);
             scores[high..].fill(0.0);
@@ -348,23 +343,18 @@ impl Context<'_> {
             if factor != 1.0 {
                 scale(&mut state.sums[at * dim..][..dim], factor);
             }
+            state.factors.take_weights(at, scores);
         }
         for from in (0..rows).step_by(STEP) {
             let count = STEP.min(rows - from);
             let depth = limits.0[from..from + count].iter().map(|limit| limit.1).max().unwrap_or(0);
             let at = (first + from) * group;
-            let product = Product {
-                left: left(&state.scores[at * KEYS..], KEYS),
-                right: plain(state.values, dim),
-                rows: count * group,
-                columns: dim,
-                depth,
-            };
-            product.store(&mut state.sums[at * dim..], dim, true);
+            let to = Destination { y: &mut state.sums[at * dim..], stride: dim };
+            state.factors.sums(&tile, [at, count * group], depth, &state.scores[at * KEYS..], to);
         }
     }
 
-    fn write(&self, block: &Block, kv: usize, state: &State<'_>) {
+    fn write(&self, block: &Block, kv: usize, state: &State<'_, '_>) {
         let Heads { heads, head_dim: dim, .. } = self.heads;
         let group = self.heads.group();
         for run in &block.runs {
@@ -404,10 +394,4 @@ impl Limits {
 /// How many positions from `base` on are out of the window of a row at `position`.
 fn hidden(window: Option<usize>, position: usize, base: usize) -> usize {
     window.map_or(0, |window| (position + 1).saturating_sub(window).saturating_sub(base))
-}
-
-fn same(a: &Past<'_>, b: &Past<'_>) -> bool {
-    a.len == b.len
-        && std::ptr::eq(a.keys.as_ptr(), b.keys.as_ptr())
-        && std::ptr::eq(a.values.as_ptr(), b.values.as_ptr())
 }
