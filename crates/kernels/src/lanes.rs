@@ -15,6 +15,15 @@ pub(crate) trait Vector: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Fetches the address, which need not be valid, in order to write to it soon.
+    #[inline(always)]
+    unsafe fn will_write(to: *mut f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint that never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(to.cast())
+        }
+    }
     /// `self * factor + sum`.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
     /// `self * factor`.

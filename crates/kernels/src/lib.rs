@@ -7,6 +7,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod blocks;
 pub mod loss;
 pub mod matrix;
 pub mod norm;

@@ -1,8 +1,9 @@
 //! A weight matrix `[outputs, inputs]` in the storage its use asks for.
 
+use crate::blocks::{Blocks, Direction, PackedBlocks};
 use crate::panel::{Element, Panels, Source};
 use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
-use crate::rounded::{self, Left};
+use crate::rounded::{self, Left, Right};
 
 /// The arithmetic of products with weights. Activations, sums, normalisation and optimiser state stay `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -12,6 +13,9 @@ pub enum Precision {
     /// Weights, and activations at the entry of a product, rounded to bfloat16; sums in 32 bits.
     #[default]
     Bf16,
+    /// As [`Precision::Bf16`], to the bit, but a frozen matrix that comes in [`Blocks`] stays in them and is unpacked
+    /// while it is multiplied: slower, in a third of the memory or less.
+    Stored,
 }
 
 /// What a matrix will be used for, which decides the copies that it keeps.
@@ -27,11 +31,11 @@ pub enum Use {
 
 /// A weight matrix, `[outputs, inputs]`, y = x . W^T.
 ///
-/// | | `F32` | `Bf16` |
-/// |---|---|---|
-/// | `Inference` | panels, 4 bytes a weight | panels, 2 bytes |
-/// | `Frozen` | panels of both directions, 8 | panels of both directions, 4 |
-/// | `Trainable` | values and panels, 8 | values and panels of both directions, 8 |
+/// | | `F32` | `Bf16` | `Stored`, from blocks |
+/// |---|---|---|---|
+/// | `Inference` | panels, 4 bytes a weight | panels, 2 bytes | codes of 4 or 8 bits and scales, 0.56 to 1.5 bytes |
+/// | `Frozen` | panels of both directions, 8 | panels of both directions, 4 | the same, for both directions |
+/// | `Trainable` | values and panels, 8 | values and panels of both directions, 8 | as `Bf16` |
 ///
 /// A row's result does not depend on the other rows of its batch.
 #[derive(Clone, Debug)]
@@ -48,6 +52,7 @@ pub struct Matrix {
 enum Storage {
     Single(Directions<f32>),
     Rounded(Directions<u32>),
+    Blocks(PackedBlocks),
 }
 
 /// The right factors of the products in both directions.
@@ -86,10 +91,19 @@ impl Matrix {
         let weights = View::new(&values, outputs, inputs);
         let panels = match precision {
             Precision::F32 => Storage::Single(Directions::new(weights, usage == Use::Frozen)),
-            Precision::Bf16 => Storage::Rounded(Directions::new(weights, usage != Use::Inference)),
+            Precision::Bf16 | Precision::Stored => {
+                Storage::Rounded(Directions::new(weights, usage != Use::Inference))
+            }
         };
         let values = if usage == Use::Trainable { values } else { Vec::new() };
         Self { outputs, inputs, usage, values, panels }
+    }
+
+    /// Keeps `blocks` as they are. [`Use::Trainable`] is for values that change: it panics.
+    pub fn from_blocks(blocks: &Blocks, usage: Use) -> Self {
+        assert!(usage != Use::Trainable, "a matrix of blocks is not trainable");
+        let panels = Storage::Blocks(PackedBlocks::new(blocks));
+        Self { outputs: blocks.outputs, inputs: blocks.inputs, usage, values: Vec::new(), panels }
     }
 
     /// Rows of the matrix: features that come out.
@@ -107,6 +121,7 @@ impl Matrix {
         match self.panels {
             Storage::Single(_) => Precision::F32,
             Storage::Rounded(_) => Precision::Bf16,
+            Storage::Blocks(_) => Precision::Stored,
         }
     }
 
@@ -125,6 +140,9 @@ impl Matrix {
             Storage::Rounded(panels) => {
                 rounded::multiply(Left::Plain(x), (&panels.forward).into(), y, accumulate)
             }
+            Storage::Blocks(blocks) => {
+                rounded::multiply(Left::Plain(x), Right::blocks(blocks, Direction::Forward), y, accumulate);
+            }
         }
     }
 
@@ -141,6 +159,14 @@ impl Matrix {
             Storage::Single(_) if self.usage == Use::Trainable => {
                 multiply_nn(dx, dy, View::new(&self.values, self.outputs, self.inputs), 1.0, accumulate);
             }
+            Storage::Blocks(blocks) if self.usage == Use::Frozen => {
+                rounded::multiply(
+                    Left::Plain(dy),
+                    Right::blocks(blocks, Direction::Backward),
+                    dx,
+                    accumulate,
+                );
+            }
             _ => panic!("backward product with a matrix kept for inference"),
         }
     }
@@ -152,7 +178,9 @@ impl Matrix {
         let dw = ViewMut::new(dw, self.outputs, self.inputs);
         match self.precision() {
             Precision::F32 => multiply_tn(dw, dy, x, 1.0, true),
-            Precision::Bf16 => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, true),
+            Precision::Bf16 | Precision::Stored => {
+                rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, true)
+            }
         }
     }
 
@@ -165,6 +193,7 @@ impl Matrix {
                 out.copy_from_slice(&self.values[index * self.inputs..][..self.inputs]);
             }
             Storage::Single(panels) => panels.forward.column(index, out),
+            Storage::Blocks(blocks) => blocks.rounded_row(index, out),
         }
     }
 
@@ -176,11 +205,12 @@ impl Matrix {
         match &mut self.panels {
             Storage::Single(panels) => panels.refill(weights),
             Storage::Rounded(panels) => panels.refill(weights),
+            Storage::Blocks(_) => unreachable!("a matrix of blocks is not trainable"),
         }
     }
 
-    /// The values as `f32`, row-major (bfloat16 storage gives the rounded ones, except that a [`Use::Trainable`]
-    /// matrix gives the values that the optimiser changes).
+    /// The values as `f32`, row-major (bfloat16 panels give the rounded ones; blocks, and a [`Use::Trainable`] matrix,
+    /// which has the values that the optimiser changes, the exact ones).
     pub fn to_f32(&self) -> Vec<f32> {
         if self.usage == Use::Trainable {
             return self.values.clone();
@@ -188,7 +218,10 @@ impl Matrix {
         let mut values = vec![0f32; self.outputs * self.inputs];
         if self.inputs > 0 {
             for (index, row) in values.chunks_exact_mut(self.inputs).enumerate() {
-                self.row(index, row);
+                match &self.panels {
+                    Storage::Blocks(blocks) => blocks.exact_row(index, row),
+                    _ => self.row(index, row),
+                }
             }
         }
         values
@@ -196,6 +229,11 @@ impl Matrix {
 
     /// The same weights stored for another precision or use.
     pub fn converted(&self, precision: Precision, usage: Use) -> Self {
+        if let (Storage::Blocks(_), Precision::Stored, Use::Inference | Use::Frozen) =
+            (&self.panels, precision, usage)
+        {
+            return Self { usage, ..self.clone() };
+        }
         Self::new(self.outputs, self.inputs, self.to_f32(), precision, usage)
     }
 
@@ -204,6 +242,7 @@ impl Matrix {
         let panels = match &self.panels {
             Storage::Single(panels) => panels.bytes(),
             Storage::Rounded(panels) => panels.bytes(),
+            Storage::Blocks(blocks) => blocks.bytes(),
         };
         self.values.len() * size_of::<f32>() + panels
     }

@@ -18,6 +18,10 @@ pub(crate) unsafe trait Plain: Copy {}
 // SAFETY: every bit pattern is a value.
 unsafe impl Plain for f32 {}
 // SAFETY: every bit pattern is a value.
+unsafe impl Plain for f64 {}
+// SAFETY: every bit pattern is a value.
+unsafe impl Plain for u8 {}
+// SAFETY: every bit pattern is a value.
 unsafe impl Plain for u16 {}
 // SAFETY: every bit pattern is a value.
 unsafe impl Plain for u32 {}

@@ -11,6 +11,15 @@ use crate::tile::PANEL;
 /// A multiple of all row blocks.
 const CHUNK: usize = 240;
 
+/// Rows of a task that has all panels, at least: with fewer, fetching a panel takes longer than using it.
+const LEAST: usize = 48;
+
+/// Weights of a right factor that every task may walk through: they stay in the last cache.
+const CACHED: usize = 1 << 22;
+
+/// Rows of a chunk are a multiple of this.
+const BLOCK: usize = 16;
+
 /// Tasks for each thread, so that a thread which falls behind can be helped.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -18,6 +27,10 @@ const TASKS_PER_THREAD: usize = 4;
 pub(crate) struct Plan<'a> {
     y: ViewMut<'a>,
     work: usize,
+    /// Rows of a task.
+    chunk: usize,
+    /// Panels of a task.
+    group: usize,
 }
 
 /// One task: some rows of the result times some panels.
@@ -50,26 +63,39 @@ impl Part<'_> {
 impl<'a> Plan<'a> {
     /// For the result `y` of a product over `depth`. `rate` is how many multiply-adds take as long as one elementary
     /// operation (see [`threads::SERIAL_WORK`]).
-    pub(crate) fn new(y: ViewMut<'a>, depth: usize, rate: usize) -> Self {
+    /// `by_rows`: where there are many rows, a task should have all panels for its own; not where panels are
+    /// expensive to come by.
+    pub(crate) fn new(y: ViewMut<'a>, depth: usize, rate: usize, by_rows: bool) -> Self {
         y.check();
         // A product of few rows waits for memory: it costs as much as one of some more.
         let work = y.rows.max(8).saturating_mul(y.columns).saturating_mul(depth) / rate;
-        Self { y, work }
+        let panels = y.columns.div_ceil(PANEL);
+        let wanted = threads::count() * TASKS_PER_THREAD;
+        let share = y.rows.div_ceil(wanted).next_multiple_of(BLOCK);
+        let (chunk, group) = if by_rows && share >= LEAST && y.columns.saturating_mul(depth) <= CACHED {
+            (share.min(CHUNK), panels.max(1))
+        } else {
+            (CHUNK, (panels * y.rows.div_ceil(CHUNK) / wanted).max(1))
+        };
+        Self { y, work, chunk, group }
+    }
+
+    /// Whether every row belongs to one task alone, which may then prepare its rows of the left factor itself.
+    pub(crate) fn splits_rows_only(&self) -> bool {
+        self.group * PANEL >= self.y.columns
     }
 
     /// Runs `task` on every part.
     pub(crate) fn run(self, task: impl Fn(&Part<'_>) + Sync + Send) {
         let ViewMut { data, rows, columns, stride } = self.y;
         let panels = columns.div_ceil(PANEL);
-        let chunks = rows.div_ceil(CHUNK);
-        let wanted = threads::count() * TASKS_PER_THREAD;
-        let group = (panels * chunks / wanted).max(1);
-        let groups = panels.div_ceil(group);
+        let (chunk, group) = (self.chunk, self.group);
+        let (chunks, groups) = (rows.div_ceil(chunk), panels.div_ceil(group));
         let shared = Shared::new(data);
         for_each(chunks * groups, self.work, |index| {
-            let (chunk, first) = (index / groups, index % groups * group);
+            let (row, first) = (index / groups * chunk, index % groups * group);
             task(&Part {
-                rows: chunk * CHUNK..rows.min((chunk + 1) * CHUNK),
+                rows: row..rows.min(row + chunk),
                 panels: first..panels.min(first + group),
                 y: &shared,
                 stride,

@@ -166,7 +166,7 @@ pub(crate) fn multiply_panels_by(
         packed_length::<f32>(y.columns, left.depth),
         "product: panels of the right factor"
     );
-    Plan::new(y, left.depth, RATE).run(|part| {
+    Plan::new(y, left.depth, RATE, true).run(|part| {
         let (first, rows) = (part.rows.start, part.rows.len());
         for panel in part.panels.clone() {
             let block = Block {
@@ -182,6 +182,7 @@ pub(crate) fn multiply_panels_by(
                 depth: left.depth,
                 scale,
                 accumulate,
+                resume: false,
             };
             // SAFETY: the machine has `level`; `Factor` has checked the left factor, and rows `first ..` are in it;
             // the panel is whole; `part.address` has checked the result, and parts do not overlap.

@@ -2,13 +2,14 @@
 
 use std::sync::OnceLock;
 
+use crate::blocks::{Direction, PackedBlocks, SQUARE};
 use crate::instructions::{self, Level, vectorised};
-use crate::memory::with_scratch;
+use crate::memory::{Plain, with_scratch};
 use crate::panel::{Element, Panels, Source, pack, packed_length, panel_length, round_bf16};
 use crate::plan::{Part, Plan};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
-use crate::tile::{self, Block};
+use crate::tile::{self, Block, PANEL};
 
 /// The instructions that multiply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +82,79 @@ impl Left<'_> {
     }
 }
 
-/// The right factor `[depth, columns]` in panels.
+/// The right factor `[depth, columns]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Right<'a> {
-    data: &'a [u32],
+    panels: Held<'a>,
     columns: usize,
     depth: usize,
 }
 
+/// Where panels come from.
+#[derive(Clone, Copy, Debug)]
+enum Held<'a> {
+    Packed(&'a [u32]),
+    /// Unpacked for every use.
+    Blocks(&'a PackedBlocks, Direction),
+}
+
 impl<'a> From<&'a Panels<u32>> for Right<'a> {
     fn from(panels: &'a Panels<u32>) -> Self {
-        Self { data: &panels.data, columns: panels.columns, depth: panels.depth }
+        Self { panels: Held::Packed(&panels.data), columns: panels.columns, depth: panels.depth }
     }
 }
+
+impl<'a> Right<'a> {
+    pub(crate) fn blocks(blocks: &'a PackedBlocks, direction: Direction) -> Self {
+        let (columns, depth) = match direction {
+            Direction::Forward => (blocks.outputs(), blocks.inputs()),
+            Direction::Backward => (blocks.inputs(), blocks.outputs()),
+        };
+        Self { panels: Held::Blocks(blocks, direction), columns, depth }
+    }
+
+    /// Gives `multiply` panel `panel` in stretches of at most `most` values of its depth, in order, and where each
+    /// begins.
+    fn stretches(&self, panel: usize, most: usize, mut multiply: impl FnMut(usize, &[u32])) {
+        let length = panel_length::<u32>(self.depth);
+        match self.panels {
+            Held::Packed(data) => multiply(0, &data[panel * length..][..length]),
+            Held::Blocks(blocks, direction) => {
+                let squares = length / (SQUARE / 2 * PANEL);
+                let most = (most / SQUARE).clamp(1, squares.max(1));
+                with_scratch(most * SQUARE / 2 * PANEL, |scratch: &mut [u32]| {
+                    for first in (0..squares).step_by(most) {
+                        let end = squares.min(first + most);
+                        let to = &mut scratch[..(end - first) * SQUARE / 2 * PANEL];
+                        blocks.unpack(direction, panel, first..end, to);
+                        multiply(first * SQUARE, to);
+                    }
+                    if squares == 0 {
+                        multiply(0, &[]);
+                    }
+                });
+            }
+        }
+    }
+
+    /// The depth of a stretch for `rows` rows: one of few rows reads the panel once, from the first cache; one of many
+    /// rows reads it again and again, from the second.
+    fn stretch(&self, rows: usize) -> usize {
+        let whole = self.depth.next_multiple_of(DEPTH);
+        match self.panels {
+            Held::Packed(_) => whole,
+            Held::Blocks(..) if rows <= FEW => whole.min(SHORT),
+            Held::Blocks(..) => whole.min(LONG),
+        }
+    }
+}
+
+/// Rows that are few.
+const FEW: usize = 16;
+/// Values of depth whose panel takes half of a first cache.
+const SHORT: usize = 256;
+/// Values of depth whose panel takes a quarter of a second cache.
+const LONG: usize = 4096;
 
 /// Rows of the left factor that are rounded and laid out together: the rows of a tile register.
 const BLOCK: usize = 16;
@@ -122,7 +183,8 @@ pub(crate) fn multiply_sources(left: Left<'_>, right: Source<'_>, y: ViewMut<'_>
     let (columns, depth) = (right.columns(), right.depth());
     with_scratch(packed_length::<u32>(columns, depth), |data: &mut [u32]| {
         pack(right, data, 0);
-        multiply(left, Right { data, columns, depth }, y, accumulate);
+        let panels = Held::Packed(data);
+        multiply(left, Right { panels, columns, depth }, y, accumulate);
     });
 }
 
@@ -137,61 +199,89 @@ pub(crate) fn multiply_by(
     left.view().check();
     assert_eq!((y.rows, y.columns), (left.rows(), right.columns), "product: shape of the result");
     assert_eq!(left.depth(), right.depth, "product: the factors agree");
-    assert_eq!(right.data.len(), packed_length::<u32>(right.columns, right.depth), "product: whole panels");
-    let depth = right.depth.next_multiple_of(DEPTH);
-    let length = y.rows.next_multiple_of(BLOCK) * depth;
-    let plan = Plan::new(y, right.depth, rate(method));
+    if let Held::Packed(data) = right.panels {
+        assert_eq!(data.len(), packed_length::<u32>(right.columns, right.depth), "product: whole panels");
+    }
+    let plan = Plan::new(y, right.depth, rate(method), matches!(right.panels, Held::Packed(_)));
     match method {
-        Method::Widened(level) => with_scratch(length, |packed: &mut [f32]| {
-            lay_out(left, depth, packed, widen_block);
-            plan.run(|part| widened_part(level, packed, right, part, accumulate));
+        Method::Widened(level) => run(left, plan, widen_block, |packed, part| {
+            widened_part(level, packed, right, part, accumulate);
         }),
         #[cfg(target_arch = "x86_64")]
-        Method::Pairs => with_scratch(length, |packed: &mut [u16]| {
-            lay_out(left, depth, packed, pair_block);
-            plan.run(|part| paired_part(packed, right, part, accumulate));
+        Method::Pairs => run(left, plan, pair_block, |packed, part| {
+            paired_part(packed, right, part, accumulate);
         }),
         #[cfg(target_arch = "x86_64")]
-        Method::Tiles => with_scratch(length, |packed: &mut [u16]| {
-            lay_out(left, depth, packed, tile_block);
-            plan.run(|part| tiled_part(packed, right, part, accumulate));
+        Method::Tiles => run(left, plan, tile_block, |packed, part| {
+            tiled_part(packed, right, part, accumulate);
         }),
     }
 }
 
-/// Lays out every block of [`BLOCK`] rows with `block(rows, depth, to)`.
-fn lay_out<T: Send>(
+/// Lays out the left factor with `block(rows, depth, to)`, [`BLOCK`] rows at a time, and runs `multiply(rows, part)`
+/// on every part: all rows before the first part, or, where no other task needs a part's rows, just before it, when
+/// they need not leave the caches in between.
+fn run<T: Plain + Send + Sync>(
     left: Left<'_>,
-    depth: usize,
-    packed: &mut [T],
+    plan: Plan<'_>,
     block: impl Fn(View<'_>, usize, &mut [T]) + Sync + Send,
+    multiply: impl Fn(&[T], &Part<'_>) + Sync + Send,
 ) {
-    let length = BLOCK * depth;
-    if length == 0 {
-        return;
-    }
-    let (count, work) = (packed.len() / length, packed.len());
-    let packed = Shared::new(packed);
-    for_each(count, work, |index| {
-        // SAFETY: each block belongs to one task.
-        let to = unsafe { packed.slice(index * length, length) };
-        let first = index * BLOCK;
-        let rows = BLOCK.min(left.rows() - first);
-        match left {
-            Left::Plain(view) => {
-                let rows = View { data: &view.data[first * view.stride..], rows, ..view };
-                block(rows, depth, to);
-            }
-            Left::Transposed(view) => with_scratch(rows * view.rows, |rows_held: &mut [f32]| {
-                for k in 0..view.rows {
-                    for (i, value) in view.row(k)[first..][..rows].iter().enumerate() {
-                        rows_held[i * view.rows + k] = *value;
+    let depth = left.depth().next_multiple_of(DEPTH);
+    let length = |rows: usize| rows.next_multiple_of(BLOCK) * depth;
+    if plan.splits_rows_only() {
+        plan.run(|part| {
+            with_scratch(length(part.rows.len()), |packed: &mut [T]| {
+                if depth > 0 {
+                    for (to, first) in
+                        packed.chunks_exact_mut(BLOCK * depth).zip(part.rows.clone().step_by(BLOCK))
+                    {
+                        lay_out_block(left, first, depth, to, &block);
                     }
                 }
-                block(View::new(rows_held, rows, view.rows), depth, to);
-            }),
+                multiply(packed, part);
+            });
+        });
+        return;
+    }
+    let work = left.rows() * depth;
+    with_scratch(length(left.rows()), |packed: &mut [T]| {
+        if depth > 0 {
+            let count = packed.len() / (BLOCK * depth);
+            let packed = Shared::new(packed);
+            for_each(count, work, |index| {
+                // SAFETY: each block belongs to one task.
+                let to = unsafe { packed.slice(index * BLOCK * depth, BLOCK * depth) };
+                lay_out_block(left, index * BLOCK, depth, to, &block);
+            });
         }
+        plan.run(|part| multiply(&packed[part.rows.start * depth..], part));
     });
+}
+
+/// Lays out rows `first .. first + BLOCK`, as far as they exist.
+fn lay_out_block<T>(
+    left: Left<'_>,
+    first: usize,
+    depth: usize,
+    to: &mut [T],
+    block: impl Fn(View<'_>, usize, &mut [T]),
+) {
+    let rows = BLOCK.min(left.rows() - first);
+    match left {
+        Left::Plain(view) => {
+            let rows = View { data: &view.data[first * view.stride..], rows, ..view };
+            block(rows, depth, to);
+        }
+        Left::Transposed(view) => with_scratch(rows * view.rows, |rows_held: &mut [f32]| {
+            for k in 0..view.rows {
+                for (i, value) in view.row(k)[first..][..rows].iter().enumerate() {
+                    rows_held[i * view.rows + k] = *value;
+                }
+            }
+            block(View::new(rows_held, rows, view.rows), depth, to);
+        }),
+    }
 }
 
 /// Rows of `depth` rounded values, held in 32 bits.
@@ -245,33 +335,67 @@ vectorised! {
     }
 }
 
-/// The block of one panel for the row-by-row kernels, whose left factor has rows of `depth` values, two an element.
-fn block<A>(left: &[A], right: Right<'_>, part: &Part<'_>, panel: usize, accumulate: bool) -> Block<A, u32> {
+/// Multiplies by the row-by-row kernel `multiply`; `left` begins with the part's rows, of `depth` values, two an
+/// element.
+fn part_by_rows<A>(
+    left: &[A],
+    right: Right<'_>,
+    part: &Part<'_>,
+    accumulate: bool,
+    multiply: impl Fn(&Block<A, u32>),
+) {
     let pairs = right.depth.next_multiple_of(DEPTH) / 2;
     let (first, rows) = (part.rows.start, part.rows.len());
-    let length = panel_length::<u32>(right.depth);
-    Block {
-        a: left[first * pairs..][..rows * pairs].as_ptr(),
-        a_row: pairs,
-        a_step: 1,
-        b: right.data[panel * length..][..length].as_ptr(),
-        b_step: tile::PANEL,
-        y: part.address(first, rows, panel),
-        y_row: part.stride(),
-        rows,
-        columns: part.columns(panel),
-        depth: pairs,
-        scale: 1.0,
-        accumulate,
+    let left = &left[..rows * pairs];
+    let most = right.stretch(rows);
+    for panel in part.panels.clone() {
+        let (y, columns) = (part.address(first, rows, panel), part.columns(panel));
+        let block = |begin: usize, stretch: &[u32]| {
+            let depth = stretch.len() / PANEL;
+            assert!(begin / 2 + depth <= pairs, "a stretch of the left factor's depth");
+            Block {
+                a: left.as_ptr().wrapping_add(begin / 2),
+                a_row: pairs,
+                a_step: 1,
+                b: stretch.as_ptr(),
+                b_step: PANEL,
+                y,
+                y_row: part.stride(),
+                rows,
+                columns,
+                depth,
+                scale: 1.0,
+                accumulate,
+                resume: false,
+            }
+        };
+        if most / 2 >= pairs {
+            right.stretches(panel, most, |begin, stretch| multiply(&block(begin, stretch)));
+            continue;
+        }
+        with_scratch(rows * PANEL, |sums: &mut [f32]| {
+            right.stretches(panel, most, |begin, stretch| {
+                let (y, y_row) = (sums.as_mut_ptr(), PANEL);
+                let whole = block(begin, stretch);
+                let resume = begin > 0;
+                multiply(&Block { y, y_row, columns: PANEL, accumulate: false, resume, ..whole });
+            });
+            for (row, sums) in sums.chunks_exact(PANEL).enumerate() {
+                let to = part.address(first + row, 1, panel);
+                // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
+                let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
+                store(to, &sums[..columns], accumulate);
+            }
+        });
     }
 }
 
 fn widened_part(level: Level, packed: &[f32], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
     let (left, _) = packed.as_chunks::<2>();
-    for panel in part.panels.clone() {
-        // SAFETY: `level` comes from `available`; `block` has checked every address; parts do not overlap.
-        unsafe { tile::widened(level, &block(left, right, part, panel, accumulate)) };
-    }
+    part_by_rows(left, right, part, accumulate, |block| {
+        // SAFETY: `level` comes from `available`; every address of the block was checked; parts do not overlap.
+        unsafe { tile::widened(level, block) };
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -279,18 +403,17 @@ fn paired_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: bo
     // SAFETY: any two `u16` make a `u32`; `align_to` keeps to the alignment.
     let (before, left, _) = unsafe { packed.align_to::<u32>() };
     assert!(before.is_empty(), "scratch memory is aligned");
-    for panel in part.panels.clone() {
-        // SAFETY: the method comes from `available`; `block` has checked every address; parts do not overlap.
-        unsafe { tile::paired(&block(left, right, part, panel, accumulate)) };
-    }
+    part_by_rows(left, right, part, accumulate, |block| {
+        // SAFETY: the method comes from `available`; every address of the block was checked; parts do not overlap.
+        unsafe { tile::paired(block) };
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
 fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
     use crate::amx::{ROWS, Tiles};
-    use crate::tile::PANEL;
     let depth = right.depth.next_multiple_of(DEPTH);
-    let (steps, length) = (depth / DEPTH, panel_length::<u32>(right.depth));
+    let steps = depth / DEPTH;
     if steps == 0 {
         return widened_part(Level::Portable, &[], right, part, accumulate);
     }
@@ -299,37 +422,38 @@ fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: boo
     let tiles = unsafe { Tiles::configure() };
     for panel in part.panels.clone() {
         let columns = part.columns(panel);
-        let b = right.data[panel * length..][..length].as_ptr();
-        for first in part.rows.clone().step_by(2 * ROWS) {
-            let rows = (part.rows.end - first).min(2 * ROWS);
-            let blocks = rows.div_ceil(ROWS);
-            let a = packed[first * depth..][..blocks * ROWS * depth].as_ptr();
-            let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
-            let (to, stride) = match whole {
-                true => (part.address(first, rows, panel), part.stride()),
-                false => (sums.as_mut_ptr(), PANEL),
-            };
-            // SAFETY: both factors are whole (sliced above), and `to` has room for the blocks: it is `sums`, or rows
-            // of the result that all exist and that no other part writes to.
-            unsafe {
-                match blocks {
-                    1 => tiles.one_block(a, b, steps, to, stride),
-                    _ => tiles.two_blocks(a, b, steps, to, stride),
+        right.stretches(panel, depth, |_, b| {
+            for first in part.rows.clone().step_by(2 * ROWS) {
+                let rows = (part.rows.end - first).min(2 * ROWS);
+                let blocks = rows.div_ceil(ROWS);
+                let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
+                let b = b[..depth / 2 * PANEL].as_ptr();
+                let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
+                let (to, stride) = match whole {
+                    true => (part.address(first, rows, panel), part.stride()),
+                    false => (sums.as_mut_ptr(), PANEL),
+                };
+                // SAFETY: both factors are whole (sliced above), and `to` has room for the blocks: it is `sums`, or
+                // rows of the result that all exist and that no other part writes to.
+                unsafe {
+                    match blocks {
+                        1 => tiles.one_block(a, b, steps, to, stride),
+                        _ => tiles.two_blocks(a, b, steps, to, stride),
+                    }
+                }
+                if !whole {
+                    for (row, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
+                        let to = part.address(first + row, 1, panel);
+                        // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
+                        store(to, &sums[..columns], accumulate);
+                    }
                 }
             }
-            if !whole {
-                for (row, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
-                    let to = part.address(first + row, 1, panel);
-                    // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
-                    let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
-                    store(to, &sums[..columns], accumulate);
-                }
-            }
-        }
+        });
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 vectorised! {
     fn store(to: &mut [f32], sums: &[f32], accumulate: bool) {
         for (to, sum) in to.iter_mut().zip(sums) {

@@ -1,6 +1,7 @@
 //! Each operation against a plain `f64` reference, and what holds for all of them.
 
 mod attention;
+mod blocks;
 mod operations;
 mod products;
 

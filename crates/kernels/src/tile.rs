@@ -33,6 +33,9 @@ pub(crate) struct Block<A, B> {
     pub(crate) depth: usize,
     pub(crate) scale: f32,
     pub(crate) accumulate: bool,
+    /// The sums go on from what `y` holds, which has all [`PANEL`] columns: a product in stretches of its depth has
+    /// the bits of one in one piece.
+    pub(crate) resume: bool,
 }
 
 /// How elements are multiplied.
@@ -140,7 +143,19 @@ unsafe fn tile<M: Arithmetic, const ROWS: usize, const VECTORS: usize>(block: &B
     unsafe {
         let lanes = M::Sum::LANES;
         let mut sums = [[M::Sum::zero(); VECTORS]; ROWS];
+        if block.resume {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = M::Sum::load(block.y.add(row * block.y_row + vector * lanes));
+                }
+            }
+        }
         let (mut a, mut b) = (block.a, block.b);
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                M::Sum::will_write(block.y.wrapping_add(row * block.y_row + vector * lanes));
+            }
+        }
         for _ in 0..block.depth {
             let right: [M::RightVector; VECTORS] =
                 std::array::from_fn(|vector| M::load(b.add(vector * lanes)));
@@ -375,6 +390,7 @@ impl Product<'_> {
                 depth,
                 scale: 1.0,
                 accumulate,
+                resume: false,
             };
             // SAFETY: the machine has its own level; every element was checked above; `y` is borrowed mutably.
             unsafe { single(level(), &block) };

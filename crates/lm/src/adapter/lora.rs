@@ -304,14 +304,12 @@ impl Parameters for Lora {
         &self.specs
     }
 
-    fn parameters_mut(&mut self) -> Vec<Parameter<'_>> {
-        self.layers
-            .iter_mut()
-            .flat_map(LoraLayer::linears_mut)
-            .flatten()
-            .flat_map(|linear| std::iter::once(&mut linear.a).chain(&mut linear.b))
-            .map(Parameter::Matrix)
-            .collect()
+    fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>)) {
+        let linears = self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten();
+        let matrices = linears.flat_map(|linear| std::iter::once(&mut linear.a).chain(&mut linear.b));
+        for (number, matrix) in matrices.enumerate() {
+            visit(number, Parameter::Matrix(matrix));
+        }
     }
 }
 
@@ -396,15 +394,20 @@ impl LoraLinear {
 
     /// `y += scale * (x . A^T) . B^T`; keeps `scale * (x . A^T)` in `inner`, `[rows, segments * rank]`.
     pub(crate) fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut Vec<f32>) {
-        let rows = x.len() / self.inputs;
-        let width = self.width();
-        inner.resize(rows * width, 0.0);
-        self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
-        inner.iter_mut().for_each(|value| *value *= self.scale);
+        self.inner(x, inner);
+        let (rows, width) = (x.len() / self.inputs, self.width());
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
             let inner = View::columns_of(inner, rows, width, number * self.rank, self.rank);
             b.forward(inner, ViewMut::columns_of(y, rows, self.outputs, segment.start, segment.len), true);
         }
+    }
+
+    /// `inner = scale * (x . A^T)`, `[rows, segments * rank]`.
+    pub(crate) fn inner(&self, x: &[f32], inner: &mut Vec<f32>) {
+        let (rows, width) = (x.len() / self.inputs, self.width());
+        inner.resize(rows * width, 0.0);
+        self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
+        inner.iter_mut().for_each(|value| *value *= self.scale);
     }
 
     /// Adds the gradients of A and the Bs to `gradients` from `first` on, and `dx += ...` where asked.

@@ -1,37 +1,16 @@
-//! GFLOP/s of products and attention at the shapes of the embedded model (width 192) and of a 135M model (width 576).
+//! GFLOP/s of attention at the shapes of the embedded model (width 192) and of a 135M model (width 576).
 //!
-//! `cargo bench -p weigh-kernels` prints one line a shape: the best of the repetitions that fit in a quarter of a
-//! second, on all threads. `RAYON_NUM_THREADS` limits them.
+//! `cargo bench -p weigh-kernels --bench attention` prints one line a shape: the best of the repetitions that fit in a
+//! quarter of a second, on all threads. `RAYON_NUM_THREADS` limits them.
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 
 use std::time::{Duration, Instant};
 
 use kernels::attention::{Heads, Past, Segment, attention, attention_backward};
-use kernels::matrix::{Matrix, Precision, Use};
-use kernels::product::{View, ViewMut, multiply_nt};
-
-/// `m, n, k` of `y[m, n] = x[m, k] . w[n, k]^T`.
-const SHAPES: [(usize, usize, usize); 10] = [
-    (1, 576, 576),
-    (8, 1536, 576),
-    (1, 49152, 576),
-    (300, 192, 192),
-    (300, 1024, 192),
-    (300, 192, 512),
-    (512, 16, 576),
-    (512, 576, 1536),
-    (512, 3072, 576),
-    (128, 49152, 576),
-];
 
 fn main() {
     kernels::threads::within(|| {
         println!("{} threads, GFLOP/s", kernels::threads::count());
-        println!(
-            "{:>16}  {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "m x n x k", "nt", "f32", "bf16", "backward", "gradient"
-        );
-        SHAPES.into_iter().for_each(products);
         println!("{:>28}  {:>8} {:>8}", "attention", "forward", "backward");
         let small = Heads { heads: 3, kv_heads: 1, head_dim: 64, window: None };
         let large = Heads { heads: 9, kv_heads: 3, head_dim: 64, window: None };
@@ -41,24 +20,6 @@ fn main() {
         attend("12 x 32 after 1600, 9 heads", large, &[32; 12], 1600);
         attend("1 after 1600, 9 heads", large, &[1], 1600);
     });
-}
-
-fn products((m, n, k): (usize, usize, usize)) {
-    let (x, w, mut y) = (numbers(m * k), numbers(n * k), vec![0f32; m * n]);
-    let rate = |seconds: f64| 2e-9 * (m * n * k) as f64 / seconds;
-    let plain = rate(seconds(|| {
-        multiply_nt(ViewMut::new(&mut y, m, n), View::new(&x, m, k), View::new(&w, n, k), 1.0, false);
-    }));
-    let matrix = Matrix::new(n, k, w.clone(), Precision::F32, Use::Inference);
-    let single = rate(seconds(|| matrix.forward(View::new(&x, m, k), ViewMut::new(&mut y, m, n), false)));
-    let matrix = Matrix::new(n, k, w, Precision::Bf16, Use::Frozen);
-    let forward = rate(seconds(|| matrix.forward(View::new(&x, m, k), ViewMut::new(&mut y, m, n), false)));
-    let mut dx = vec![0f32; m * k];
-    let backward = rate(seconds(|| matrix.backward(View::new(&y, m, n), ViewMut::new(&mut dx, m, k), false)));
-    let mut dw = vec![0f32; n * k];
-    let gradient = rate(seconds(|| matrix.gradient(View::new(&y, m, n), View::new(&x, m, k), &mut dw)));
-    let shape = format!("{m} x {n} x {k}");
-    println!("{shape:>16}  {plain:8.1} {single:8.1} {forward:8.1} {backward:8.1} {gradient:8.1}");
 }
 
 fn attend(name: &str, heads: Heads, lengths: &[usize], past: usize) {
