@@ -6,6 +6,7 @@ mod peak;
 mod place;
 mod record;
 mod report;
+mod roofline;
 mod row;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask peers [--option value ...]
   --f16 FILE.gguf    the same in 16 bits [target/peers/NAME-f16.gguf, made by to_f16_gguf.py of --peers]
   --peers DIR        folder with to_f16_gguf.py
   --train FILE --test FILE   rows of Banking77 (JSON lines with text and label), for scoring
+  --speed PATH       a built example `speed` of another state of the engine [built here]
   --items N          test rows that are scored [250]
   --only NAMES       rows to measure, by their first words, with commas (lora, trl, full, prefill, decode, scoring,
                      first-label, threads); lora/amp measures one mode
@@ -36,7 +38,9 @@ const USAGE: &str = "usage: cargo xtask peers [--option value ...]
   --peak GFLOPS      what the machine can do in bf16 [measured by the kernels' benchmark, where it has one]
   --json FILE        keeps the raw seconds; rows that are not measured now stay as they are in it
   --markdown FILE    writes the table of all rows in the record
-  --measure false    only writes the table";
+  --measure false    only writes the table
+  --roofline FILE    instead of all this, takes a LoRA step, a full step and prefill apart and rewrites the tables between
+                     the marks in FILE (docs/bench/roofline.md)";
 
 /// Runs `cargo xtask peers ...`.
 pub(super) fn run(arguments: &[&str]) -> Result<()> {
@@ -50,8 +54,14 @@ pub(super) fn run(arguments: &[&str]) -> Result<()> {
     let pairs: usize = options.number("pairs", 7)?;
     let measure: bool = options.number("measure", true)?;
     let peak: f64 = options.number("peak", 0.0)?;
+    let roofline = options.text("roofline").map(PathBuf::from);
     let place = Place::find(&mut options)?;
     options.finish()?;
+    if let Some(page) = &roofline {
+        place.build()?;
+        let peak = if peak > 0.0 { Some(peak) } else { peak::measure(&place) };
+        return roofline::rewrite(page, &place, peak);
+    }
 
     let mut record = match &json {
         Some(path) if path.exists() => Record::read(path)?,

@@ -3,7 +3,7 @@
 use super::place::Place;
 
 /// GFLOP/s in bf16 on as many threads as the comparison uses, from `cargo bench -p weigh-kernels --bench peak`; `None`
-/// where there is no such benchmark or it prints no line of JSON with a `bf16`.
+/// where there is no such benchmark, or no such instruction.
 pub(super) fn measure(place: &Place) -> Option<f64> {
     let mut command = place.cargo();
     command.args(["bench", "--quiet", "--package", "weigh-kernels", "--bench", "peak"]);
@@ -12,11 +12,10 @@ pub(super) fn measure(place: &Place) -> Option<f64> {
     parse(&String::from_utf8_lossy(&output.stdout))
 }
 
+/// The last number (all threads) of the line of the bf16 instruction.
 fn parse(text: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.contains("bf16"))?;
-    let after = &line[line.find("bf16")? + 4..];
-    let numbers = after.split(|c: char| !c.is_ascii_digit() && c != '.');
-    numbers.filter_map(|number| number.parse().ok()).find(|&rate: &f64| rate > 0.0)
+    let line = text.lines().find(|line| line.to_lowercase().contains("bf16"))?;
+    line.split_whitespace().next_back()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -24,8 +23,10 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn the_first_number_after_bf16() {
-        assert_eq!(parse("2 threads\nf32  210.5 GFLOP/s\nbf16 431.0 GFLOP/s\n"), Some(431.0));
-        assert_eq!(parse("nothing"), None);
+    fn the_rate_of_all_threads() {
+        let text = "             one thread    2 threads\nf32 multiply-add, Gflop/s   110.1   219.5\n";
+        assert_eq!(parse(&format!("{text}VDPBF16PS, Gflop/s   216.7   431.0\n")), Some(431.0));
+        assert_eq!(parse(&format!("{text}VDPBF16PS, Gflop/s   absent   absent\n")), None);
+        assert_eq!(parse(text), None);
     }
 }

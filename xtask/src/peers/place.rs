@@ -16,6 +16,8 @@ pub(super) struct Place {
     pub(super) folder: Option<PathBuf>,
     /// A GGUF file.
     pub(super) model: Option<PathBuf>,
+    /// The example `speed`, where it is not to be built.
+    speed: Option<PathBuf>,
     f16: Option<PathBuf>,
     peers: Option<PathBuf>,
     train: Option<PathBuf>,
@@ -34,8 +36,8 @@ impl Place {
             value.map(PathBuf::from)
         };
         let (folder, model) = (given("folder", "WEIGH_SMOLLM2_HF"), given("model", "WEIGH_SMOLLM2_GGUF"));
-        let (f16, peers, train, test) =
-            (given("f16", ""), given("peers", ""), given("train", ""), given("test", ""));
+        let (speed, f16, peers) = (given("speed", ""), given("f16", ""), given("peers", ""));
+        let (train, test) = (given("train", ""), given("test", ""));
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let place = Self {
             root: root.to_path_buf(),
@@ -43,6 +45,7 @@ impl Place {
             python: options.path("python", "python3")?,
             folder,
             model,
+            speed,
             f16,
             peers,
             train,
@@ -54,8 +57,12 @@ impl Place {
         Ok(place)
     }
 
-    /// Builds the example `speed`.
+    /// Builds the example `speed`, unless a built one was named.
     pub(super) fn build(&self) -> Result<()> {
+        if let Some(speed) = &self.speed {
+            ensure!(speed.is_file(), "no program {}", speed.display());
+            return Ok(());
+        }
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--package", "weigh-lm", "--example", "speed"])
             .current_dir(&self.root)
@@ -74,7 +81,8 @@ impl Place {
 
     /// The example `speed` with `arguments`.
     pub(super) fn speed(&self, threads: usize, arguments: &[String]) -> Command {
-        let mut command = Command::new(self.target.join("release/examples/speed"));
+        let built = || self.target.join("release/examples/speed");
+        let mut command = Command::new(self.speed.clone().unwrap_or_else(built));
         command.args(["--threads", &threads.to_string()]).args(arguments);
         command
     }

@@ -42,6 +42,8 @@ pub(super) enum Program {
     Trl,
     /// `llama_rows.py ROW`, with the 16-bit file.
     Llama,
+    /// `llama_rows.py ROW`, with the file as it is.
+    LlamaStored,
     /// `scoring.py MODE`.
     Scoring,
     /// `first_label.py`.
@@ -82,7 +84,15 @@ pub(super) fn rows() -> Vec<Row> {
             "decode, 16 sequences at context 256",
             vec![torch("bf16", 3.0, None), torch("bf16-static", 3.0, None), llama(1.3)],
         ),
-        row("decode-1", "decode, 1 sequence at context 256", vec![llama(1.2)]),
+        row("decode-1", "decode, 1 sequence at context 256, 16 bits a weight", vec![llama(1.2)]),
+        Row {
+            work: "decode-1",
+            ..row(
+                "decode-1-stored",
+                "decode, 1 sequence at context 256, the GGUF file's own blocks",
+                vec![peer("llama.cpp", "the same file", Program::LlamaStored, 1.2)],
+            )
+        },
         Row {
             way: Way::Repeated(3),
             ..row(
@@ -121,6 +131,10 @@ impl Row {
     pub(super) fn arguments(&self, place: &Place) -> Result<Vec<String>, String> {
         let folder = || place.folder.as_ref().map(|folder| folder.to_string_lossy().into_owned());
         let mut arguments = Vec::new();
+        if self.name.ends_with("-stored") {
+            let model = place.model.as_ref().ok_or("needs --model FILE.gguf")?.to_string_lossy().into_owned();
+            arguments.extend(["--model".to_owned(), model, "--precision".to_owned(), "stored".to_owned()]);
+        }
         match self.work {
             "first-label" => {
                 let folder = folder().ok_or("needs --folder, a Hugging Face model")?;
@@ -154,6 +168,11 @@ impl Row {
             Program::Trl => place.script("trl_rows.py", &[text(peer.mode), threads]),
             Program::Llama => {
                 let file = place.f16()?.to_string_lossy().into_owned();
+                place.script("llama_rows.py", &[text(self.work), file, threads])
+            }
+            Program::LlamaStored => {
+                let model = place.model.as_ref().ok_or("needs --model FILE.gguf")?;
+                let file = model.to_string_lossy().into_owned();
                 place.script("llama_rows.py", &[text(self.work), file, threads])
             }
             Program::Scoring => {

@@ -64,7 +64,8 @@ impl Options {
                 self.precision = match value.as_str() {
                     "f32" => Precision::F32,
                     "bf16" => Precision::Bf16,
-                    _ => return Err(format!("--precision {value}: f32 or bf16").into()),
+                    "stored" => Precision::Stored,
+                    _ => return Err(format!("--precision {value}: f32, bf16 or stored").into()),
                 }
             }
             "threads" => self.threads = Some(value.parse()?),

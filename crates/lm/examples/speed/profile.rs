@@ -143,7 +143,8 @@ fn print(what: &str, parts: &[Part], (whole, flops): (f64, f64), options: &Optio
             of_peak.unwrap_or_default(),
         );
     };
-    println!("{what}, {} threads, {:?}\n", threads::count(), options.precision);
+    let precision = format!("{:?}", options.precision).to_lowercase();
+    println!("## {what}, {precision}, {} threads\n", threads::count());
     println!("| part | ms | share | GFLOP | GFLOP/s | of peak |\n|---|---|---|---|---|---|");
     let mut order: Vec<&Part> = parts.iter().collect();
     order.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
