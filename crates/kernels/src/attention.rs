@@ -11,6 +11,8 @@ mod factors;
 mod forward;
 mod past;
 
+use crate::memory::List;
+
 pub use backward::attention_backward;
 pub use forward::{attention, attention_rounded};
 pub use past::KeyValues;
@@ -106,12 +108,12 @@ impl Segment<'_> {
         }
     }
 
-    /// Depth of each tree node, 1 below the last causal row.
-    fn depths(&self) -> Vec<usize> {
-        let mut depths: Vec<usize> = Vec::with_capacity(self.tree.len());
+    /// Appends the depth of each tree node, 1 below the last causal row.
+    fn append_depths(&self, depths: &mut List<'_, usize>) {
+        let first = depths.len();
         for &parent in self.tree {
-            depths.push(if parent == ROOT { 1 } else { depths[parent as usize] + 1 });
+            let depth = if parent == ROOT { 1 } else { depths[first + parent as usize] + 1 };
+            depths.push(depth);
         }
-        depths
     }
 }

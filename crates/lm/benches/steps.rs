@@ -47,7 +47,7 @@ fn make(row: &str, config: ModelConfig) -> Result<Boxed, Error> {
     let vocabulary = config.vocabulary;
     let load = |usage: Use| -> Result<Transformer, Error> { work::random(config, Precision::Bf16, usage) };
     Ok(match row {
-        "lora" => Box::new(LoraStep::new(load(Use::Frozen)?, Precision::Bf16)?),
+        "lora" => Box::new(LoraStep::new(load(Use::Frozen)?)?),
         "full" => Box::new(FullStep::new(load(Use::Trainable)?)),
         "prefill-8x256" => Box::new(Prefill::new(load(Use::Inference)?, 8, 256)),
         "prefill-1x2048" => Box::new(Prefill::new(load(Use::Inference)?, 1, 2048)),

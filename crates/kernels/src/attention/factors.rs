@@ -284,6 +284,7 @@ impl Pairs<'_> {
             depth,
             scale: 1.0,
             accumulate,
+            resume: false,
         };
         // SAFETY: `Arithmetic::fastest` has found AVX512-BF16 on this machine; every element was checked above; `y` is
         // borrowed mutably.

@@ -1,9 +1,9 @@
 //! Training steps on 8 sequences of 64 tokens with a loss on the last 3.
 
+use lm::Error;
 use lm::adapter::{Lora, LoraConfig};
 use lm::train::{Optimizer, OptimizerConfig};
 use lm::transformer::{Batch, Gradients, Transformer, Workspace};
-use lm::{Error, Precision};
 
 use super::{Work, tokens};
 use kernels::loss::cross_entropy;
@@ -60,8 +60,8 @@ pub(crate) struct LoraStep {
 }
 
 impl LoraStep {
-    /// On frozen weights; the adapter's products in `precision`.
-    pub(crate) fn new(transformer: Transformer, precision: Precision) -> Result<Self, Error> {
+    /// On frozen weights.
+    pub(crate) fn new(transformer: Transformer) -> Result<Self, Error> {
         let lora = Lora::new(LoraConfig::default(), transformer.config())?;
         let optimizer = Optimizer::new(OptimizerConfig::default(), &lora);
         let (gradients, workspace) = (Gradients::new(&lora), Workspace::new());

@@ -14,7 +14,7 @@ use crate::work::{Decode, FullStep, LoraStep, Prefill, Scoring, Work, random, sm
 pub(crate) fn work(row: &str, options: &Options) -> Result<Box<dyn Work + Send>, Box<dyn Error>> {
     let inference = || transformer(options, Use::Inference);
     match row.split_once('-').unwrap_or((row, "")) {
-        ("lora", "") => Ok(Box::new(LoraStep::new(transformer(options, Use::Frozen)?, options.precision)?)),
+        ("lora", "") => Ok(Box::new(LoraStep::new(transformer(options, Use::Frozen)?)?)),
         ("full", "") => Ok(Box::new(FullStep::new(transformer(options, Use::Trainable)?))),
         ("prefill", shape) => {
             let (sequences, length) = shape.split_once('x').ok_or("a row such as prefill-8x256")?;

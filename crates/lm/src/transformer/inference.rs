@@ -147,7 +147,7 @@ impl Transformer {
     pub fn cache(&self, prefix: Option<&Prefix>) -> Cache {
         let layer = |layer| match self.precision {
             Precision::F32 => KeyValues::new(&self.heads(layer)),
-            Precision::Bf16 => KeyValues::rounded(&self.heads(layer)),
+            Precision::Bf16 | Precision::Stored | Precision::Int8 => KeyValues::rounded(&self.heads(layer)),
         };
         Cache::new(prefix.cloned().unwrap_or_default(), (0..self.config.layers).map(layer).collect())
     }
@@ -223,7 +223,9 @@ impl Pass<'_> {
         let heads = self.transformer.heads(index);
         match self.transformer.precision {
             Precision::F32 => attention(heads, qkv, &segments, out, None),
-            Precision::Bf16 => attention_rounded(heads, qkv, &segments, out),
+            Precision::Bf16 | Precision::Stored | Precision::Int8 => {
+                attention_rounded(heads, qkv, &segments, out);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Products with weights: forward, backward, gradient, and the packing that follows an update.
 
 use kernels::matrix::{Matrix, Precision, Use};
+use kernels::outer::{add_outer, add_outer_transposed};
 use kernels::product::{View, ViewMut};
 
 use super::{Bench, Mode, numbers};
@@ -90,7 +91,7 @@ fn linear(bench: &mut Bench, kind: &Kind) {
         let mut gradients = vec![vec![0f32; outputs * inputs]; layers];
         bench.part(format!("{}: gradient", kind.name), flops, || {
             for (((matrix, &rows), y), gradient) in matrices.iter().zip(&rows).zip(&y).zip(&mut gradients) {
-                matrix.gradient(View::new(y, rows, outputs), View::new(&x, rows, inputs), gradient);
+                matrix.gradient(View::new(y, rows, outputs), View::new(&x, rows, inputs), gradient, false);
             }
         });
         drop(gradients);
@@ -111,13 +112,12 @@ fn pack(bench: &mut Bench, name: &str, mut matrices: Vec<Matrix>) {
 fn adapter(bench: &mut Bench, kind: &Kind) {
     let (layers, inputs, outputs) = (bench.config.layers, kind.inputs, kind.outputs());
     let width = RANK * kind.segments.len();
-    let trained = |outputs: usize, inputs: usize, precision: Precision| {
-        Matrix::new(outputs, inputs, numbers(outputs * inputs), precision, Use::Trainable)
+    let trained = |outputs: usize, inputs: usize| {
+        Matrix::new(outputs, inputs, numbers(outputs * inputs), Precision::F32, Use::Trainable)
     };
-    let precision = bench.precision;
     let of_layer = |_| {
-        let b = kind.segments.iter().map(|&outputs| trained(outputs, RANK, precision));
-        (trained(width, inputs, precision), b.collect::<Vec<_>>())
+        let b = kind.segments.iter().map(|&outputs| trained(outputs, RANK));
+        (trained(width, inputs), b.collect::<Vec<_>>())
     };
     let weights: Vec<(Matrix, Vec<Matrix>)> = (0..layers).map(of_layer).collect();
     let rows: Vec<usize> =
@@ -151,11 +151,12 @@ fn adapter(bench: &mut Bench, kind: &Kind) {
                 let columns = number * RANK;
                 b.backward(dy, ViewMut::columns_of(&mut dinner, rows, width, columns, RANK), false);
                 let inner = View::columns_of(inner, rows, width, columns, RANK);
-                b.gradient(dy, inner, &mut db[start * RANK..][..b.outputs() * RANK]);
+                let db = &mut db[start * RANK..][..b.outputs() * RANK];
+                add_outer_transposed(ViewMut::new(db, b.outputs(), RANK), dy, inner);
                 start += b.outputs();
             }
             let dinner = View::new(&dinner, rows, width);
-            a.gradient(dinner, View::new(&x, rows, inputs), da);
+            add_outer(ViewMut::new(da, width, inputs), dinner, View::new(&x, rows, inputs));
             a.backward(dinner, ViewMut::new(&mut x, rows, inputs), true);
         }
     });
@@ -179,7 +180,12 @@ fn head(bench: &mut Bench) {
     if bench.mode == Mode::Full {
         let mut gradient = vec![0f32; vocabulary * hidden];
         bench.part("output projection: gradient", flops, || {
-            matrix.gradient(View::new(&logits, rows, vocabulary), View::new(&x, rows, hidden), &mut gradient);
+            matrix.gradient(
+                View::new(&logits, rows, vocabulary),
+                View::new(&x, rows, hidden),
+                &mut gradient,
+                false,
+            );
         });
         pack(bench, "output projection", vec![matrix]);
     }

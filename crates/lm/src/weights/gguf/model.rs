@@ -65,11 +65,6 @@ impl GgufTensors {
         }
         Ok(Some((rows, heads)))
     }
-
-    /// The bytes of the file.
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
-    }
 }
 
 /// Tensors that hold factors of the rotary embedding; the configuration has them.
