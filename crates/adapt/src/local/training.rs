@@ -120,6 +120,11 @@ impl Tuned for LocalTuned<'_> {
     }
 
     fn save(&self, folder: &Path) -> Result<Artefact, PredictError> {
+        // What a killed run left half written is no part of the artefact.
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
         let (kind, weights) = match &self.trained {
             Trained::Lora(adapter) => {
                 adapter.save(folder, &self.owner.identity.source)?;
