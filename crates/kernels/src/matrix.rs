@@ -187,9 +187,7 @@ impl Matrix {
         let dw = ViewMut::new(dw, self.outputs, self.inputs);
         match self.precision() {
             Precision::F32 => multiply_tn(dw, dy, x, 1.0, true),
-            _ => {
-                rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, true)
-            }
+            _ => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, true),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The number of threads that the operations use, and when to use more than one.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
 /// Sets the number of worker threads for the whole process; only the first call has an effect, and only before the
@@ -27,11 +29,22 @@ pub(crate) const SERIAL_WORK: usize = 1 << 16;
 
 /// Runs `task(0) .. task(count)`, in parallel where `work` (elementary operations of all tasks) is worth it.
 /// Tasks must not depend on each other; what a task computes must not depend on the number of threads.
+///
+/// Each thread takes the next task when it has ended one: halves handed out in advance would wait for the slower one.
 pub(crate) fn for_each(count: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
     if count <= 1 || work < SERIAL_WORK || self::count() == 1 {
         (0..count).for_each(task);
     } else {
-        (0..count).into_par_iter().for_each(task);
+        let next = AtomicUsize::new(0);
+        (0..self::count().min(count)).into_par_iter().with_max_len(1).for_each(|_| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    break;
+                }
+                task(index);
+            }
+        });
     }
 }
 
