@@ -4,13 +4,13 @@
 //!
 //! `cargo bench -p weigh-kernels --bench products -- 'bf16 forward'` runs one kind; `RAYON_NUM_THREADS` limits threads.
 
-#[expect(dead_code, reason = "one of the instructions has no product yet")]
 mod support;
 
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use kernels::blocks::Blocks;
 use kernels::matrix::{Matrix, Precision, Use};
 use kernels::product::{View, ViewMut};
 
@@ -88,7 +88,7 @@ struct Kind {
     instruction: Instruction,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "bf16 forward",
         make: |n, k, w| Matrix::new(n, k, w, Precision::Bf16, Use::Inference),
@@ -108,12 +108,44 @@ const KINDS: [Kind; 4] = [
         instruction: Instruction::Pairs,
     },
     Kind {
+        name: "4-bit forward",
+        make: |n, k, w| blocks(n, k, &w, 7.0),
+        direction: Direction::Forward,
+        instruction: Instruction::Pairs,
+    },
+    Kind {
+        name: "4-bit backward",
+        make: |n, k, w| blocks(n, k, &w, 7.0),
+        direction: Direction::Backward,
+        instruction: Instruction::Pairs,
+    },
+    Kind {
+        name: "8-bit forward",
+        make: |n, k, w| blocks(n, k, &w, 127.0),
+        direction: Direction::Forward,
+        instruction: Instruction::Pairs,
+    },
+    Kind {
+        name: "int8 forward",
+        make: |n, k, w| Matrix::new(n, k, w, Precision::Int8, Use::Inference),
+        direction: Direction::Forward,
+        instruction: Instruction::Bytes,
+    },
+    Kind {
         name: "f32 forward",
         make: |n, k, w| Matrix::new(n, k, w, Precision::F32, Use::Inference),
         direction: Direction::Forward,
         instruction: Instruction::Single,
     },
 ];
+
+/// Weights in -1/2 .. 1/2 as blocks with a scale for 32 and codes up to `most`.
+fn blocks(outputs: usize, inputs: usize, values: &[f32], most: f32) -> Matrix {
+    let codes = values.iter().map(|value| (value * 2.0 * most).round() as i8).collect();
+    let scales = vec![1.0 / 256.0; values.len() / 32];
+    let blocks = Blocks { outputs, inputs, group: 32, codes, scales, minimums: Vec::new() };
+    Matrix::from_blocks(&blocks, Use::Frozen)
+}
 
 fn main() {
     for kind in &KINDS {

@@ -1,5 +1,7 @@
 //! Vectors of `f32` for each instruction set, behind one trait.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -173,3 +175,56 @@ impl Vector for __m512 {
         }
     }
 }
+
+/// NEON, which every processor of this architecture has.
+#[cfg(target_arch = "aarch64")]
+impl Vector for float32x4_t {
+    const LANES: usize = 4;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: NEON is available; so below.
+        unsafe { vdupq_n_f32(0.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: as above.
+        unsafe { vdupq_n_f32(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above, and valid for four elements.
+        unsafe { vld1q_f32(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above, and valid for four elements.
+        unsafe { vst1q_f32(to, self) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { vfmaq_f32(sum, self, factor) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(self, factor: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { vmulq_f32(self, factor) }
+    }
+    #[inline(always)]
+    unsafe fn low_halves(from: *const u32) -> Self {
+        // SAFETY: as above, and valid for four elements.
+        unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vld1q_u32(from))) }
+    }
+    #[inline(always)]
+    unsafe fn high_halves(from: *const u32) -> Self {
+        // SAFETY: as above, and valid for four elements.
+        unsafe { vreinterpretq_f32_u32(vandq_u32(vld1q_u32(from), vdupq_n_u32(0xffff_0000))) }
+    }
+}
+
+/// The vector of the portable level.
+#[cfg(target_arch = "aarch64")]
+pub(crate) type Portable = float32x4_t;
+/// The vector of the portable level.
+#[cfg(not(target_arch = "aarch64"))]
+pub(crate) type Portable = [f32; 4];

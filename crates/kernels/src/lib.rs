@@ -2,7 +2,8 @@
 //!
 //! Everything here works on plain `f32` slices with explicit shapes; nothing knows of files, models or tasks.
 //! This is the only crate with `unsafe` code. Every operation gives the same bits at any number of threads.
-//! Instruction sets (AVX2, AVX-512, AVX512-BF16, AMX) are chosen at run time; there is a portable path for all of it.
+//! Instruction sets (AVX2, AVX-512, AVX512-BF16, AVX512-VNNI, AMX) are chosen at run time; there is a portable path for
+//! all of it, which is NEON on 64-bit ARM.
 //! Shapes are checked at the entry of each operation: a wrong one is a programming error and panics.
 
 pub mod activation;

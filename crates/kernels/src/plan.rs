@@ -20,8 +20,8 @@ const CACHED: usize = 1 << 22;
 /// Rows of a chunk are a multiple of this.
 const BLOCK: usize = 16;
 
-/// Tasks for each thread, so that a thread which falls behind can be helped.
-const TASKS_PER_THREAD: usize = 4;
+/// Tasks for each thread at most, so that a thread which falls behind can be helped.
+const TASKS_PER_THREAD: usize = 8;
 
 /// A product's result and how it is split.
 pub(crate) struct Plan<'a> {
@@ -70,13 +70,15 @@ impl<'a> Plan<'a> {
         // A product of few rows waits for memory: it costs as much as one of some more.
         let work = y.rows.max(8).saturating_mul(y.columns).saturating_mul(depth) / rate;
         let panels = y.columns.div_ceil(PANEL);
-        let wanted = threads::count() * TASKS_PER_THREAD;
-        let share = y.rows.div_ceil(wanted).next_multiple_of(BLOCK);
-        let (chunk, group) = if by_rows && share >= LEAST && y.columns.saturating_mul(depth) <= CACHED {
-            (share.min(CHUNK), panels.max(1))
+        let threads = threads::count();
+        let per_thread = (y.rows / (threads * LEAST)).min(TASKS_PER_THREAD);
+        let (tasks, group) = if by_rows && per_thread > 0 && y.columns.saturating_mul(depth) <= CACHED {
+            ((threads * per_thread).max(y.rows.div_ceil(CHUNK)), panels.max(1))
         } else {
-            (CHUNK, (panels * y.rows.div_ceil(CHUNK) / wanted).max(1))
+            let chunks = y.rows.div_ceil(CHUNK);
+            (chunks, (panels * chunks / (threads * TASKS_PER_THREAD)).max(1))
         };
+        let chunk = y.rows.div_ceil(tasks.max(1)).next_multiple_of(BLOCK).max(BLOCK);
         Self { y, work, chunk, group }
     }
 

@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use crate::instructions::{Level, level};
-use crate::lanes::Vector;
+use crate::lanes::{Portable, Vector};
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 32;
@@ -253,6 +253,8 @@ unsafe fn rows_of<M: Arithmetic, const VECTORS: usize>(part: &Block<M::Left, M::
 const ROWS_AVX512: usize = 8;
 /// Rows of a tile with 16 registers.
 const ROWS_SMALL: usize = 6;
+/// Rows of a tile of the portable level: NEON has 32 registers of 4 lanes.
+const ROWS_PORTABLE: usize = if cfg!(target_arch = "aarch64") { 8 } else { ROWS_SMALL };
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -300,7 +302,7 @@ pub(crate) unsafe fn single(level: Level, whole: &Block<f32, f32>) {
             Level::Avx512 => x86::single512(whole),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => x86::single256(whole),
-            _ => block::<Single<[f32; 4]>, ROWS_SMALL>(whole),
+            _ => block::<Single<Portable>, ROWS_PORTABLE>(whole),
         }
     }
 }
@@ -318,7 +320,7 @@ pub(crate) unsafe fn widened(level: Level, whole: &Block<[f32; 2], u32>) {
             Level::Avx512 => x86::widened512(whole),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => x86::widened256(whole),
-            _ => block::<Widened<[f32; 4]>, ROWS_SMALL>(whole),
+            _ => block::<Widened<Portable>, ROWS_PORTABLE>(whole),
         }
     }
 }

@@ -18,9 +18,9 @@ pub(crate) enum Instruction {
 /// Independent sums in a loop: more than the latency of an instruction times those issued in a cycle.
 const SUMS: usize = 16;
 /// Loops between two readings of the clock.
-const LOOPS: u64 = 1 << 16;
+const LOOPS: u64 = 1 << 18;
 /// Readings; the best one counts.
-const READINGS: usize = 40;
+const READINGS: usize = 100;
 
 /// Operations in a second (a multiply-add is two) of `threads` threads that do nothing else, from registers only;
 /// `None` where this machine lacks the instruction.
