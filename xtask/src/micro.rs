@@ -19,9 +19,9 @@ mod vocabulary;
 
 use anyhow::{Result, anyhow, bail};
 use dice::Dice;
-use evaluate::{Curve, Evaluation, Extent};
+use evaluate::{Curves, Evaluation, Extent};
 use export::Folder;
-use family::{Families, Part};
+use family::{Breadth, Families, Part};
 use kernels::matrix::Use;
 use lexicon::Lexicon;
 use lm::Precision;
@@ -122,8 +122,11 @@ fn train(options: &mut Options) -> Result<()> {
     println!("{} threads", kernels::threads::set(threads));
     let lexicon = Lexicon::load()?;
     std::fs::create_dir_all(&out)?;
-    let json = tokenizer::train(&lexicon, seed)?.to_string(true).map_err(|error| anyhow!("{error}"))?;
-    replace(&out.join("tokenizer.json"), json.as_bytes())?;
+    // A run that goes on has its tokenizer already; a test holds the stored one to its seed.
+    if !train::checkpoint(&work).exists() {
+        let json = tokenizer::train(&lexicon, seed)?.to_string(true).map_err(|error| anyhow!("{error}"))?;
+        replace(&out.join("tokenizer.json"), json.as_bytes())?;
+    }
     let vocabulary = open_vocabulary(&out, &lexicon)?;
     let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Training };
     let plan = train::Plan {
@@ -141,8 +144,16 @@ fn train(options: &mut Options) -> Result<()> {
     run.train(|run| {
         run.export(&folder)?;
         let model = run.transformer().converted(precision, Use::Inference);
-        let curve = held(&model, (&lexicon, &vocabulary), 4, extent)?;
-        println!("{} {}", evaluate::line("held out, 4 classes", &curve), run.facts());
+        let model = Some(&model);
+        for (name, part, breadth) in [
+            ("held", Part::Held, Breadth::FEW),
+            ("held, wide", Part::Held, Breadth::ALL),
+            ("seen", Part::Training, Breadth::FEW),
+        ] {
+            let curves = generated(model, (&lexicon, &vocabulary), (part, false), (4, breadth), extent)?;
+            print!("{}", evaluate::lines(name, &curves));
+        }
+        println!("{}", run.facts());
         Ok(())
     })
 }
@@ -159,22 +170,26 @@ fn demo_data(options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-/// The held-out tasks with `classes` classes.
-fn held(
-    model: &Transformer,
+/// Accuracy on generated tasks: held-out ones, or new ones of what training draws from.
+fn generated(
+    model: Option<&Transformer>,
     (lexicon, vocabulary): (&Lexicon, &Vocabulary),
-    classes: usize,
+    (part, floors): (Part, bool),
+    (classes, breadth): (usize, Breadth),
     extent: Extent,
-) -> Result<Curve> {
-    let families = Families { lexicon, vocabulary, part: Part::Held };
-    let labels = evaluate::held_labels(&lexicon.held_labels, vocabulary)?;
-    let evaluation = Evaluation { transformer: model, vocabulary, labels, extent };
+) -> Result<Curves> {
+    let families = Families { lexicon, vocabulary, part };
+    let labels = match part {
+        Part::Held => evaluate::held_labels(&lexicon.held_labels, vocabulary)?,
+        Part::Training => vocabulary.labels.iter().map(|&label| vec![label]).collect(),
+    };
+    let evaluation = Evaluation { transformer: model, floors, vocabulary, labels, extent };
     let mut dice = Dice::new(77, 5);
-    let mut curve = Curve::new();
-    for example in evaluate::held_tasks(&families, (classes, extent.tasks), 2 * extent.queries, &mut dice)? {
-        evaluation.measure(&example, &mut dice, &mut curve)?;
+    let mut curves = Curves::new();
+    for example in evaluate::held_tasks(&families, (classes, breadth), extent, &mut dice)? {
+        evaluation.measure(&example, &mut dice, &mut curves)?;
     }
-    Ok(curve)
+    Ok(curves)
 }
 
 fn evaluate(options: &mut Options) -> Result<()> {
@@ -184,6 +199,7 @@ fn evaluate(options: &mut Options) -> Result<()> {
         draws: options.number("draws", 3)?,
         queries: options.number("queries", 40)?,
     };
+    let only_floors = options.number("only-floors", false)?;
     let demo = options.path("demo", "examples/demo")?;
     let real = options.path("real", "")?;
     options.finish()?;
@@ -193,30 +209,35 @@ fn evaluate(options: &mut Options) -> Result<()> {
     let checkpoint = lm::weights::Checkpoint::open(&lm::ModelSource::Folder(model))?;
     let transformer =
         Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Inference)?;
-    println!("| task | {} |", evaluate::SHOTS.map(|shots| format!("k={shots}")).join(" | "));
-    println!("|---{}|", "|---".repeat(evaluate::SHOTS.len()));
-    for classes in [4, 8] {
+    let transformer = Some(&transformer).filter(|_| !only_floors);
+    println!("| task | by | {} |", evaluate::SHOTS.map(|shots| format!("k={shots}")).join(" | "));
+    println!("|---|---{}|", "|---".repeat(evaluate::SHOTS.len()));
+    for (classes, breadth, name) in
+        [(4, Breadth::FEW, "few ways"), (4, Breadth::ALL, "all ways"), (8, Breadth::FEW, "few ways")]
+    {
         let own =
             Extent { tasks: if classes == 4 { extent.tasks } else { extent.tasks.div_ceil(4) }, ..extent };
-        let curve = held(&transformer, (&lexicon, &vocabulary), classes, own)?;
-        println!("{}", evaluate::line(&format!("held out, {classes} classes, {} tasks", own.tasks), &curve));
+        let words = (&lexicon, &vocabulary);
+        let curves = generated(transformer, words, (Part::Held, true), (classes, breadth), own)?;
+        if let Some(c) = curves.get("linear") { let v = &c[&16]; for f in 0..6 { let x: Vec<f64> = v.iter().skip(f).step_by(6).copied().collect(); eprintln!("{name} {f} {:.3} {:?}", x.iter().sum::<f64>() / x.len() as f64, x); } }
+        print!("{}", evaluate::lines(&format!("{classes} classes, {name}, {} tasks", own.tasks), &curves));
     }
     let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
-    let evaluation = Evaluation { transformer: &transformer, vocabulary: &vocabulary, labels, extent };
+    let evaluation = Evaluation { transformer, floors: true, vocabulary: &vocabulary, labels, extent };
     if demo.join("dev.jsonl").exists() {
         for natural in [true, false] {
             let pair = (evaluate::rows(&demo.join("train.jsonl"))?, evaluate::rows(&demo.join("dev.jsonl"))?);
             let names = evaluate::names(&pair.0);
             let example = evaluate::from_rows((&pair.0, &pair.1), &names, natural, &vocabulary)?;
             let own = Extent { draws: extent.draws.max(5), queries: pair.1.len(), ..extent };
-            let mut curve = Curve::new();
+            let mut curves = Curves::new();
             Evaluation { extent: own, labels: evaluation.labels.clone(), ..evaluation }.measure(
                 &example,
                 &mut Dice::new(78, 6),
-                &mut curve,
+                &mut curves,
             )?;
             let labels = if natural { "its own" } else { "random" };
-            println!("{}", evaluate::line(&format!("demo, dev set, {labels} labels"), &curve));
+            print!("{}", evaluate::lines(&format!("demo, dev set, {labels} labels"), &curves));
         }
     }
     for pair in real.to_string_lossy().split(';').filter(|pair| !pair.is_empty()) {
@@ -232,14 +253,14 @@ fn real_text(evaluation: &Evaluation<'_>, (train, test): (&Path, &Path)) -> Resu
     let (train_rows, test_rows) = (evaluate::rows(train)?, evaluate::rows(test)?);
     let all = evaluate::names(&train_rows);
     let mut dice = Dice::new(79, 7);
-    let mut curve = Curve::new();
+    let mut curves = Curves::new();
     for _ in 0..evaluation.extent.tasks {
         let names: Vec<&str> = dice.sample(all.len(), 4).into_iter().map(|index| all[index]).collect();
         let example = evaluate::from_rows((&train_rows, &test_rows), &names, false, evaluation.vocabulary)?;
-        evaluation.measure(&example, &mut dice, &mut curve)?;
+        evaluation.measure(&example, &mut dice, &mut curves)?;
     }
     let name = train.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    println!("{}", evaluate::line(&format!("{name}, 4 labels"), &curve));
+    print!("{}", evaluate::lines(&format!("{name}, 4 labels"), &curves));
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! In-context accuracy on tasks, words and labels that training never saw.
 
+mod floor;
+
 use super::dice::Dice;
-use super::family::{Families, Family, Task, Text};
+use super::family::{Breadth, Families, Family, Shape, Task, Text};
 use super::vocabulary::Vocabulary;
 use anyhow::{Context, Result, ensure};
 use lm::score::{LabelTree, Scorer};
@@ -37,13 +39,18 @@ pub(super) struct Extent {
 /// A text with its label.
 type Labelled = (String, String);
 
-/// Accuracies at each of [`SHOTS`]: one value for each task and draw.
+/// Accuracies at each of [`SHOTS`]: one value for each task, the mean of its draws.
 pub(super) type Curve = BTreeMap<usize, Vec<f64>>;
+
+/// Curves by the name of what answered: the model, and the floors on the same demonstrations and queries.
+pub(super) type Curves = BTreeMap<&'static str, Curve>;
 
 /// Measures a model.
 pub(super) struct Evaluation<'a> {
-    /// The model, kept for inference.
-    pub(super) transformer: &'a Transformer,
+    /// The model, kept for inference; the floors alone are measured without it.
+    pub(super) transformer: Option<&'a Transformer>,
+    /// Whether the floors are measured.
+    pub(super) floors: bool,
     /// Its tokens.
     pub(super) vocabulary: &'a Vocabulary,
     /// The labels to draw from: held out of training.
@@ -55,8 +62,8 @@ pub(super) struct Evaluation<'a> {
 /// The held-out tasks with `classes` classes: families in turn, `count` in all.
 pub(super) fn held_tasks(
     families: &Families<'_>,
-    (classes, count): (usize, usize),
-    queries: usize,
+    (classes, breadth): (usize, Breadth),
+    extent: Extent,
     dice: &mut Dice,
 ) -> Result<Vec<Example>> {
     let kinds: &[Family] = match classes {
@@ -64,10 +71,11 @@ pub(super) fn held_tasks(
         _ => &[Family::Intent, Family::Act, Family::Category],
     };
     let mut found = Vec::new();
-    while found.len() < count {
-        let task = families.draw(kinds[found.len() % kinds.len()], classes, 1.0, dice);
+    while found.len() < extent.tasks {
+        let shape = Shape { classes, level: 1.0, breadth };
+        let task = families.draw(kinds[found.len() % kinds.len()], shape, dice);
         if task.classes == classes {
-            found.push(example(&task, families.vocabulary, queries, dice)?);
+            found.push(example(&task, families.vocabulary, 2 * extent.queries, dice)?);
         }
     }
     Ok(found)
@@ -142,9 +150,9 @@ pub(super) fn names(rows: &[(String, String)]) -> Vec<&str> {
 }
 
 impl Evaluation<'_> {
-    /// Adds the accuracies of one task.
-    pub(super) fn measure(&self, example: &Example, dice: &mut Dice, curve: &mut Curve) -> Result<()> {
-        let scorer = Scorer::new(self.transformer, None);
+    /// Adds the accuracies of one task: one value for each number of demonstrations.
+    pub(super) fn measure(&self, example: &Example, dice: &mut Dice, curves: &mut Curves) -> Result<()> {
+        let mut sums: BTreeMap<&'static str, Curve> = BTreeMap::new();
         for _ in 0..self.extent.draws {
             let classes = example.demonstrations.len();
             let mut labels = match &example.labels {
@@ -152,47 +160,69 @@ impl Evaluation<'_> {
                 None => self.draw_labels(classes, dice),
             };
             labels.iter_mut().for_each(|label| label.push(self.vocabulary.line_feed));
-            let tree = LabelTree::new(&labels)?;
             let asked = dice.sample(example.queries.len(), self.extent.queries);
-            let queries: Vec<Vec<u32>> = asked
-                .iter()
-                .map(|&index| [example.queries[index].0.as_slice(), &[self.vocabulary.arrow]].concat())
-                .collect();
             for shots in SHOTS {
-                let prompt = self.prompt(example, &labels, shots, dice);
-                let longest = queries.iter().map(Vec::len).max().unwrap_or(0);
-                if prompt.len() + longest + tree.depth() > self.transformer.config().context {
-                    continue;
+                let chosen = choose(example, shots, dice);
+                let mut add = |name, right: usize| {
+                    let accuracy = right as f64 / asked.len() as f64;
+                    sums.entry(name).or_default().entry(shots).or_default().push(accuracy);
+                };
+                if let Some(transformer) = self.transformer
+                    && let Some(right) = self.right(transformer, example, &labels, (&chosen, &asked))?
+                {
+                    add("model", right);
                 }
-                let prefix = scorer.prefill(&prompt)?;
-                let scores = scorer.score(Some(&prefix), &queries, &tree, 4096)?;
-                let right = scores.iter().zip(&asked).filter(|(scores, index)| {
-                    let best = (0..classes).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-                    best == Some(example.queries[**index].1)
-                });
-                curve.entry(shots).or_default().push(right.count() as f64 / asked.len() as f64);
+                if self.floors && shots > 0 {
+                    let texts = floor::Texts::new(example, &chosen, &asked, self.vocabulary)?;
+                    add("nearest", texts.nearest()?);
+                    add("linear", texts.linear()?);
+                }
+            }
+        }
+        for (name, own) in sums {
+            for (shots, values) in own {
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                curves.entry(name).or_default().entry(shots).or_default().push(mean);
             }
         }
         Ok(())
+    }
+
+    /// How many of the queries `asked` the model answers right; nothing where the prompt does not fit.
+    fn right(
+        &self,
+        transformer: &Transformer,
+        example: &Example,
+        labels: &[Vec<u32>],
+        (chosen, asked): (&[(usize, usize)], &[usize]),
+    ) -> Result<Option<usize>> {
+        let tree = LabelTree::new(labels)?;
+        let queries: Vec<Vec<u32>> = asked
+            .iter()
+            .map(|&index| [example.queries[index].0.as_slice(), &[self.vocabulary.arrow]].concat())
+            .collect();
+        let prompt = self.prompt(example, labels, chosen);
+        let longest = queries.iter().map(Vec::len).max().unwrap_or(0);
+        if prompt.len() + longest + tree.depth() > transformer.config().context {
+            return Ok(None);
+        }
+        let scorer = Scorer::new(transformer, None);
+        let prefix = scorer.prefill(&prompt)?;
+        let scores = scorer.score(Some(&prefix), &queries, &tree, 4096)?;
+        let right = scores.iter().zip(asked).filter(|(scores, index)| {
+            let best = (0..labels.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            best == Some(example.queries[**index].1)
+        });
+        Ok(Some(right.count()))
     }
 
     fn draw_labels(&self, count: usize, dice: &mut Dice) -> Vec<Vec<u32>> {
         dice.sample(self.labels.len(), count).into_iter().map(|index| self.labels[index].clone()).collect()
     }
 
-    /// Balanced demonstrations in random order.
-    fn prompt(&self, example: &Example, labels: &[Vec<u32>], shots: usize, dice: &mut Dice) -> Vec<u32> {
-        let classes = labels.len();
-        let first = dice.below(classes);
-        let mut chosen: Vec<(usize, usize)> = Vec::new();
-        for class in 0..classes {
-            let own = (0..shots).filter(|shot| (shot + first) % classes == class).count();
-            let picked = dice.sample(example.demonstrations[class].len(), own);
-            chosen.extend(picked.into_iter().map(|index| (class, index)));
-        }
-        dice.shuffle(&mut chosen);
+    fn prompt(&self, example: &Example, labels: &[Vec<u32>], chosen: &[(usize, usize)]) -> Vec<u32> {
         let mut prompt = vec![self.vocabulary.boundary];
-        for (class, index) in chosen {
+        for &(class, index) in chosen {
             prompt.extend_from_slice(&example.demonstrations[class][index]);
             prompt.push(self.vocabulary.arrow);
             prompt.extend_from_slice(&labels[class]);
@@ -201,15 +231,47 @@ impl Evaluation<'_> {
     }
 }
 
-/// Mean over the tasks and draws at each number of shots, as a line of a table.
-pub(super) fn line(name: &str, curve: &Curve) -> String {
-    let cells = SHOTS.map(|shots| match curve.get(&shots) {
-        Some(values) if !values.is_empty() => {
-            format!("{:.3}", values.iter().sum::<f64>() / values.len() as f64)
-        }
-        _ => "-".to_owned(),
-    });
-    format!("| {name} | {} |", cells.join(" | "))
+/// Balanced demonstrations in random order: class and index of each.
+fn choose(example: &Example, shots: usize, dice: &mut Dice) -> Vec<(usize, usize)> {
+    let classes = example.demonstrations.len();
+    let first = dice.below(classes);
+    let mut chosen: Vec<(usize, usize)> = Vec::new();
+    for class in 0..classes {
+        let own = (0..shots).filter(|shot| (shot + first) % classes == class).count();
+        let picked = dice.sample(example.demonstrations[class].len(), own);
+        chosen.extend(picked.into_iter().map(|index| (class, index)));
+    }
+    dice.shuffle(&mut chosen);
+    chosen
+}
+
+/// Lines of a table: every answerer's mean over the tasks at each number of shots, with its 95% interval.
+pub(super) fn lines(name: &str, curves: &Curves) -> String {
+    let mut text = String::new();
+    for (answerer, curve) in curves {
+        let cells = SHOTS.map(|shots| match curve.get(&shots) {
+            Some(values) if !values.is_empty() => interval(values),
+            _ => "-".to_owned(),
+        });
+        text.push_str(&format!("| {name} | {answerer} | {} |\n", cells.join(" | ")));
+    }
+    text
+}
+
+/// Mean and 95% percentile interval over tasks (Efron's bootstrap, 2,000 resamples of a fixed seed).
+fn interval(values: &[f64]) -> String {
+    let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>();
+    let count = values.len() as f64;
+    let mut dice = Dice::new(80, 8);
+    let mut means: Vec<f64> = (0..2000)
+        .map(|_| mean(&mut (0..values.len()).map(|_| *dice.pick(values))) / count)
+        .collect();
+    means.sort_by(f64::total_cmp);
+    let middle = mean(&mut values.iter().copied()) / count;
+    if values.len() < 2 {
+        return format!("{middle:.3}");
+    }
+    format!("{middle:.3} ({:.2}-{:.2})", means[50], means[1949])
 }
 
 /// The labels held out of training, as tokens.

@@ -22,8 +22,9 @@ const LEARNING_RATE: f64 = 1e-3;
 const FASTER: f32 = 2.0;
 /// Steps of the warm-up.
 const WARMUP: f64 = 40.0;
-/// Share of the run over which the learning rate falls to zero.
-const DECAY: f64 = 0.4;
+/// Share of the run over which the learning rate falls to zero. Before it nothing depends on the length of the run, so
+/// that a run can be made longer or shorter until then and still is the run of its seed and number of steps.
+const DECAY: f64 = 0.3;
 
 /// What a run is asked to do.
 pub(super) struct Plan {
@@ -147,8 +148,8 @@ impl<'l> Run<'l> {
         saved(self)
     }
 
-    fn batch(&self, done: f64, dice: &mut Dice) -> Result<Vec<Sequence>> {
-        let length = self.curriculum.length(done, dice);
+    fn batch(&self, dice: &mut Dice) -> Result<Vec<Sequence>> {
+        let length = self.curriculum.length(dice);
         let count = (self.curriculum.tokens() / length).max(2);
         (0..count).map(|_| self.generator.sequence(length, self.curriculum.level, dice)).collect()
     }
@@ -157,7 +158,7 @@ impl<'l> Run<'l> {
     fn one_step(&mut self) -> Result<(f64, f64)> {
         let done = self.done();
         let mut dice = Dice::new(self.plan.seed, 1_000_000 + u64::from(self.step));
-        let sequences = self.batch(done, &mut dice)?;
+        let sequences = self.batch(&mut dice)?;
         let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens.as_slice()).collect();
         let batch = Batch::of(&tokens);
         let mut objective = Objective::new(&sequences, &mut dice);
