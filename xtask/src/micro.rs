@@ -19,6 +19,7 @@ mod vocabulary;
 
 use anyhow::{Result, anyhow, bail};
 use dice::Dice;
+use evaluate::tune::Recipe;
 use evaluate::{Curves, Evaluation, Extent};
 use export::Folder;
 use family::{Breadth, Families, Part};
@@ -40,6 +41,9 @@ const USAGE: &str = "usage: cargo xtask micro <step> [--option value ...]
              where it was, if there is a checkpoint    --work target/micro --pause 240 --precision bf16 --threads 2
   evaluate   accuracy on what training never saw       --model models/micro --tasks 24 --draws 3 --queries 40
                                                        --demo examples/demo --real train.jsonl,test.jsonl[;...]
+                                                       --only-floors false
+  tune       LoRA on held-out tasks                    --model models/micro --tasks 24 --draws 1 --queries 40
+                                                       --labels 256 --rank 8 --rate 3e-3 --epochs 10
   demo-data  writes the data of the demo task          --out examples/demo --seed 1";
 
 /// Runs `cargo xtask micro <step> ...`.
@@ -51,6 +55,7 @@ pub(super) fn run(arguments: &[&str]) -> Result<()> {
         "tokenizer" => make_tokenizer(&mut options),
         "train" => train(&mut options),
         "evaluate" => evaluate(&mut options),
+        "tune" => tune(&mut options),
         "demo-data" => demo_data(&mut options),
         _ => bail!("{USAGE}"),
     }
@@ -139,23 +144,23 @@ fn train(options: &mut Options) -> Result<()> {
     };
     let mut run = train::Run::open(plan, export::config(vocabulary.size()), Generator { families })?;
     println!("{} parameters, {} label words", run.transformer().parameters(), vocabulary.labels.len());
-    let extent = Extent { tasks: 12, draws: 1, queries: 32 };
     let folder = Folder(out);
     run.train(|run| {
-        run.export(&folder)?;
-        let model = run.transformer().converted(precision, Use::Inference);
-        let model = Some(&model);
-        for (name, part, breadth) in [
-            ("held", Part::Held, Breadth::FEW),
-            ("held, wide", Part::Held, Breadth::ALL),
-            ("seen", Part::Training, Breadth::FEW),
-        ] {
-            let curves = generated(model, (&lexicon, &vocabulary), (part, false), (4, breadth), extent)?;
-            print!("{}", evaluate::lines(name, &curves));
-        }
         println!("{}", run.facts());
-        Ok(())
-    })
+        run.export(&folder)
+    })?;
+    let model = run.transformer().converted(precision, Use::Inference);
+    let extent = Extent { tasks: 12, draws: 1, queries: 32 };
+    for (name, part, breadth) in [
+        ("held out", Part::Held, Breadth::FEW),
+        ("held out, all ways", Part::Held, Breadth::ALL),
+        ("new tasks of what was seen", Part::Training, Breadth::FEW),
+    ] {
+        let words = (&lexicon, &vocabulary);
+        let curves = generated(Some(&model), words, (part, false), (4, breadth), extent)?;
+        print!("{}", evaluate::lines(name, &curves));
+    }
+    Ok(())
 }
 
 fn demo_data(options: &mut Options) -> Result<()> {
@@ -219,7 +224,6 @@ fn evaluate(options: &mut Options) -> Result<()> {
             Extent { tasks: if classes == 4 { extent.tasks } else { extent.tasks.div_ceil(4) }, ..extent };
         let words = (&lexicon, &vocabulary);
         let curves = generated(transformer, words, (Part::Held, true), (classes, breadth), own)?;
-        if let Some(c) = curves.get("linear") { let v = &c[&16]; for f in 0..6 { let x: Vec<f64> = v.iter().skip(f).step_by(6).copied().collect(); eprintln!("{name} {f} {:.3} {:?}", x.iter().sum::<f64>() / x.len() as f64, x); } }
         print!("{}", evaluate::lines(&format!("{classes} classes, {name}, {} tasks", own.tasks), &curves));
     }
     let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
@@ -245,6 +249,36 @@ fn evaluate(options: &mut Options) -> Result<()> {
         real_text(&evaluation, (&PathBuf::from(train), &PathBuf::from(test)))?;
     }
     println!("{:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn tune(options: &mut Options) -> Result<()> {
+    let model = options.path("model", "models/micro")?;
+    let extent = Extent {
+        tasks: options.number("tasks", 24)?,
+        draws: options.number("draws", 1)?,
+        queries: options.number("queries", 40)?,
+    };
+    let recipe = Recipe {
+        labels: options.number("labels", 256)?,
+        rank: options.number("rank", 8)?,
+        rate: options.number("rate", 3e-3)?,
+        epochs: options.number("epochs", 10)?,
+    };
+    options.finish()?;
+    let lexicon = Lexicon::load()?;
+    let vocabulary = open_vocabulary(&model, &lexicon)?;
+    let checkpoint = lm::weights::Checkpoint::open(&lm::ModelSource::Folder(model))?;
+    let base =
+        Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Frozen)?;
+    let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Held };
+    let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
+    let evaluation =
+        Evaluation { transformer: None, floors: false, vocabulary: &vocabulary, labels, extent };
+    for (breadth, name) in [(Breadth::FEW, "few ways"), (Breadth::ALL, "all ways")] {
+        let accuracies = evaluate::tune::lora(&evaluation, (&base, &families), (4, breadth), recipe)?;
+        println!("| 4 classes, {name}, {} tasks, LoRA | {} |", extent.tasks, evaluate::interval(&accuracies));
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! In-context accuracy on tasks, words and labels that training never saw.
 
 mod floor;
+pub(super) mod tune;
 
 use super::dice::Dice;
 use super::family::{Breadth, Families, Family, Shape, Task, Text};
@@ -66,25 +67,36 @@ pub(super) fn held_tasks(
     extent: Extent,
     dice: &mut Dice,
 ) -> Result<Vec<Example>> {
-    let kinds: &[Family] = match classes {
-        4 => &[Family::Intent, Family::Act, Family::Category, Family::Topic, Family::Intent, Family::Act],
-        _ => &[Family::Intent, Family::Act, Family::Category],
-    };
+    let kinds = kinds(classes);
     let mut found = Vec::new();
     while found.len() < extent.tasks {
         let shape = Shape { classes, level: 1.0, breadth };
         let task = families.draw(kinds[found.len() % kinds.len()], shape, dice);
         if task.classes == classes {
-            found.push(example(&task, families.vocabulary, 2 * extent.queries, dice)?);
+            let each = (2 * extent.queries, SHOTS[SHOTS.len() - 1]);
+            found.push(example(&task, families.vocabulary, each, dice)?);
         }
     }
     Ok(found)
 }
 
-/// Draws different texts of a task: for demonstrations and for queries.
-fn example(task: &Task<'_>, vocabulary: &Vocabulary, queries: usize, dice: &mut Dice) -> Result<Example> {
+/// The families in turn: those that have `classes` classes in the held-out part.
+fn kinds(classes: usize) -> &'static [Family] {
+    match classes {
+        4 => &[Family::Intent, Family::Act, Family::Category, Family::Topic, Family::Intent, Family::Act],
+        _ => &[Family::Intent, Family::Act, Family::Category],
+    }
+}
+
+/// Draws different texts of a task: `queries`, and `demonstrations` (fewer where there are no more).
+fn example(
+    task: &Task<'_>,
+    vocabulary: &Vocabulary,
+    (queries, demonstrations): (usize, usize),
+    dice: &mut Dice,
+) -> Result<Example> {
     let each = queries.div_ceil(task.classes);
-    let most = SHOTS[SHOTS.len() - 1] / task.classes + 1;
+    let most = demonstrations / task.classes + 1;
     let mut example = Example { demonstrations: Vec::new(), queries: Vec::new(), labels: None };
     for class in 0..task.classes {
         let mut seen = BTreeSet::new();
@@ -197,10 +209,8 @@ impl Evaluation<'_> {
         (chosen, asked): (&[(usize, usize)], &[usize]),
     ) -> Result<Option<usize>> {
         let tree = LabelTree::new(labels)?;
-        let queries: Vec<Vec<u32>> = asked
-            .iter()
-            .map(|&index| [example.queries[index].0.as_slice(), &[self.vocabulary.arrow]].concat())
-            .collect();
+        let queries: Vec<Vec<u32>> =
+            asked.iter().map(|&index| self.question(&example.queries[index].0, false)).collect();
         let prompt = self.prompt(example, labels, chosen);
         let longest = queries.iter().map(Vec::len).max().unwrap_or(0);
         if prompt.len() + longest + tree.depth() > transformer.config().context {
@@ -259,7 +269,7 @@ pub(super) fn lines(name: &str, curves: &Curves) -> String {
 }
 
 /// Mean and 95% percentile interval over tasks (Efron's bootstrap, 2,000 resamples of a fixed seed).
-fn interval(values: &[f64]) -> String {
+pub(super) fn interval(values: &[f64]) -> String {
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>();
     let count = values.len() as f64;
     let mut dice = Dice::new(80, 8);
