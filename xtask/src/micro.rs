@@ -150,7 +150,7 @@ fn train(options: &mut Options) -> Result<()> {
         run.export(&folder)
     })?;
     let model = run.transformer().converted(precision, Use::Inference);
-    let extent = Extent { tasks: 12, draws: 1, queries: 32 };
+    let extent = Extent { tasks: 12, draws: 1, queries: 32, shots: evaluate::SHOTS };
     for (name, part, breadth) in [
         ("held out", Part::Held, Breadth::FEW),
         ("held out, all ways", Part::Held, Breadth::ALL),
@@ -203,6 +203,7 @@ fn evaluate(options: &mut Options) -> Result<()> {
         tasks: options.number("tasks", 24)?,
         draws: options.number("draws", 3)?,
         queries: options.number("queries", 40)?,
+        shots: evaluate::SHOTS,
     };
     let only_floors = options.number("only-floors", false)?;
     let demo = options.path("demo", "examples/demo")?;
@@ -215,8 +216,7 @@ fn evaluate(options: &mut Options) -> Result<()> {
     let transformer =
         Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Inference)?;
     let transformer = Some(&transformer).filter(|_| !only_floors);
-    println!("| task | by | {} |", evaluate::SHOTS.map(|shots| format!("k={shots}")).join(" | "));
-    println!("|---|---{}|", "|---".repeat(evaluate::SHOTS.len()));
+    print!("{}", evaluate::heading());
     for (classes, breadth, name) in
         [(4, Breadth::FEW, "few ways"), (4, Breadth::ALL, "all ways"), (8, Breadth::FEW, "few ways")]
     {
@@ -258,6 +258,7 @@ fn tune(options: &mut Options) -> Result<()> {
         tasks: options.number("tasks", 24)?,
         draws: options.number("draws", 1)?,
         queries: options.number("queries", 40)?,
+        shots: evaluate::SHOTS,
     };
     let recipe = Recipe {
         labels: options.number("labels", 256)?,

@@ -8,7 +8,7 @@ const PATIENCE: u32 = 60;
 /// How much a step above the bar adds to the level.
 const STEP: f64 = 0.004;
 /// How much a step below it adds: a bar that is out of reach must not hold the run for ever.
-const DRIFT: f64 = 0.0002;
+const DRIFT: f64 = 0.000_05;
 /// Weight of the newest accuracy in the running mean.
 const NEWEST: f64 = 0.03;
 
@@ -34,7 +34,7 @@ impl Curriculum {
             if self.steps == 0 { accuracy } else { self.accuracy + NEWEST * (accuracy - self.accuracy) };
         self.steps += 1;
         if self.steps > PATIENCE {
-            let above = self.accuracy > 0.80 - 0.25 * self.level;
+            let above = self.accuracy > 0.75 - 0.25 * self.level;
             self.level = (self.level + if above { STEP } else { DRIFT }).min(1.0);
         }
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Demonstrations in the prompt.
-pub(super) const SHOTS: [usize; 6] = [0, 4, 8, 16, 32, 64];
+pub(super) const SHOTS: &[usize] = &[0, 4, 8, 16, 32, 64];
 
 /// A classification task with its texts, those for demonstrations apart from those for queries.
 pub(super) struct Example {
@@ -35,6 +35,8 @@ pub(super) struct Extent {
     pub(super) draws: usize,
     /// Queries of each draw.
     pub(super) queries: usize,
+    /// Numbers of demonstrations, from [`SHOTS`].
+    pub(super) shots: &'static [usize],
 }
 
 /// A text with its label.
@@ -173,7 +175,7 @@ impl Evaluation<'_> {
             };
             labels.iter_mut().for_each(|label| label.push(self.vocabulary.line_feed));
             let asked = dice.sample(example.queries.len(), self.extent.queries);
-            for shots in SHOTS {
+            for &shots in self.extent.shots {
                 let chosen = choose(example, shots, dice);
                 let mut add = |name, right: usize| {
                     let accuracy = right as f64 / asked.len() as f64;
@@ -255,14 +257,18 @@ fn choose(example: &Example, shots: usize, dice: &mut Dice) -> Vec<(usize, usize
     chosen
 }
 
+/// The two lines that begin a table.
+pub(super) fn heading() -> String {
+    let sizes: Vec<String> = SHOTS.iter().map(|shots| format!("k={shots}")).collect();
+    format!("| task | by | {} |\n|---|---{}|\n", sizes.join(" | "), "|---".repeat(SHOTS.len()))
+}
+
 /// Lines of a table: every answerer's mean over the tasks at each number of shots, with its 95% interval.
 pub(super) fn lines(name: &str, curves: &Curves) -> String {
     let mut text = String::new();
     for (answerer, curve) in curves {
-        let cells = SHOTS.map(|shots| match curve.get(&shots) {
-            Some(values) if !values.is_empty() => interval(values),
-            _ => "-".to_owned(),
-        });
+        let cell = |shots| curve.get(shots).map_or_else(|| "-".to_owned(), |values| interval(values));
+        let cells: Vec<String> = SHOTS.iter().map(cell).collect();
         text.push_str(&format!("| {name} | {answerer} | {} |\n", cells.join(" | ")));
     }
     text

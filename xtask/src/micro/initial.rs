@@ -27,8 +27,8 @@ const WINDOW: Positional = Positional { offset: 4.0, frequencies: 2..7, peak: 16
 /// Rotary frequencies (radians a position) below this hardly turn within a prompt: they can compare content.
 const SLOW: f64 = 0.005;
 /// Strength of comparing pools, and of preferring what follows a token like this one.
-const COMPARE: f64 = 24.0;
-const FOLLOW: f64 = 16.0;
+const COMPARE: f64 = 8.0;
+const FOLLOW: f64 = 8.0;
 /// Deviation of a random embedding.
 const EMBEDDING: f64 = 0.25;
 /// Share of the value projection's transpose that a copying head's output projection begins with.

@@ -8,7 +8,7 @@ impl<'l> Families<'l> {
     pub(super) fn keyword(&self, Shape { classes, level, .. }: Shape, dice: &mut Dice) -> Task<'l> {
         let each = if level > 0.4 { *dice.pick(&[1, 1, 1, 2, 3, 4]) } else { 1 };
         let keys = self.words(classes * each, dice);
-        let most = if level < 0.3 { 5 } else { 10 };
+        let most = if level < 0.3 { 1 + (level * 20.0) as usize } else { 10 };
         let size = *dice.pick(&[60, 200, 600]);
         let noise = self.words(size, dice);
         let length = dice.between(0, most);
