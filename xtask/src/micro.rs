@@ -274,8 +274,7 @@ fn tune(options: &mut Options) -> Result<()> {
         Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Frozen)?;
     let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Held };
     let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
-    let evaluation =
-        Evaluation { transformer: None, floors: false, vocabulary: &vocabulary, labels, extent };
+    let evaluation = Evaluation { transformer: None, floors: false, vocabulary: &vocabulary, labels, extent };
     for (breadth, name) in [(Breadth::FEW, "few ways"), (Breadth::ALL, "all ways")] {
         let accuracies = evaluate::tune::lora(&evaluation, (&base, &families), (4, breadth), recipe)?;
         println!("| 4 classes, {name}, {} tasks, LoRA | {} |", extent.tasks, evaluate::interval(&accuracies));

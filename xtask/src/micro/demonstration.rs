@@ -30,7 +30,8 @@ struct Source {
 fn source() -> Result<Source> {
     let (text, words) = include_str!("words/demo.txt").split_once("\n[words]\n").context("no words")?;
     let (classes, frames) = text.split_once("\n[frames]\n").context("no frames")?;
-    let frames = frames.lines().filter(|line| !line.is_empty()).map(Template::parse).collect::<Result<_>>()?;
+    let frames =
+        frames.lines().filter(|line| !line.is_empty()).map(Template::parse).collect::<Result<_>>()?;
     let words = words.lines().filter_map(|line| line.split_once(':'));
     let words = words
         .map(|(name, list)| (name.to_owned(), list.split(',').map(|word| word.trim().to_owned()).collect()))

@@ -161,9 +161,8 @@ fn look_around(config: &ModelConfig, direction: &[f64], dice: &mut Dice) -> (Att
 fn compare_and_copy(config: &ModelConfig, direction: &[f64], pooled: &Pooled, dice: &mut Dice) -> Attention {
     let (hidden, width, size) = (config.hidden, config.heads * config.head_dim, config.head_dim);
     let half = size / 2;
-    let slow: Vec<usize> = (0..half)
-        .filter(|&index| config.rotary.theta.powf(-(index as f64) / half as f64) < SLOW)
-        .collect();
+    let slow: Vec<usize> =
+        (0..half).filter(|&index| config.rotary.theta.powf(-(index as f64) / half as f64) < SLOW).collect();
     let mut attention = Attention::zeros(config);
     attention.query = normal(width, hidden, 0.1, dice);
     attention.key = normal(width, hidden, 0.1, dice);
@@ -206,8 +205,7 @@ fn add(sum: &mut [f32], row: &[f32], factor: f64) {
 /// A random mixture of rows, and its factors, of the given variance.
 fn mixture(rows: &[f32], hidden: usize, variance: f64, dice: &mut Dice) -> (Vec<f32>, Vec<f64>) {
     let mut sum = vec![0.0; hidden];
-    let factors: Vec<f64> =
-        (0..rows.len() / hidden).map(|_| dice.normal() * variance.sqrt()).collect();
+    let factors: Vec<f64> = (0..rows.len() / hidden).map(|_| dice.normal() * variance.sqrt()).collect();
     for (row, factor) in rows.chunks_exact(hidden).zip(&factors) {
         add(&mut sum, row, *factor);
     }

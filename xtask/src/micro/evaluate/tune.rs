@@ -87,7 +87,8 @@ impl Evaluation<'_> {
             trainer.step()?;
         }
         let (transformer, adapter) = trainer.model();
-        let queries: Vec<Vec<u32>> = drawn.queries.iter().map(|(text, _)| self.question(text, true)).collect();
+        let queries: Vec<Vec<u32>> =
+            drawn.queries.iter().map(|(text, _)| self.question(text, true)).collect();
         let scores =
             Scorer::new(transformer, adapter).score(None, &queries, &LabelTree::new(&labels)?, 4096)?;
         let right = scores.iter().zip(&drawn.queries).filter(|(scores, query)| {
