@@ -63,7 +63,7 @@ impl<'l> Families<'l> {
         let style = Style::draw(level, dice);
         let draw = move |class: usize, dice: &mut Dice| {
             let domain = fixed.unwrap_or_else(|| *dice.pick(&domains));
-            let template: &Template = *dice.pick(&ways[class]);
+            let template = dice.pick::<&Template>(&ways[class]);
             let core = writer.core(template, domain, &[], dice);
             Text::Message(writer.message(&core, None, None, style, dice))
         };
@@ -95,7 +95,7 @@ impl<'l> Families<'l> {
         let style = Style::draw(level, dice);
         let draw = move |class: usize, dice: &mut Dice| {
             let (domain, templates) = dice.pick(&ways[class]);
-            let template: &Template = *dice.pick(templates);
+            let template = dice.pick::<&Template>(templates);
             let core = writer.core(template, domain, &[], dice);
             Text::Message(writer.message(&core, None, None, style, dice))
         };
@@ -172,7 +172,7 @@ impl<'l> Families<'l> {
                 }
             };
             let clause = writer.clause(&phrases[second], dice);
-            let template: &Template = *dice.pick(&pair[first]);
+            let template = dice.pick::<&Template>(&pair[first]);
             let core = writer.core(template, domain, &[], dice);
             Text::Message(writer.message(&core, Some(&clause), Some(&aspect.name), style, dice))
         };
