@@ -19,9 +19,10 @@ mod vocabulary;
 use crate::options::Options;
 use anyhow::{Result, anyhow, bail};
 use dice::Dice;
-use evaluate::{Curve, Evaluation, Extent};
+use evaluate::tune::Recipe;
+use evaluate::{Curves, Evaluation, Extent};
 use export::Folder;
-use family::{Families, Part};
+use family::{Breadth, Families, Part};
 use kernels::matrix::Use;
 use lexicon::Lexicon;
 use lm::Precision;
@@ -39,6 +40,9 @@ const USAGE: &str = "usage: cargo xtask micro <step> [--option value ...]
              where it was, if there is a checkpoint    --work target/micro --pause 240 --precision bf16 --threads 2
   evaluate   accuracy on what training never saw       --model models/micro --tasks 24 --draws 3 --queries 40
                                                        --demo examples/demo --real train.jsonl,test.jsonl[;...]
+                                                       --only-floors false
+  tune       LoRA on held-out tasks                    --model models/micro --tasks 24 --draws 1 --queries 40
+                                                       --labels 256 --rank 8 --rate 3e-3 --epochs 10
   demo-data  writes the data of the demo task          --out examples/demo --seed 1";
 
 /// Runs `cargo xtask micro <step> ...`.
@@ -50,6 +54,7 @@ pub(super) fn run(arguments: &[&str]) -> Result<()> {
         "tokenizer" => make_tokenizer(&mut options),
         "train" => train(&mut options),
         "evaluate" => evaluate(&mut options),
+        "tune" => tune(&mut options),
         "demo-data" => demo_data(&mut options),
         _ => bail!("{USAGE}"),
     }
@@ -121,8 +126,11 @@ fn train(options: &mut Options) -> Result<()> {
     println!("{} threads", kernels::threads::set(threads));
     let lexicon = Lexicon::load()?;
     std::fs::create_dir_all(&out)?;
-    let json = tokenizer::train(&lexicon, seed)?.to_string(true).map_err(|error| anyhow!("{error}"))?;
-    replace(&out.join("tokenizer.json"), json.as_bytes())?;
+    // A run that goes on has its tokenizer already; a test holds the stored one to its seed.
+    if !train::checkpoint(&work).exists() {
+        let json = tokenizer::train(&lexicon, seed)?.to_string(true).map_err(|error| anyhow!("{error}"))?;
+        replace(&out.join("tokenizer.json"), json.as_bytes())?;
+    }
     let vocabulary = open_vocabulary(&out, &lexicon)?;
     let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Training };
     let plan = train::Plan {
@@ -135,15 +143,23 @@ fn train(options: &mut Options) -> Result<()> {
     };
     let mut run = train::Run::open(plan, export::config(vocabulary.size()), Generator { families })?;
     println!("{} parameters, {} label words", run.transformer().parameters(), vocabulary.labels.len());
-    let extent = Extent { tasks: 12, draws: 1, queries: 32 };
     let folder = Folder(out);
     run.train(|run| {
-        run.export(&folder)?;
-        let model = run.transformer().converted(precision, Use::Inference);
-        let curve = held(&model, (&lexicon, &vocabulary), 4, extent)?;
-        println!("{} {}", evaluate::line("held out, 4 classes", &curve), run.facts());
-        Ok(())
-    })
+        println!("{}", run.facts());
+        run.export(&folder)
+    })?;
+    let model = run.transformer().converted(precision, Use::Inference);
+    let extent = Extent { tasks: 12, draws: 1, queries: 32, shots: evaluate::SHOTS };
+    for (name, part, breadth) in [
+        ("held out", Part::Held, Breadth::FEW),
+        ("held out, all ways", Part::Held, Breadth::ALL),
+        ("new tasks of what was seen", Part::Training, Breadth::FEW),
+    ] {
+        let words = (&lexicon, &vocabulary);
+        let curves = generated(Some(&model), words, (part, false), (4, breadth), extent)?;
+        print!("{}", evaluate::lines(name, &curves));
+    }
+    Ok(())
 }
 
 fn demo_data(options: &mut Options) -> Result<()> {
@@ -158,22 +174,26 @@ fn demo_data(options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-/// The held-out tasks with `classes` classes.
-fn held(
-    model: &Transformer,
+/// Accuracy on generated tasks: held-out ones, or new ones of what training draws from.
+fn generated(
+    model: Option<&Transformer>,
     (lexicon, vocabulary): (&Lexicon, &Vocabulary),
-    classes: usize,
+    (part, floors): (Part, bool),
+    (classes, breadth): (usize, Breadth),
     extent: Extent,
-) -> Result<Curve> {
-    let families = Families { lexicon, vocabulary, part: Part::Held };
-    let labels = evaluate::held_labels(&lexicon.held_labels, vocabulary)?;
-    let evaluation = Evaluation { transformer: model, vocabulary, labels, extent };
+) -> Result<Curves> {
+    let families = Families { lexicon, vocabulary, part };
+    let labels = match part {
+        Part::Held => evaluate::held_labels(&lexicon.held_labels, vocabulary)?,
+        Part::Training => vocabulary.labels.iter().map(|&label| vec![label]).collect(),
+    };
+    let evaluation = Evaluation { transformer: model, floors, vocabulary, labels, extent };
     let mut dice = Dice::new(77, 5);
-    let mut curve = Curve::new();
-    for example in evaluate::held_tasks(&families, (classes, extent.tasks), 2 * extent.queries, &mut dice)? {
-        evaluation.measure(&example, &mut dice, &mut curve)?;
+    let mut curves = Curves::new();
+    for example in evaluate::held_tasks(&families, (classes, breadth), extent, &mut dice)? {
+        evaluation.measure(&example, &mut dice, &mut curves)?;
     }
-    Ok(curve)
+    Ok(curves)
 }
 
 fn evaluate(options: &mut Options) -> Result<()> {
@@ -182,7 +202,9 @@ fn evaluate(options: &mut Options) -> Result<()> {
         tasks: options.number("tasks", 24)?,
         draws: options.number("draws", 3)?,
         queries: options.number("queries", 40)?,
+        shots: evaluate::SHOTS,
     };
+    let only_floors = options.number("only-floors", false)?;
     let demo = options.path("demo", "examples/demo")?;
     let real = options.path("real", "")?;
     options.finish()?;
@@ -192,30 +214,33 @@ fn evaluate(options: &mut Options) -> Result<()> {
     let checkpoint = lm::weights::Checkpoint::open(&lm::ModelSource::Folder(model))?;
     let transformer =
         Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Inference)?;
-    println!("| task | {} |", evaluate::SHOTS.map(|shots| format!("k={shots}")).join(" | "));
-    println!("|---{}|", "|---".repeat(evaluate::SHOTS.len()));
-    for classes in [4, 8] {
+    let transformer = Some(&transformer).filter(|_| !only_floors);
+    print!("{}", evaluate::heading());
+    for (classes, breadth, name) in
+        [(4, Breadth::FEW, "few ways"), (4, Breadth::ALL, "all ways"), (8, Breadth::FEW, "few ways")]
+    {
         let own =
             Extent { tasks: if classes == 4 { extent.tasks } else { extent.tasks.div_ceil(4) }, ..extent };
-        let curve = held(&transformer, (&lexicon, &vocabulary), classes, own)?;
-        println!("{}", evaluate::line(&format!("held out, {classes} classes, {} tasks", own.tasks), &curve));
+        let words = (&lexicon, &vocabulary);
+        let curves = generated(transformer, words, (Part::Held, true), (classes, breadth), own)?;
+        print!("{}", evaluate::lines(&format!("{classes} classes, {name}, {} tasks", own.tasks), &curves));
     }
     let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
-    let evaluation = Evaluation { transformer: &transformer, vocabulary: &vocabulary, labels, extent };
+    let evaluation = Evaluation { transformer, floors: true, vocabulary: &vocabulary, labels, extent };
     if demo.join("dev.jsonl").exists() {
         for natural in [true, false] {
             let pair = (evaluate::rows(&demo.join("train.jsonl"))?, evaluate::rows(&demo.join("dev.jsonl"))?);
             let names = evaluate::names(&pair.0);
             let example = evaluate::from_rows((&pair.0, &pair.1), &names, natural, &vocabulary)?;
             let own = Extent { draws: extent.draws.max(5), queries: pair.1.len(), ..extent };
-            let mut curve = Curve::new();
+            let mut curves = Curves::new();
             Evaluation { extent: own, labels: evaluation.labels.clone(), ..evaluation }.measure(
                 &example,
                 &mut Dice::new(78, 6),
-                &mut curve,
+                &mut curves,
             )?;
             let labels = if natural { "its own" } else { "random" };
-            println!("{}", evaluate::line(&format!("demo, dev set, {labels} labels"), &curve));
+            print!("{}", evaluate::lines(&format!("demo, dev set, {labels} labels"), &curves));
         }
     }
     for pair in real.to_string_lossy().split(';').filter(|pair| !pair.is_empty()) {
@@ -226,19 +251,49 @@ fn evaluate(options: &mut Options) -> Result<()> {
     Ok(())
 }
 
+fn tune(options: &mut Options) -> Result<()> {
+    let model = options.path("model", "models/micro")?;
+    let extent = Extent {
+        tasks: options.number("tasks", 24)?,
+        draws: options.number("draws", 1)?,
+        queries: options.number("queries", 40)?,
+        shots: evaluate::SHOTS,
+    };
+    let recipe = Recipe {
+        labels: options.number("labels", 256)?,
+        rank: options.number("rank", 8)?,
+        rate: options.number("rate", 3e-3)?,
+        epochs: options.number("epochs", 10)?,
+    };
+    options.finish()?;
+    let lexicon = Lexicon::load()?;
+    let vocabulary = open_vocabulary(&model, &lexicon)?;
+    let checkpoint = lm::weights::Checkpoint::open(&lm::ModelSource::Folder(model))?;
+    let base =
+        Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Frozen)?;
+    let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Held };
+    let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
+    let evaluation = Evaluation { transformer: None, floors: false, vocabulary: &vocabulary, labels, extent };
+    for (breadth, name) in [(Breadth::FEW, "few ways"), (Breadth::ALL, "all ways")] {
+        let accuracies = evaluate::tune::lora(&evaluation, (&base, &families), (4, breadth), recipe)?;
+        println!("| 4 classes, {name}, {} tasks, LoRA | {} |", extent.tasks, evaluate::interval(&accuracies));
+    }
+    Ok(())
+}
+
 /// Four labels of a real set at a time, under random labels.
 fn real_text(evaluation: &Evaluation<'_>, (train, test): (&Path, &Path)) -> Result<()> {
     let (train_rows, test_rows) = (evaluate::rows(train)?, evaluate::rows(test)?);
     let all = evaluate::names(&train_rows);
     let mut dice = Dice::new(79, 7);
-    let mut curve = Curve::new();
+    let mut curves = Curves::new();
     for _ in 0..evaluation.extent.tasks {
         let names: Vec<&str> = dice.sample(all.len(), 4).into_iter().map(|index| all[index]).collect();
         let example = evaluate::from_rows((&train_rows, &test_rows), &names, false, evaluation.vocabulary)?;
-        evaluation.measure(&example, &mut dice, &mut curve)?;
+        evaluation.measure(&example, &mut dice, &mut curves)?;
     }
     let name = train.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    println!("{}", evaluate::line(&format!("{name}, 4 labels"), &curve));
+    print!("{}", evaluate::lines(&format!("{name}, 4 labels"), &curves));
     Ok(())
 }
 

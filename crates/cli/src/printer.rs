@@ -1,6 +1,7 @@
 //! Where output goes: results to standard output, hints and errors to standard error, JSON where it was asked for.
 
 mod arms;
+mod plot;
 mod verdict;
 
 use anstyle::{AnsiColor, Style};
@@ -55,6 +56,9 @@ impl Printer {
         self.print(&arms::heading(comparison));
         self.print(&arms::table(comparison).to_string());
         self.print("● chosen on dev, before the test set was opened; other rows with several seeds show their mean\n");
+        if let Some(plot) = plot::plot(comparison, width(), plot::Characters::of_locale()) {
+            self.print(&format!("{plot}\n"));
+        }
         self.print(&verdict::rows(comparison).to_string());
         self.print("");
         self.print(&verdict::verdict(comparison));
@@ -80,6 +84,11 @@ impl Printer {
 fn bold(text: &str) -> String {
     let style = Style::new().bold();
     format!("{style}{text}{style:#}")
+}
+
+/// Columns of a line.
+fn width() -> usize {
+    usize::from(Table::new().width().unwrap_or(USUAL).min(WIDEST))
 }
 
 /// An empty table in the house's style.

@@ -14,22 +14,31 @@ pub(super) const SIZES: [(&str, usize); 3] = [("train", 600), ("dev", 100), ("te
 /// said, which is about what a model of this size can learn from a prompt.
 const TEMPLATES: usize = 5;
 
+/// Share of the messages that name two matters, of which one is settled.
+const TWO_MATTERS: f64 = 0.4;
+
 /// A row: text and label.
 pub(super) type Row = (String, String);
 
 /// The words of the demo's own slots, and its classes.
 struct Source {
     classes: Vec<Intent>,
+    frames: Vec<Template>,
     words: Vec<(String, Vec<String>)>,
 }
 
 fn source() -> Result<Source> {
-    let (classes, words) = include_str!("words/demo.txt").split_once("[words]").context("no words")?;
+    let (text, words) = include_str!("words/demo.txt").split_once("\n[words]\n").context("no words")?;
+    let (classes, frames) = text.split_once("\n[frames]\n").context("no frames")?;
+    let frames =
+        frames.lines().filter(|line| !line.is_empty()).map(Template::parse).collect::<Result<_>>()?;
     let words = words.lines().filter_map(|line| line.split_once(':'));
     let words = words
         .map(|(name, list)| (name.to_owned(), list.split(',').map(|word| word.trim().to_owned()).collect()))
         .collect();
-    Ok(Source { classes: intents(classes)?, words })
+    let mut classes = intents(classes)?;
+    classes.iter_mut().for_each(|class| class.templates.truncate(TEMPLATES));
+    Ok(Source { classes, frames, words })
 }
 
 /// The three parts, in the order of [`SIZES`]; classes are balanced, and no two texts are of the same words.
@@ -45,19 +54,14 @@ pub(super) fn parts(lexicon: &Lexicon, seed: u64) -> Result<Vec<Vec<Row>>> {
         while rows.len() < size {
             tries += 1;
             ensure!(tries < 200 * size, "the demo's templates do not give {size} different texts");
-            let class = &source.classes[rows.len() % source.classes.len()];
-            let (core, text) = write(
-                &source,
-                dice.pick(&class.templates[..TEMPLATES.min(class.templates.len())]),
-                lexicon,
-                &mut dice,
-            );
+            let class = rows.len() % source.classes.len();
+            let (core, text) = source.write(class, lexicon, &mut dice);
             let words: BTreeSet<String> = core.to_lowercase().split_whitespace().map(str::to_owned).collect();
             if kept.contains(&words) || !seen.insert(text.to_lowercase()) {
                 continue;
             }
             kept.insert(words);
-            rows.push((text, class.name.clone()));
+            rows.push((text, source.classes[class].name.clone()));
         }
         dice.shuffle(&mut rows);
         parts.push(rows);
@@ -65,18 +69,33 @@ pub(super) fn parts(lexicon: &Lexicon, seed: u64) -> Result<Vec<Vec<Row>>> {
     Ok(parts)
 }
 
-/// The core of a message, and the message.
-fn write(source: &Source, template: &Template, lexicon: &Lexicon, dice: &mut Dice) -> (String, String) {
-    let writer = Writer { lexicon, held: true };
-    let core = template.expand(dice, &mut |slot, dice| {
-        if let Some((_, words)) = source.words.iter().find(|(name, _)| name == slot) {
-            return dice.pick(words).clone();
-        }
-        writer.word(slot, dice)
-    });
-    let style = Style { frills: 0.12, clauses: 0.2, plain: dice.chance(0.4) };
-    let text = writer.message(&core, None, None, style, dice);
-    (core, fix_articles(&text))
+impl Source {
+    /// The core of a message to the desk `class`, and the message.
+    fn write(&self, class: usize, lexicon: &Lexicon, dice: &mut Dice) -> (String, String) {
+        let writer = Writer { lexicon, held: true };
+        let open = self.matter(class, writer, dice);
+        let core = if dice.chance(TWO_MATTERS) {
+            let other = (class + dice.between(1, self.classes.len() - 1)) % self.classes.len();
+            let settled = self.matter(other, writer, dice);
+            let frame: &Template = dice.pick(&self.frames);
+            frame.expand(dice, &mut |slot, _| if slot == "open" { open.clone() } else { settled.clone() })
+        } else {
+            open
+        };
+        let style = Style { frills: 0.12, clauses: 0.1, plain: dice.chance(0.4) };
+        let text = writer.message(&core, None, None, style, dice);
+        (core, fix_articles(&text))
+    }
+
+    fn matter(&self, class: usize, writer: Writer<'_>, dice: &mut Dice) -> String {
+        let template = dice.pick(&self.classes[class].templates);
+        template.expand(dice, &mut |slot, dice| {
+            if let Some((_, words)) = self.words.iter().find(|(name, _)| name == slot) {
+                return dice.pick(words).clone();
+            }
+            writer.word(slot, dice)
+        })
+    }
 }
 
 /// A row as a line of JSONL.

@@ -1,35 +1,38 @@
-//! Structured ("mimetic") initial weights (Trockman and Kolter 2023): some heads of the first two layers begin as
-//! heads that look at earlier positions, the others as heads that match content and copy it. Both are halves of the
-//! induction circuit (Olsson et al. 2022), which otherwise appears only after a long plateau.
+//! Structured ("mimetic") initial weights (Trockman and Kolter 2023): the model begins as a rough kernel regression in
+//! context. Layer 0 has one head that looks at the token before (the first half of the induction circuit, Olsson et al.
+//! 2022) and others that pool the words just read. Every later head compares these pools, prefers positions after a token
+//! like the present one (so, from an arrow, labels), and copies what it finds. Without it nothing is learned for the first
+//! million tokens.
 
 use super::dice::Dice;
 use lm::config::ModelConfig;
 use lm::transformer::TensorMap;
+use std::ops::Range;
 
-/// A head that looks at an earlier position.
+/// A head that looks at earlier positions, whatever is there.
 struct Positional {
     /// How far back.
     offset: f64,
     /// The rotary frequencies that it uses: the first are the finest.
-    frequencies: std::ops::Range<usize>,
+    frequencies: Range<usize>,
     /// How far the score of the right position stands out.
     peak: f64,
 }
 
-/// The heads of layer 0 and of layer 1 that begin as positional ones.
-fn positional(layer: usize) -> Vec<Positional> {
-    let head = |offset, frequencies, peak| Positional { offset, frequencies, peak };
-    match layer {
-        0 => vec![head(1.0, 0..3, 9.0), head(2.0, 0..3, 9.0), head(4.0, 2..6, 7.0), head(6.0, 3..8, 7.0)],
-        1 => vec![head(1.0, 0..3, 9.0), head(5.0, 3..8, 6.0)],
-        _ => Vec::new(),
-    }
-}
+/// The token before.
+const BEFORE: Positional = Positional { offset: 1.0, frequencies: 0..6, peak: 16.0 };
+/// The last eight words or so.
+const WINDOW: Positional = Positional { offset: 4.0, frequencies: 2..7, peak: 16.0 };
 
+/// Rotary frequencies (radians a position) below this hardly turn within a prompt: they can compare content.
+const SLOW: f64 = 0.005;
+/// Strength of comparing pools, and of preferring what follows a token like this one.
+const COMPARE: f64 = 8.0;
+const FOLLOW: f64 = 8.0;
 /// Deviation of a random embedding.
 const EMBEDDING: f64 = 0.25;
 /// Share of the value projection's transpose that a copying head's output projection begins with.
-const COPY: f32 = 0.5;
+const COPY: f32 = 0.2;
 
 /// The initial weights of `config` from `seed`, by their Hugging Face names.
 pub(super) fn weights(config: &ModelConfig, seed: u64) -> TensorMap {
@@ -45,8 +48,16 @@ pub(super) fn weights(config: &ModelConfig, seed: u64) -> TensorMap {
         .map(|index| (dice.normal() * EMBEDDING + shared * direction[index % hidden]) as f32)
         .collect();
     map.insert("model.embed_tokens.weight", vec![config.vocabulary, hidden], embedding);
+    let mut pooled = Pooled { projection: Vec::new(), place: Vec::new() };
     for layer in 0..config.layers {
-        insert_attention(&mut map, config, layer, &direction, &mut dice);
+        let attention = if layer == 0 {
+            let (attention, written) = look_around(config, &direction, &mut dice);
+            pooled = written;
+            attention
+        } else {
+            compare_and_copy(config, &direction, &pooled, &mut dice)
+        };
+        attention.insert(&mut map, config, layer);
         insert_feed_forward(&mut map, config, layer, &mut dice);
     }
     map.insert("model.norm.weight", vec![hidden], vec![(4.0 / (hidden as f64).sqrt()) as f32; hidden]);
@@ -71,58 +82,134 @@ fn insert_feed_forward(map: &mut TensorMap, config: &ModelConfig, layer: usize, 
     map.insert(
         name("mlp.down_proj"),
         vec![hidden, inner],
-        normal(hidden, inner, residual_gain(config), dice),
+        normal(hidden, inner, 0.3 * residual_gain(config), dice),
     );
 }
 
-fn insert_attention(
-    map: &mut TensorMap,
-    config: &ModelConfig,
-    layer: usize,
-    direction: &[f64],
-    dice: &mut Dice,
-) {
+/// The four matrices of a layer's attention, row-major: `[width, hidden]`, and `[hidden, width]` for the output.
+struct Attention {
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    output: Vec<f32>,
+}
+
+impl Attention {
+    fn zeros(config: &ModelConfig) -> Self {
+        let blank = vec![0.0; config.heads * config.head_dim * config.hidden];
+        Self { query: blank.clone(), key: blank.clone(), value: blank.clone(), output: blank }
+    }
+
+    fn insert(self, map: &mut TensorMap, config: &ModelConfig, layer: usize) {
+        let (hidden, width) = (config.hidden, config.heads * config.head_dim);
+        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        map.insert(name("input_layernorm"), vec![hidden], vec![1.0; hidden]);
+        map.insert(name("self_attn.q_proj"), vec![width, hidden], self.query);
+        map.insert(name("self_attn.k_proj"), vec![width, hidden], self.key);
+        map.insert(name("self_attn.v_proj"), vec![width, hidden], self.value);
+        map.insert(name("self_attn.o_proj"), vec![hidden, width], self.output);
+    }
+}
+
+/// What the heads of layer 0 read of a token and where they write it, head by head; the first head is the one that looks
+/// at the token before.
+struct Pooled {
+    /// `[heads * head_dim, hidden]`
+    projection: Vec<f32>,
+    /// `[heads * head_dim, hidden]`: rows of length 1, nearly at right angles to each other.
+    place: Vec<f32>,
+}
+
+/// Rows that do not see the direction that all embeddings share.
+fn blind_rows(rows: usize, hidden: usize, gain: f64, direction: &[f64], dice: &mut Dice) -> Vec<f32> {
+    let mut values = normal(rows, hidden, gain, dice);
+    for row in values.chunks_exact_mut(hidden) {
+        let along: f64 = row.iter().zip(direction).map(|(weight, unit)| f64::from(*weight) * unit).sum();
+        row.iter_mut().zip(direction).for_each(|(weight, unit)| *weight -= (along * unit) as f32);
+    }
+    values
+}
+
+/// Layer 0.
+fn look_around(config: &ModelConfig, direction: &[f64], dice: &mut Dice) -> (Attention, Pooled) {
     let (hidden, width, size) = (config.hidden, config.heads * config.head_dim, config.head_dim);
-    let mut query = normal(width, hidden, 1.0, dice);
-    let mut key = normal(width, hidden, 1.0, dice);
-    let mut value = normal(width, hidden, 1.0, dice);
-    let mut output = normal(hidden, width, residual_gain(config), dice);
-    let heads = positional(layer);
-    let count = heads.len().min(config.heads);
-    for (head, positional) in heads.iter().take(count).enumerate() {
+    let mut attention = Attention::zeros(config);
+    attention.query = normal(width, hidden, 0.1, dice);
+    attention.key = normal(width, hidden, 0.1, dice);
+    attention.value = blind_rows(width, hidden, 1.0, direction, dice);
+    let mut place = normal(width, hidden, 1.0, dice);
+    for row in place.chunks_exact_mut(hidden) {
+        let length = row.iter().map(|weight| weight * weight).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|weight| *weight /= length);
+    }
+    for head in 0..config.heads {
         let block = head * size * hidden..(head + 1) * size * hidden;
-        let (query, key) = (&mut query[block.clone()], &mut key[block.clone()]);
-        query.iter_mut().chain(key.iter_mut()).for_each(|weight| *weight *= 0.1);
-        look_back(config, positional, direction, query, key);
-        if head > 0 {
-            // All positional heads write in the same coordinates, so that later layers can compare what they found.
-            value.copy_within(0..size * hidden, block.start);
-            for row in output.chunks_exact_mut(width) {
-                row.copy_within(0..size, head * size);
-            }
+        let (query, key) = (&mut attention.query[block.clone()], &mut attention.key[block]);
+        look_back(config, if head == 0 { &BEFORE } else { &WINDOW }, direction, query, key);
+    }
+    for (unit, row) in place.chunks_exact(hidden).enumerate() {
+        for (to, weight) in row.iter().enumerate() {
+            attention.output[to * width + unit] = *weight;
         }
     }
-    for head in count..config.heads {
-        let block = head * size * hidden..(head + 1) * size * hidden;
-        for row in query[block.clone()].chunks_exact_mut(hidden) {
-            let along: f64 = row.iter().zip(direction).map(|(weight, unit)| f64::from(*weight) * unit).sum();
-            row.iter_mut().zip(direction).for_each(|(weight, unit)| *weight -= (along * unit) as f32);
+    let projection = attention.value.clone();
+    (attention, Pooled { projection, place })
+}
+
+/// A later layer. A part of a head's slow units compares the pools of query and key; the others compare the query's own
+/// token with the one before the key.
+fn compare_and_copy(config: &ModelConfig, direction: &[f64], pooled: &Pooled, dice: &mut Dice) -> Attention {
+    let (hidden, width, size) = (config.hidden, config.heads * config.head_dim, config.head_dim);
+    let half = size / 2;
+    let slow: Vec<usize> =
+        (0..half).filter(|&index| config.rotary.theta.powf(-(index as f64) / half as f64) < SLOW).collect();
+    let mut attention = Attention::zeros(config);
+    attention.query = normal(width, hidden, 0.1, dice);
+    attention.key = normal(width, hidden, 0.1, dice);
+    attention.value = blind_rows(width, hidden, 1.0, direction, dice);
+    let (before, windows) = pooled.place.split_at(size * hidden);
+    for head in 0..config.heads {
+        let order: Vec<usize> = dice.sample(slow.len(), slow.len()).into_iter().map(|at| slow[at]).collect();
+        let (follow, compare) = order.split_at(slow.len() / 4);
+        let rows = |pairs: &[usize]| -> Vec<usize> {
+            pairs.iter().flat_map(|pair| [pair + head * size, pair + half + head * size]).collect()
+        };
+        for row in rows(compare) {
+            let mixed = mixture(windows, hidden, 1.0 / (windows.len() / hidden) as f64, &mut *dice).0;
+            add(&mut attention.query[row * hidden..][..hidden], &mixed, COMPARE.sqrt());
+            add(&mut attention.key[row * hidden..][..hidden], &mixed, COMPARE.sqrt());
         }
-        key[block.clone()].copy_from_slice(&query[block.clone()]);
-        if layer > 0 {
-            for (row, output) in output.chunks_exact_mut(width).enumerate() {
-                for unit in 0..size {
-                    output[head * size + unit] = COPY * value[block.start + unit * hidden + row];
-                }
+        let rows = rows(follow);
+        for &row in &rows {
+            let (there, factors) = mixture(before, hidden, 1.0 / rows.len() as f64, dice);
+            let mut here = vec![0.0; hidden];
+            for (factor, own) in factors.iter().zip(pooled.projection.chunks_exact(hidden)) {
+                add(&mut here, own, *factor);
             }
+            add(&mut attention.query[row * hidden..][..hidden], &here, FOLLOW.sqrt());
+            add(&mut attention.key[row * hidden..][..hidden], &there, FOLLOW.sqrt());
         }
     }
-    let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-    map.insert(name("input_layernorm"), vec![hidden], vec![1.0; hidden]);
-    map.insert(name("self_attn.q_proj"), vec![width, hidden], query);
-    map.insert(name("self_attn.k_proj"), vec![width, hidden], key);
-    map.insert(name("self_attn.v_proj"), vec![width, hidden], value);
-    map.insert(name("self_attn.o_proj"), vec![hidden, width], output);
+    for unit in 0..width {
+        for to in 0..hidden {
+            attention.output[to * width + unit] = COPY * attention.value[unit * hidden + to];
+        }
+    }
+    attention
+}
+
+fn add(sum: &mut [f32], row: &[f32], factor: f64) {
+    sum.iter_mut().zip(row).for_each(|(value, weight)| *value += (factor * f64::from(*weight)) as f32);
+}
+
+/// A random mixture of rows, and its factors, of the given variance.
+fn mixture(rows: &[f32], hidden: usize, variance: f64, dice: &mut Dice) -> (Vec<f32>, Vec<f64>) {
+    let mut sum = vec![0.0; hidden];
+    let factors: Vec<f64> = (0..rows.len() / hidden).map(|_| dice.normal() * variance.sqrt()).collect();
+    for (row, factor) in rows.chunks_exact(hidden).zip(&factors) {
+        add(&mut sum, row, *factor);
+    }
+    (sum, factors)
 }
 
 /// Adds to queries and keys of one head what makes it look `offset` positions back: along the shared direction of the

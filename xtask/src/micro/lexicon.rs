@@ -14,6 +14,7 @@ pub(super) struct Category {
 }
 
 /// A kind of message: what its writer wants.
+#[derive(Clone)]
 pub(super) struct Intent {
     /// Name, unique among acts or within a domain.
     pub(super) name: String,

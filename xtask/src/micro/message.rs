@@ -129,9 +129,9 @@ impl<'l> Writer<'l> {
         }
     }
 
-    /// A phrase that says `value` of `aspect`.
-    pub(super) fn clause(&self, aspect: &Aspect, value: usize, dice: &mut Dice) -> String {
-        let template = dice.pick(&aspect.values[value].1).clone();
+    /// One of the phrases that say a value of an aspect.
+    pub(super) fn clause(&self, phrases: &[Template], dice: &mut Dice) -> String {
+        let template = dice.pick(phrases).clone();
         let domain = &self.lexicon.domains[0];
         template.expand(dice, &mut |slot, dice| self.fill(slot, domain, dice))
     }
@@ -158,7 +158,8 @@ impl<'l> Writer<'l> {
                 |aspect: &&Aspect| (self.held || !aspect.held) && Some(aspect.name.as_str()) != avoid;
             let aspects: Vec<&Aspect> = self.lexicon.aspects.iter().filter(usable).collect();
             let aspect = *dice.pick(&aspects);
-            let text = self.clause(aspect, dice.below(aspect.values.len()), dice);
+            let value = dice.pick(&aspect.values);
+            let text = self.clause(&value.1, dice);
             add(&mut parts, text, dice);
         }
         if dice.chance(style.frills) {

@@ -2,7 +2,7 @@
 //! that only the context allows.
 
 use super::dice::Dice;
-use super::family::{Families, Family, Task, Text};
+use super::family::{Breadth, Families, Family, Shape, Task, Text};
 use super::vocabulary::Vocabulary;
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -53,14 +53,15 @@ impl<'l> Generator<'l> {
             _ => 16,
         };
         let classes = (*dice.pick(&[2, 2, 3, 3, 4, 4, 4, 5, 6, 8, 8, 10, 12, 16])).min(most);
-        let task = self.families.draw(family, classes, level, dice);
+        let shape = Shape { classes, level, breadth: Breadth::draw(dice) };
+        let task = self.families.draw(family, shape, dice);
         let natural = self.natural_labels(&task, dice)?;
         let named = natural.is_some();
         let labels = match natural {
             Some(labels) => labels,
             None => self.labels(task.classes, level, dice)?,
         };
-        let permute = task.language && !named && level >= 0.06 && dice.chance(0.3);
+        let permute = task.language && !named && dice.chance(0.5);
         let permutation = permute.then(|| self.families.vocabulary.permutation(dice));
         let mut builder = Builder::new(&labels, self.families.vocabulary, named);
         let mut habits = Habits::draw(task.classes, level, dice);
@@ -127,19 +128,24 @@ impl<'l> Generator<'l> {
     }
 }
 
+/// Random words first; from then on ever more messages.
 fn draw_family(level: f64, dice: &mut Dice) -> Family {
-    let keyword = if level < 0.06 { 1.0 } else { 0.65 - 0.5 * level };
-    if dice.chance(keyword) {
-        return if level > 0.1 && dice.chance(0.1) { Family::Order } else { Family::Keyword };
+    if level < 0.04 {
+        return Family::Keyword;
     }
+    let symbols = 0.75 - 0.35 * level;
     let weighted = [
-        (Family::Category, 0.14),
-        (Family::Entity, 0.16),
-        (Family::Act, 0.2),
-        (Family::Intent, 0.24),
-        (Family::Topic, 0.1),
-        (Family::Aspect, 0.1),
-        (Family::Conjunction, 0.06),
+        (Family::Keyword, symbols * 0.25),
+        (Family::Mixture, symbols * 0.3),
+        (Family::Pattern, symbols * 0.4),
+        (Family::Order, symbols * 0.05),
+        (Family::Category, (1.0 - symbols) * 0.14),
+        (Family::Entity, (1.0 - symbols) * 0.12),
+        (Family::Act, (1.0 - symbols) * 0.22),
+        (Family::Intent, (1.0 - symbols) * 0.28),
+        (Family::Topic, (1.0 - symbols) * 0.08),
+        (Family::Aspect, (1.0 - symbols) * 0.1),
+        (Family::Conjunction, (1.0 - symbols) * 0.06),
     ];
     weighted[dice.weighted(&weighted.map(|(_, weight)| weight))].0
 }

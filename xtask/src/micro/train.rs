@@ -22,8 +22,9 @@ const LEARNING_RATE: f64 = 1e-3;
 const FASTER: f32 = 2.0;
 /// Steps of the warm-up.
 const WARMUP: f64 = 40.0;
-/// Share of the run over which the learning rate falls to zero.
-const DECAY: f64 = 0.4;
+/// Share of the run over which the learning rate falls to zero. Before it nothing depends on the length of the run, so
+/// that a run can be made longer or shorter until then and still is the run of its seed and number of steps.
+const DECAY: f64 = 0.3;
 
 /// What a run is asked to do.
 pub(super) struct Plan {
@@ -118,7 +119,8 @@ impl<'l> Run<'l> {
         let mut window_tokens = self.tokens;
         let mut means = (0.0, 0.0);
         while self.done() < 1.0 {
-            let (loss, restricted) = self.one_step()?;
+            // On a worker thread: a step is thousands of small operations, and each would have to be handed over.
+            let (loss, restricted) = kernels::threads::within(|| self.one_step())?;
             means = (means.0 + 0.03 * (loss - means.0), means.1 + 0.03 * (restricted - means.1));
             if self.step.is_multiple_of(50) {
                 let rate = (self.tokens - window_tokens) as f64 / window.elapsed().as_secs_f64();
@@ -147,8 +149,8 @@ impl<'l> Run<'l> {
         saved(self)
     }
 
-    fn batch(&self, done: f64, dice: &mut Dice) -> Result<Vec<Sequence>> {
-        let length = self.curriculum.length(done, dice);
+    fn batch(&self, dice: &mut Dice) -> Result<Vec<Sequence>> {
+        let length = self.curriculum.length(dice);
         let count = (self.curriculum.tokens() / length).max(2);
         (0..count).map(|_| self.generator.sequence(length, self.curriculum.level, dice)).collect()
     }
@@ -157,7 +159,7 @@ impl<'l> Run<'l> {
     fn one_step(&mut self) -> Result<(f64, f64)> {
         let done = self.done();
         let mut dice = Dice::new(self.plan.seed, 1_000_000 + u64::from(self.step));
-        let sequences = self.batch(done, &mut dice)?;
+        let sequences = self.batch(&mut dice)?;
         let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens.as_slice()).collect();
         let batch = Batch::of(&tokens);
         let mut objective = Objective::new(&sequences, &mut dice);

@@ -94,6 +94,14 @@ fn is_finalist(comparison: &Comparison, id: &str) -> bool {
 fn name(curve: &Curve, point: &CurvePoint) -> String {
     match curve.method.as_str() {
         "zero_shot" | "random" if point.at == 0 => "zero-shot".to_owned(),
+        other => method(other),
+    }
+}
+
+/// What people call a method of the record.
+pub(super) fn method(name: &str) -> String {
+    match name {
+        "zero_shot" => "zero-shot".to_owned(),
         "random" => "random shots".to_owned(),
         "bm25" => "retrieved shots".to_owned(),
         "lora" => "LoRA".to_owned(),

@@ -65,7 +65,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
 
 /// Breaks long lines at spaces, continuing below the text after the first words.
 fn wrapped(lines: &[String]) -> String {
-    let width = usize::from(super::WIDEST.min(new_table(&[]).width().unwrap_or(super::USUAL)));
+    let width = super::width();
     let mut out = String::new();
     for line in lines {
         let indent = line.len() - line.trim_start().len();
