@@ -1,4 +1,4 @@
-//! Speed of the engine on a real model: `cargo run --release -p weigh-lm --example speed -- MODEL.gguf [f32|bf16|stored] [what]`.
+//! Speed of the engine on a real model: `cargo run --release -p weigh-lm --example speed -- MODEL.gguf [f32|bf16|stored|int8] [what]`.
 //!
 //! The same work as the table of `docs/bench` compares: a LoRA step and a full step on 8 sequences of 64 tokens with a
 //! loss on the last 3, prefill of 1 x 512 and 8 x 256 tokens, decoding 1, 8 and 16 sequences at context 256. Prints the
@@ -22,6 +22,7 @@ fn main() -> Result<(), Error> {
     let precision = match arguments.get(1).map(String::as_str) {
         Some("f32") => Precision::F32,
         Some("stored") => Precision::Stored,
+        Some("int8") => Precision::Int8,
         _ => Precision::Bf16,
     };
     let what = arguments.get(2).map_or("all", String::as_str);
