@@ -4,19 +4,23 @@
 mod check;
 mod layout;
 mod micro;
+mod options;
+mod peers;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask <chore>
 
   check      everything that CI checks: layout, format, lints, tests, documentation, the demo
-  micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data";
+  micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data
+  peers      the same work in this engine and in the Python stack, back to back (`peers help`)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["check"] => check::run(),
         ["micro", rest @ ..] => micro::run(rest),
+        ["peers", rest @ ..] => peers::run(rest),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match outcome {

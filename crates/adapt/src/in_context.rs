@@ -8,8 +8,8 @@ use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{Predictor, PromptBatch, Scored};
 use task::prompt::Rendered;
-use task::record::{Artefact, Experiment, Family, Part, Prediction, Setup, TokensPerRequest};
-use task::settings::Calibration;
+use task::record::{Artefact, Experiment, Family, Part, Prediction, Setup};
+use task::settings::{Calibration, Order};
 
 use crate::Error;
 use crate::digest::hex;
@@ -42,6 +42,7 @@ pub(crate) struct InContext<'a> {
     dataset: &'a Dataset,
     targets: &'a [usize],
     index: Bm25,
+    order: Order,
 }
 
 /// The scores of one prompt trial on one part.
@@ -55,9 +56,14 @@ struct Trial {
 }
 
 impl<'a> InContext<'a> {
-    /// `targets` are the label indices of the training examples.
-    pub(crate) fn new(writer: &'a PromptWriter, dataset: &'a Dataset, targets: &'a [usize]) -> Self {
-        Self { writer, dataset, targets, index: Bm25::new(&inputs(&dataset.train)) }
+    /// `targets` are the label indices of the training examples; `order` is that of retrieved demonstrations.
+    pub(crate) fn new(
+        writer: &'a PromptWriter,
+        dataset: &'a Dataset,
+        targets: &'a [usize],
+        order: Order,
+    ) -> Self {
+        Self { writer, dataset, targets, index: Bm25::new(&inputs(&dataset.train)), order }
     }
 
     /// Scores `trial` on dev once and gives one experiment a calibration.
@@ -103,15 +109,18 @@ impl<'a> InContext<'a> {
         Ok(experiment)
     }
 
-    /// The demonstrations of a trial for one query, in prompt order.
-    fn demonstrations(&self, trial: &PromptTrial, query: &str) -> Vec<&'a Example> {
-        let chosen = match trial.selection {
+    /// The demonstrations of a trial for one query, in prompt order; that is the order of `places`, where given.
+    fn demonstrations(&self, trial: &PromptTrial, query: &str, places: Option<&[usize]>) -> Vec<&'a Example> {
+        let mut chosen = match trial.selection {
             Selection::ZeroShot => Vec::new(),
             Selection::Random => {
                 selection::balanced_draw(self.targets, self.dataset.labels.len(), trial.shots, trial.seed)
             }
             Selection::Bm25 => selection::retrieved(&self.index, query, self.targets, trial.shots, None),
         };
+        if let Some(places) = places {
+            chosen.sort_by_key(|&index| places[index]);
+        }
         chosen.into_iter().map(|index| &self.dataset.train[index]).collect()
     }
 
@@ -120,15 +129,19 @@ impl<'a> InContext<'a> {
         let mut queries = inputs(items);
         let rendered = if trial.selection == Selection::Bm25 {
             // Retrieved demonstrations differ from request to request: the model finds by itself what prompts share.
+            let train = inputs(&self.dataset.train);
+            let places = (self.order == Order::Fixed)
+                .then(|| selection::fixed_order(&self.index, &train, self.targets, trial.shots));
             let mut requests = Vec::with_capacity(queries.len());
             for query in &queries {
-                let one = self.writer.prompts(&self.demonstrations(trial, query), &[query])?;
+                let one =
+                    self.writer.prompts(&self.demonstrations(trial, query, places.as_deref()), &[query])?;
                 requests.push(one.shared + &one.requests[0]);
             }
             Rendered { shared: String::new(), requests }
         } else {
             queries.extend(CONTENT_FREE);
-            self.writer.prompts(&self.demonstrations(trial, ""), &queries)?
+            self.writer.prompts(&self.demonstrations(trial, "", None), &queries)?
         };
         let Rendered { shared, requests } = rendered;
         let batch = PromptBatch { shared: &shared, requests: &requests, answers: self.writer.answers() };
@@ -174,6 +187,9 @@ impl<'a> InContext<'a> {
             ("selection".to_owned(), trial.selection.name().into()),
             ("calibration".to_owned(), calibration_name(calibration).into()),
         ]);
+        if trial.selection == Selection::Bm25 {
+            configuration.insert("order".to_owned(), serde_json::json!(self.order));
+        }
         if let Some(prior) = prior {
             configuration.insert("log_prior".to_owned(), prior.into());
         }
@@ -204,12 +220,11 @@ impl<'a> InContext<'a> {
 
 /// What a user keeps of a prompt: its shared text. Retrieval keeps the training set, whose size is not the prompt's.
 fn artefact(trial: &PromptTrial, scores: &Trial) -> Artefact {
-    let TokensPerRequest { cached, .. } = scores.scored.tokens;
     Artefact {
         kind: if trial.selection == Selection::Bm25 { "retrieval prompt" } else { "prompt" }.to_owned(),
         bytes: scores.shared.len() as u64,
         sha256: hex(&Sha256::digest(scores.shared.as_bytes())),
-        prompt_tokens: cached.round() as u64,
+        prompt_tokens: scores.scored.shared_tokens,
         path: None,
     }
 }

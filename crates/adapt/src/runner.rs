@@ -141,7 +141,8 @@ impl Session<'_> {
             return Ok(());
         }
         self.run.observer.started(&trial.name());
-        let arm = InContext::new(self.writer, self.run.dataset, self.targets);
+        let order = self.run.settings.in_context.order;
+        let arm = InContext::new(self.writer, self.run.dataset, self.targets, order);
         let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
         let share = trial.seconds * self.dev_share();
         match outcome {
@@ -213,7 +214,8 @@ impl Session<'_> {
                 self.fine_tune().on_test(chosen, self.run.engine, &self.folder(name)?)
             }
             Family::InContext | Family::Hybrid => {
-                let arm = InContext::new(self.writer, self.run.dataset, self.targets);
+                let order = self.run.settings.in_context.order;
+                let arm = InContext::new(self.writer, self.run.dataset, self.targets, order);
                 let trial =
                     self.plan.prompts.iter().find(|trial| chosen.id.starts_with(&(trial.name() + "/")));
                 let trial = trial.ok_or(Error::NothingRan("in-context"))?;

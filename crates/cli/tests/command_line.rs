@@ -147,3 +147,15 @@ fn a_wrong_budget_is_an_error() {
     let folder = task(PLAIN, rows(30));
     insta::assert_snapshot!(told(folder.path(), &weigh(folder.path(), &["run", "--budget", "soon"])));
 }
+
+#[test]
+fn threads_are_an_option_of_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(told(folder.path(), &weigh(folder.path(), &["run", "--help"])));
+}
+
+#[test]
+fn no_threads_at_all_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(told(folder.path(), &weigh(folder.path(), &["demo", "--threads", "0"])));
+}

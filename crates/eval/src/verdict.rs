@@ -120,7 +120,23 @@ impl Grounds<'_> {
             Choice::Equivalent | Choice::Undecided => reasons.push(DEFAULT_ADVICE.to_owned()),
             _ => {}
         }
+        reasons.extend(self.near_floor(choice));
         reasons
+    }
+
+    /// A floor that did not win, but may do as well.
+    fn near_floor(&self, choice: Choice) -> Option<String> {
+        let floor =
+            self.floor.filter(|floor| choice != Choice::Floor && floor.difference.high > -self.margin)?;
+        let seen = floor.difference.value;
+        Some(format!(
+            "not shown to be better than the floor {}, which needs no language model: it is {} {} than the best arm on test \
+             (interval {})",
+            floor.floor,
+            points(seen.abs()),
+            if seen < 0.0 { "worse" } else { "better" },
+            range(floor.difference.low, floor.difference.high)
+        ))
     }
 
     /// What would decide an undecided contrast.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernels::attention::{Heads, Past, Segment, attention, attention_backward};
+use kernels::attention::{Heads, KeyValues, Segment, attention, attention_backward};
 
 fn main() {
     kernels::threads::within(|| {
@@ -24,8 +24,10 @@ fn main() {
 
 fn attend(name: &str, heads: Heads, lengths: &[usize], past: usize) {
     let rows: usize = lengths.iter().sum();
-    let (qkv, cache) = (numbers(rows * heads.row()), numbers(past * heads.kv_heads * heads.head_dim));
-    let pasts = [Past { keys: &cache, values: &cache, len: past }];
+    let qkv = numbers(rows * heads.row());
+    let mut kept = KeyValues::new(&heads);
+    kept.append(&heads, &numbers(past * heads.row()));
+    let pasts = [&kept];
     let pasts = if past == 0 { &pasts[..0] } else { &pasts[..] };
     let mut start = 0;
     let mut segments = Vec::new();

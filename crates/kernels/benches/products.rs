@@ -185,7 +185,9 @@ fn products(kind: &Kind, criterion: &mut Criterion<Rate>) {
                     }
                     Direction::Gradient => {
                         let mut dw = vec![0f32; n * k];
-                        bencher.iter(|| matrix.gradient(View::new(&y, m, n), View::new(&x, m, k), &mut dw));
+                        bencher.iter(|| {
+                            matrix.gradient(View::new(&y, m, n), View::new(&x, m, k), &mut dw, true)
+                        });
                     }
                 }
             });

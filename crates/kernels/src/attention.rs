@@ -7,10 +7,17 @@
 
 mod backward;
 mod block;
+mod factors;
 mod forward;
+mod past;
+
+use crate::memory::List;
 
 pub use backward::attention_backward;
-pub use forward::attention;
+pub use forward::{attention, attention_rounded};
+pub use past::KeyValues;
+
+use factors::Arithmetic;
 
 /// Heads of one layer. A row of `qkv` holds the queries of all `heads`, then the keys, then the values of all
 /// `kv_heads`, each `head_dim` wide: `row = (heads + 2 * kv_heads) * head_dim`.
@@ -26,17 +33,6 @@ pub struct Heads {
     pub window: Option<usize>,
 }
 
-/// Keys and values (keys already rotated) of `len` consecutive positions: each `[len, kv_heads * head_dim]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Past<'a> {
-    /// Keys.
-    pub keys: &'a [f32],
-    /// Values.
-    pub values: &'a [f32],
-    /// Positions held.
-    pub len: usize,
-}
-
 /// One sequence in a packed batch: rows `start .. start + causal` are consecutive positions after the pasts; then
 /// `tree.len()` rows are nodes of a tree hanging from the last causal row, `tree[i]` being the parent of node `i`
 /// among the nodes (smaller than `i`), or [`ROOT`].
@@ -49,7 +45,7 @@ pub struct Segment<'a> {
     /// Parents of the tree rows that follow; empty where there is no tree.
     pub tree: &'a [u32],
     /// Cached positions before the first row, in order (a shared prefix, then the sequence's own past). May be empty.
-    pub past: &'a [Past<'a>],
+    pub past: &'a [&'a KeyValues],
 }
 
 /// The parent of a tree node that hangs from the last causal row.
@@ -88,10 +84,10 @@ impl Segment<'_> {
 
     /// Cached positions.
     fn past_len(&self) -> usize {
-        self.past.iter().map(|past| past.len).sum()
+        self.past.iter().map(|past| past.len()).sum()
     }
 
-    fn check(&self, heads: &Heads, batch: usize) {
+    fn check(&self, heads: &Heads, batch: usize, arithmetic: Arithmetic) {
         assert!(
             self.start <= batch && self.rows() <= batch - self.start,
             "attention: a segment's rows in the batch"
@@ -107,20 +103,17 @@ impl Segment<'_> {
             );
         }
         for past in self.past {
-            let length = past.len * heads.kv_heads * heads.head_dim;
-            assert!(
-                past.keys.len() >= length && past.values.len() >= length,
-                "attention: a past as long as it says"
-            );
+            assert!(past.fits(heads), "attention: a past of these heads");
+            assert!(past.suits(arithmetic), "attention: a past that this arithmetic reads");
         }
     }
 
-    /// Depth of each tree node, 1 below the last causal row.
-    fn depths(&self) -> Vec<usize> {
-        let mut depths: Vec<usize> = Vec::with_capacity(self.tree.len());
+    /// Appends the depth of each tree node, 1 below the last causal row.
+    fn append_depths(&self, depths: &mut List<'_, usize>) {
+        let first = depths.len();
         for &parent in self.tree {
-            depths.push(if parent == ROOT { 1 } else { depths[parent as usize] + 1 });
+            let depth = if parent == ROOT { 1 } else { depths[first + parent as usize] + 1 };
+            depths.push(depth);
         }
-        depths
     }
 }

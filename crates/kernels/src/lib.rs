@@ -13,6 +13,7 @@ pub mod loss;
 pub mod matrix;
 pub mod norm;
 pub mod optimizer;
+pub mod outer;
 pub mod product;
 pub mod rotary;
 pub mod row;

@@ -1,6 +1,7 @@
 //! Cross-entropy of selected rows.
 
 use crate::instructions::vectorised;
+use crate::memory::with_scratch;
 use crate::row::{exponentiate, log_sum_exp, maximum};
 use crate::threads::{Shared, for_each};
 
@@ -11,31 +12,35 @@ const COST: usize = 8;
 /// that sum. `logits` is `[targets.len(), vocabulary]`.
 pub fn cross_entropy(logits: &mut [f32], vocabulary: usize, targets: &[u32], weights: &[f32]) -> f64 {
     check(logits.len(), vocabulary, targets, weights);
-    let rows = targets.len();
-    let mut losses = vec![0f64; rows];
     let work = logits.len() * COST;
-    let (logits, shared) = (Shared::new(logits), Shared::new(&mut losses));
-    for_each(rows, work, |row| {
+    let logits = Shared::new(logits);
+    sum_of_rows(targets.len(), work, |row| {
         // SAFETY: each row belongs to one task.
-        let (logits, loss) = unsafe { (logits.slice(row * vocabulary, vocabulary), shared.slice(row, 1)) };
-        loss[0] = loss_and_gradient(logits, targets[row] as usize, weights[row]);
-    });
-    losses.iter().sum()
+        let logits = unsafe { logits.slice(row * vocabulary, vocabulary) };
+        loss_and_gradient(logits, targets[row] as usize, weights[row])
+    })
 }
 
 /// The same sum without touching the logits.
 pub fn cross_entropy_value(logits: &[f32], vocabulary: usize, targets: &[u32], weights: &[f32]) -> f64 {
     check(logits.len(), vocabulary, targets, weights);
-    let rows = targets.len();
-    let mut losses = vec![0f64; rows];
-    let shared = Shared::new(&mut losses);
-    for_each(rows, logits.len() * COST, |row| {
+    sum_of_rows(targets.len(), logits.len() * COST, |row| {
         let logits = &logits[row * vocabulary..][..vocabulary];
-        // SAFETY: each row belongs to one task.
-        let loss = unsafe { shared.slice(row, 1) };
-        loss[0] = weighted(weights[row], log_sum_exp(logits), logits[targets[row] as usize]);
-    });
-    losses.iter().sum()
+        weighted(weights[row], log_sum_exp(logits), logits[targets[row] as usize])
+    })
+}
+
+/// The sum of the rows' losses, in the order of the rows.
+fn sum_of_rows(rows: usize, work: usize, loss: impl Fn(usize) -> f64 + Sync + Send) -> f64 {
+    with_scratch(rows, |losses: &mut [f64]| {
+        let shared = Shared::new(losses);
+        for_each(rows, work, |row| {
+            // SAFETY: each row belongs to one task.
+            let own = unsafe { shared.slice(row, 1) };
+            own[0] = loss(row);
+        });
+        losses.iter().sum()
+    })
 }
 
 fn check(logits: usize, vocabulary: usize, targets: &[u32], weights: &[f32]) {

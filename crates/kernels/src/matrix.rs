@@ -1,10 +1,12 @@
 //! A weight matrix `[outputs, inputs]` in the storage its use asks for.
 
 use crate::blocks::{Blocks, Direction, PackedBlocks};
-use crate::panel::{Element, Panels, Source};
+use crate::panel::{Element, Panels, ROWS, Source, pack_panel, pack_rows, panel_length};
 use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
 use crate::quantised::{self, Quantised};
 use crate::rounded::{self, Left, Right};
+use crate::threads::{Shared, for_each};
+use std::ops::Range;
 
 /// The arithmetic of products with weights. Activations, sums, normalisation and optimiser state stay `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -78,11 +80,32 @@ impl<E: Element + Default> Directions<E> {
         }
     }
 
-    fn refill(&mut self, weights: View<'_>) {
-        self.forward.refill(Source::Transposed(weights));
-        if let Some(backward) = &mut self.backward {
-            backward.refill(Source::Plain(weights));
-        }
+    /// Changes `values`, a panel's rows at a time, and packs them while they are in the caches.
+    fn update(
+        &mut self,
+        (values, inputs): (&mut [f32], usize),
+        change: impl Fn(Range<usize>, &mut [f32]) + Sync + Send,
+    ) {
+        let (depth, length) = (self.forward.columns, panel_length::<E>(inputs));
+        let work = values.len().saturating_mul(8);
+        let values = Shared::new(values);
+        let forward = Shared::new(&mut self.forward.data);
+        let backward = self.backward.as_mut().map(|panels| Shared::new(&mut panels.data));
+        for_each(depth.div_ceil(ROWS), work, |index| {
+            let first = index * ROWS;
+            let rows = ROWS.min(depth - first);
+            // SAFETY: the rows belong to this task, and so does what is packed from them.
+            let own = unsafe { values.slice(first * inputs, rows * inputs) };
+            change(first * inputs..(first + rows) * inputs, own);
+            let own = View::new(own, rows, inputs);
+            // SAFETY: as above.
+            let panel = unsafe { forward.slice(index * length, length) };
+            pack_panel(Source::Transposed(own), 0, panel, E::default());
+            if let Some(backward) = &backward {
+                // SAFETY: as above.
+                unsafe { pack_rows(own, first, depth, backward, E::default()) };
+            }
+        });
     }
 
     fn bytes(&self) -> usize {
@@ -180,14 +203,14 @@ impl Matrix {
         }
     }
 
-    /// `dw[outputs, inputs] += dy^T . x`: the gradient of the weights, in this matrix's precision.
-    pub fn gradient(&self, dy: View<'_>, x: View<'_>, dw: &mut [f32]) {
+    /// `dw[outputs, inputs] (+)= dy^T . x`: the gradient of the weights, in this matrix's precision.
+    pub fn gradient(&self, dy: View<'_>, x: View<'_>, dw: &mut [f32], accumulate: bool) {
         assert_eq!((dy.columns, x.columns), (self.outputs, self.inputs), "gradient: columns of dy and x");
         assert_eq!(dw.len(), self.outputs * self.inputs, "gradient: as many as weights");
         let dw = ViewMut::new(dw, self.outputs, self.inputs);
         match self.precision() {
-            Precision::F32 => multiply_tn(dw, dy, x, 1.0, true),
-            _ => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, true),
+            Precision::F32 => multiply_tn(dw, dy, x, 1.0, accumulate),
+            _ => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, accumulate),
         }
     }
 
@@ -209,10 +232,17 @@ impl Matrix {
     pub fn update(&mut self, change: impl FnOnce(&mut [f32])) {
         assert!(self.usage == Use::Trainable, "update of a matrix that is not trainable");
         change(&mut self.values);
-        let weights = View::new(&self.values, self.outputs, self.inputs);
+        self.update_in_parts(|_, _| {});
+    }
+
+    /// As [`Matrix::update`], some rows at a time, on several threads: `change` is given the range of the values and the
+    /// values.
+    pub fn update_in_parts(&mut self, change: impl Fn(Range<usize>, &mut [f32]) + Sync + Send) {
+        assert!(self.usage == Use::Trainable, "update of a matrix that is not trainable");
+        let values = (self.values.as_mut_slice(), self.inputs);
         match &mut self.panels {
-            Storage::Single(panels) => panels.refill(weights),
-            Storage::Rounded(panels) => panels.refill(weights),
+            Storage::Single(panels) => panels.update(values, change),
+            Storage::Rounded(panels) => panels.update(values, change),
             Storage::Blocks(_) | Storage::Quantised(_) => {
                 unreachable!("a matrix of small integers is not trainable")
             }

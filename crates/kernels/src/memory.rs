@@ -18,11 +18,17 @@ pub(crate) unsafe trait Plain: Copy {}
 // SAFETY: every bit pattern is a value.
 unsafe impl Plain for f32 {}
 // SAFETY: every bit pattern is a value.
+unsafe impl Plain for f64 {}
+// SAFETY: every bit pattern is a value.
 unsafe impl Plain for u8 {}
 // SAFETY: every bit pattern is a value.
 unsafe impl Plain for u16 {}
 // SAFETY: every bit pattern is a value.
 unsafe impl Plain for u32 {}
+// SAFETY: every bit pattern is a value.
+unsafe impl Plain for usize {}
+// SAFETY: an array of plain values has no padding; the two lengths in use fit a line.
+unsafe impl<T: Plain> Plain for [T; 2] {}
 
 /// A slice of numbers that starts at a multiple of 64 bytes.
 #[derive(Clone)]
@@ -68,6 +74,44 @@ impl<T: Plain> DerefMut for Aligned<T> {
         // SAFETY: as in `deref`, and the lines are borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
     }
+}
+
+/// A list in scratch memory, of at most the number of elements that it was asked for.
+pub(crate) struct List<'a, T> {
+    room: &'a mut [T],
+    length: usize,
+}
+
+impl<T: Plain> List<'_, T> {
+    /// Appends; panics where there is no room.
+    pub(crate) fn push(&mut self, value: T) {
+        self.room[self.length] = value;
+        self.length += 1;
+    }
+
+    /// Takes everything out.
+    pub(crate) fn clear(&mut self) {
+        self.length = 0;
+    }
+}
+
+impl<T> Deref for List<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.room[..self.length]
+    }
+}
+
+impl<T> DerefMut for List<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.room[..self.length]
+    }
+}
+
+/// Calls `work` with an empty list with room for `most` elements, in memory that the thread keeps (see
+/// [`with_scratch`]).
+pub(crate) fn with_list<T: Plain, R>(most: usize, work: impl FnOnce(&mut List<'_, T>) -> R) -> R {
+    with_scratch(most, |room: &mut [T]| work(&mut List { room, length: 0 }))
 }
 
 thread_local! {

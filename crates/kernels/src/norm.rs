@@ -1,6 +1,7 @@
 //! Root-mean-square normalisation (Zhang and Sennrich 2019): `y = x / sqrt(mean(x^2) + epsilon) * weight`.
 
 use crate::instructions::vectorised;
+use crate::memory::with_scratch;
 use crate::row::{self, sum_lanes};
 use crate::threads::{Shared, for_each};
 
@@ -42,33 +43,34 @@ pub fn rms_norm_backward(
     assert_eq!(dy.len(), rows * width, "rms_norm_backward: dy is [inverse.len(), weight.len()]");
     assert_eq!(dx.len(), rows * width, "rms_norm_backward: dx is [inverse.len(), weight.len()]");
     let chunks = rows.div_ceil(ROWS);
-    let mut partial = match &dweight {
-        Some(dweight) => {
-            assert_eq!(dweight.len(), width, "rms_norm_backward: dweight is as long as weight");
-            vec![0f32; chunks * width]
-        }
-        None => Vec::new(),
+    let partial_width = match &dweight {
+        Some(dweight) => dweight.len(),
+        None => 0,
     };
-    let partial_width = if dweight.is_some() { width } else { 0 };
-    let (dx, sums) = (Shared::new(dx), Shared::new(&mut partial));
-    for_each(chunks, 8 * x.len(), |chunk| {
-        // SAFETY: each partial sum, and below each row, belongs to one task.
-        let sum = unsafe { sums.slice(chunk * partial_width, partial_width) };
-        for row in chunk * ROWS..rows.min((chunk + 1) * ROWS) {
-            let (x, dy) = (&x[row * width..][..width], &dy[row * width..][..width]);
-            // SAFETY: as above.
-            let dx = unsafe { dx.slice(row * width, width) };
-            input_gradient(x, weight, dy, inverse[row], dx, accumulate);
-            if partial_width > 0 {
-                weight_gradient(x, dy, inverse[row], sum);
+    assert!(dweight.is_none() || partial_width == width, "rms_norm_backward: dweight is as long as weight");
+    let dx = Shared::new(dx);
+    with_scratch(chunks * partial_width, |partial: &mut [f32]| {
+        partial.fill(0.0);
+        let sums = Shared::new(partial);
+        for_each(chunks, 8 * x.len(), |chunk| {
+            // SAFETY: each partial sum, and below each row, belongs to one task.
+            let sum = unsafe { sums.slice(chunk * partial_width, partial_width) };
+            for row in chunk * ROWS..rows.min((chunk + 1) * ROWS) {
+                let (x, dy) = (&x[row * width..][..width], &dy[row * width..][..width]);
+                // SAFETY: as above.
+                let dx = unsafe { dx.slice(row * width, width) };
+                input_gradient(x, weight, dy, inverse[row], dx, accumulate);
+                if partial_width > 0 {
+                    weight_gradient(x, dy, inverse[row], sum);
+                }
+            }
+        });
+        if let Some(dweight) = dweight {
+            for sum in partial.chunks(width.max(1)) {
+                row::add(dweight, sum);
             }
         }
     });
-    if let Some(dweight) = dweight {
-        for sum in partial.chunks(width.max(1)) {
-            row::add(dweight, sum);
-        }
-    }
 }
 
 vectorised! {

@@ -1,9 +1,9 @@
 //! AdamW (Loshchilov and Hutter 2019) in one pass, as in PyTorch: decay first, then the step.
 
-use rayon::prelude::*;
-
 use crate::instructions::vectorised;
-use crate::threads::SERIAL_WORK;
+use crate::matrix::Matrix;
+use crate::memory::with_scratch;
+use crate::threads::{Shared, for_each};
 
 /// Elements given to a thread at a time; also the elements of one partial sum of [`sum_of_squares`].
 const CHUNK: usize = 1 << 14;
@@ -73,16 +73,40 @@ pub fn adamw(
     assert_eq!(second.len(), length, "adamw: one second moment for each parameter");
     assert!(rule.step >= 1, "adamw: steps count from 1");
     let factors = Factors::new(rule, gradient_scale);
-    if length * 4 < SERIAL_WORK {
-        return step(&factors, parameters, gradients, first, second);
-    }
-    parameters
-        .par_chunks_mut(CHUNK)
-        .zip(gradients.par_chunks(CHUNK))
-        .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
-        .for_each(|((parameters, gradients), (first, second))| {
-            step(&factors, parameters, gradients, first, second);
-        });
+    let (parameters, first, second) = (Shared::new(parameters), Shared::new(first), Shared::new(second));
+    for_each(length.div_ceil(CHUNK), length * 4, |chunk| {
+        let start = chunk * CHUNK;
+        let count = CHUNK.min(length - start);
+        // SAFETY: each chunk belongs to one task.
+        let (parameters, first, second) = unsafe {
+            (parameters.slice(start, count), first.slice(start, count), second.slice(start, count))
+        };
+        step(&factors, parameters, &gradients[start..start + count], first, second);
+    });
+}
+
+/// [`adamw`] of a trainable matrix, whose packed copies follow in the same pass.
+pub fn adamw_matrix(
+    rule: &AdamW,
+    gradient_scale: f32,
+    matrix: &mut Matrix,
+    gradients: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    let length = matrix.outputs() * matrix.inputs();
+    assert_eq!(gradients.len(), length, "adamw: one gradient for each parameter");
+    assert_eq!(first.len(), length, "adamw: one first moment for each parameter");
+    assert_eq!(second.len(), length, "adamw: one second moment for each parameter");
+    assert!(rule.step >= 1, "adamw: steps count from 1");
+    let factors = Factors::new(rule, gradient_scale);
+    let (first, second) = (Shared::new(first), Shared::new(second));
+    matrix.update_in_parts(|range, parameters| {
+        // SAFETY: the parts are disjoint, each the work of one task.
+        let (first, second) =
+            unsafe { (first.slice(range.start, range.len()), second.slice(range.start, range.len())) };
+        step(&factors, parameters, &gradients[range], first, second);
+    });
 }
 
 vectorised! {
@@ -100,11 +124,17 @@ vectorised! {
 
 /// Sum of squares, in `f64`, in a fixed order at any number of threads.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
-    if x.len() < SERIAL_WORK {
-        return x.chunks(CHUNK).map(squares).sum();
-    }
-    let partial: Vec<f64> = x.par_chunks(CHUNK).map(squares).collect();
-    partial.iter().sum()
+    let chunks = x.len().div_ceil(CHUNK);
+    with_scratch(chunks, |partial: &mut [f64]| {
+        let shared = Shared::new(partial);
+        for_each(chunks, x.len(), |chunk| {
+            let start = chunk * CHUNK;
+            // SAFETY: each partial sum belongs to one task.
+            let sum = unsafe { shared.slice(chunk, 1) };
+            sum[0] = squares(&x[start..x.len().min(start + CHUNK)]);
+        });
+        partial.iter().sum()
+    })
 }
 
 vectorised! {

@@ -166,7 +166,7 @@ fn transpose_eight<E: Element>(from: &[E], stride: usize, count: usize, to: &mut
             let (from, to) = (from[k..].as_ptr().cast(), to[k * PANEL..].as_mut_ptr().cast());
             // SAFETY: the machine has AVX2; the assertions above cover rows `0 .. 8` and elements `k .. k + 8`, which
             // are plain 32-bit values.
-            unsafe { transpose_square(from, stride, to) };
+            unsafe { transpose_square(from, stride, to, PANEL) };
         }
     }
     for k in done..count {
@@ -176,13 +176,42 @@ fn transpose_eight<E: Element>(from: &[E], stride: usize, count: usize, to: &mut
     }
 }
 
+/// `to[i * from.rows + k] = from[k, first + i]` for `i < count`: columns of `from` as rows.
+pub(crate) fn transpose_columns(from: View<'_>, first: usize, count: usize, to: &mut [f32]) {
+    let rows = from.rows;
+    assert!(first + count <= from.columns, "transpose: columns of the view");
+    assert_eq!(to.len(), count * rows, "transpose: a row for each column");
+    let (mut columns, mut depth) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Avx2 {
+        (columns, depth) = (count / 8 * 8, rows / 8 * 8);
+        for k in (0..depth).step_by(8) {
+            for i in (0..columns).step_by(8) {
+                let (corner, to) = (&from.data[k * from.stride + first + i..], &mut to[i * rows + k..]);
+                assert!(
+                    corner.len() >= 7 * from.stride + 8 && to.len() >= 7 * rows + 8,
+                    "transpose: a square"
+                );
+                // SAFETY: the machine has AVX2; the assertion covers the eight rows of both.
+                unsafe { transpose_square(corner.as_ptr(), from.stride, to.as_mut_ptr(), rows) };
+            }
+        }
+    }
+    for k in 0..rows {
+        let skipped = if k < depth { columns } else { 0 };
+        for (i, value) in from.row(k)[first..][..count].iter().enumerate().skip(skipped) {
+            to[i * rows + k] = *value;
+        }
+    }
+}
+
 /// Eight by eight elements.
 ///
 /// # Safety
-/// `from` is valid for eight elements at each of eight rows, `stride` apart; `to` the same, [`PANEL`] apart.
+/// `from` is valid for eight elements at each of eight rows, `stride` apart; `to` the same, `to_stride` apart.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn transpose_square(from: *const f32, stride: usize, to: *mut f32) {
+unsafe fn transpose_square(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
     use std::arch::x86_64::*;
     // SAFETY: valid addresses by the contract.
     let row = |i: usize| unsafe { _mm256_loadu_ps(from.add(i * stride)) };
@@ -202,8 +231,8 @@ unsafe fn transpose_square(from: *const f32, stride: usize, to: *mut f32) {
     for i in 0..4 {
         // SAFETY: valid addresses by the contract.
         unsafe {
-            _mm256_storeu_ps(to.add(i * PANEL), _mm256_permute2f128_ps::<0x20>(upper[i], lower[i]));
-            _mm256_storeu_ps(to.add((i + 4) * PANEL), _mm256_permute2f128_ps::<0x31>(upper[i], lower[i]));
+            _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(upper[i], lower[i]));
+            _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper[i], lower[i]));
         }
     }
 }
@@ -269,6 +298,41 @@ pub(crate) fn pack<E: Element>(source: Source<'_>, panels: &mut [E], zero: E) {
     });
 }
 
+/// Rows of a plain source that [`pack_rows`] takes at a time: whole elements of any kind.
+pub(crate) const ROWS: usize = PANEL;
+
+/// Copies rows `first ..` of a plain source, which are `rows`, to their place in each of its panels: `panels` are all of
+/// them, of a factor `depth` deep. `first` is a multiple of [`ROWS`], and there are as many rows, or all that are left.
+///
+/// # Safety
+/// No one else uses these rows' elements of the panels meanwhile.
+pub(crate) unsafe fn pack_rows<E: Element>(
+    rows: View<'_>,
+    first: usize,
+    depth: usize,
+    panels: &Shared<E>,
+    zero: E,
+) {
+    let length = panel_length::<E>(depth);
+    let end = if first + rows.rows == depth { length / PANEL } else { (first + rows.rows) / E::VALUES };
+    let begin = first / E::VALUES;
+    for (index, column) in (0..rows.columns).step_by(PANEL).enumerate() {
+        let count = PANEL.min(rows.columns - column);
+        // SAFETY: by the contract.
+        let panel = unsafe { panels.slice(index * length + begin * PANEL, (end - begin) * PANEL) };
+        for (k, to) in panel.chunks_exact_mut(PANEL).enumerate() {
+            let (low, high) = (k * E::VALUES, k * E::VALUES + E::VALUES - 1);
+            if low >= rows.rows {
+                to.fill(zero);
+                continue;
+            }
+            let second =
+                if E::VALUES == 2 && high < rows.rows { &rows.row(high)[column..][..count] } else { &[] };
+            E::interleave(&rows.row(low)[column..][..count], second, to);
+        }
+    }
+}
+
 /// A right factor kept in panels.
 #[derive(Clone, Debug)]
 pub(crate) struct Panels<E> {
@@ -281,14 +345,8 @@ impl<E: Element + Default> Panels<E> {
     pub(crate) fn new(source: Source<'_>) -> Self {
         let (columns, depth) = (source.columns(), source.depth());
         let mut panels = Self { columns, depth, data: Aligned::zeros(packed_length::<E>(columns, depth)) };
-        panels.refill(source);
+        pack(source, &mut panels.data, E::default());
         panels
-    }
-
-    /// Takes new values of the same shape.
-    pub(crate) fn refill(&mut self, source: Source<'_>) {
-        assert_eq!((self.columns, self.depth), (source.columns(), source.depth()), "panels keep their shape");
-        pack(source, &mut self.data, E::default());
     }
 
     /// Copies column `j` to `out[depth]`.

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use crate::blocks::{Direction, PackedBlocks, SQUARE};
 use crate::instructions::{self, Level, vectorised};
 use crate::memory::{Plain, with_scratch};
-use crate::panel::{Element, Panels, Source, pack, packed_length, panel_length, round_bf16};
+use crate::panel::{
+    Element, Panels, Source, pack, packed_length, panel_length, round_bf16, transpose_columns,
+};
 use crate::plan::{Part, Plan};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
@@ -274,11 +276,7 @@ fn lay_out_block<T>(
             block(rows, depth, to);
         }
         Left::Transposed(view) => with_scratch(rows * view.rows, |rows_held: &mut [f32]| {
-            for k in 0..view.rows {
-                for (i, value) in view.row(k)[first..][..rows].iter().enumerate() {
-                    rows_held[i * view.rows + k] = *value;
-                }
-            }
+            transpose_columns(view, first, rows, rows_held);
             block(View::new(rows_held, rows, view.rows), depth, to);
         }),
     }

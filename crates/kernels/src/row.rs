@@ -1,9 +1,7 @@
 //! Operations on one row, vectorised.
 
-use rayon::prelude::*;
-
 use crate::instructions::{multiply_add, vectorised};
-use crate::threads::SERIAL_WORK;
+use crate::threads::{Shared, for_each};
 
 /// Partial sums kept by a reduction: a fixed number, so that every instruction set adds in the same order.
 const LANES: usize = 32;
@@ -20,11 +18,19 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// `a += b`, in parallel for long slices. Panics where the lengths differ.
 pub fn add(a: &mut [f32], b: &[f32]) {
     assert_eq!(a.len(), b.len(), "sum of slices of different lengths");
-    if a.len() < SERIAL_WORK {
-        add_row(a, b);
-    } else {
-        a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| add_row(a, b));
-    }
+    let length = a.len();
+    let a = Shared::new(a);
+    for_each(length.div_ceil(CHUNK), length, |index| {
+        let (start, count) = (index * CHUNK, CHUNK.min(length - index * CHUNK));
+        // SAFETY: each chunk belongs to one task.
+        add_row(unsafe { a.slice(start, count) }, &b[start..start + count]);
+    });
+}
+
+/// Index of the largest element, the first of equal ones; 0 where no element is a number.
+pub fn largest_index(x: &[f32]) -> usize {
+    let largest = maximum(x);
+    x.iter().position(|value| *value == largest).unwrap_or(0)
 }
 
 /// `log(sum(exp(x)))`, stable. Negative infinity for an empty row and for one of negative infinities.
@@ -34,6 +40,21 @@ pub fn log_sum_exp(x: &[f32]) -> f32 {
         return largest;
     }
     largest + sum_of_exponentials(x, largest).ln()
+}
+
+/// [`log_sum_exp`] of each of `sums.len()` rows of equal length, in parallel. Panics where `x` is not as many whole rows.
+pub fn log_sum_exps(x: &[f32], sums: &mut [f32]) {
+    if sums.is_empty() {
+        return;
+    }
+    assert!(x.len().is_multiple_of(sums.len()), "log_sum_exps: whole rows");
+    let (rows, width) = (sums.len(), x.len() / sums.len());
+    let sums = Shared::new(sums);
+    for_each(rows, 4 * x.len(), |row| {
+        // SAFETY: each sum belongs to one task.
+        let sum = unsafe { sums.slice(row, 1) };
+        sum[0] = log_sum_exp(&x[row * width..][..width]);
+    });
 }
 
 vectorised! {

@@ -6,8 +6,6 @@ mod operations;
 mod products;
 mod quantised;
 
-use rayon::ThreadPoolBuilder;
-
 /// `count` numbers in -1 .. 1, the same for the same seed (the multiplicative generator of Lewis, Goodman and Miller
 /// 1969).
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -41,10 +39,7 @@ pub(crate) fn assert_close(found: &[f32], expected: &[f64], tolerance: f64) {
 pub(crate) fn same_at_any_number_of_threads(work: impl Fn() -> Vec<f32> + Sync + Send) {
     let results: Vec<Vec<u32>> = [1, 2, 3]
         .iter()
-        .map(|&threads| {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(&work).into_iter().map(f32::to_bits).collect()
-        })
+        .map(|&threads| crate::threads::within_pool(threads, &work).into_iter().map(f32::to_bits).collect())
         .collect();
     assert!(results[0] == results[1], "two threads differ from one");
     assert!(results[0] == results[2], "three threads differ from one");

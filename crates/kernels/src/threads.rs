@@ -1,51 +1,78 @@
 //! The number of threads that the operations use, and when to use more than one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod pool;
 
-use rayon::prelude::*;
+use std::cell::Cell;
+use std::sync::OnceLock;
 
-/// Sets the number of worker threads for the whole process; only the first call has an effect, and only before the
-/// first operation. Returns the number in force. `0` asks for the machine's cores.
+pub(crate) use pool::Pool;
+
+static POOL: OnceLock<Pool> = OnceLock::new();
+
+thread_local! {
+    /// The pool of [`within_pool`].
+    static OWN: Cell<Option<&'static Pool>> = const { Cell::new(None) };
+}
+
+/// Sets the number of threads for the whole process, also those of `rayon`, which other libraries use; only the first
+/// call has an effect, and only before the first operation. Returns the number in force. `0` asks for the machine's
+/// cores.
 pub fn set(threads: usize) -> usize {
     // An error says that the pool exists already, which the contract allows.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    count()
+    POOL.get_or_init(|| Pool::new(if threads == 0 { cores() } else { threads })).threads()
 }
 
 /// The number in force; default: the machine's cores.
 pub fn count() -> usize {
-    rayon::current_num_threads()
+    current().threads()
 }
 
-/// Runs `work` on one of the worker threads. A long row of small operations (a forward pass) should be inside: called
-/// from any other thread, each operation has to hand itself over and wait to be woken, which takes longer than a small
-/// operation.
+/// Runs `work` where operations are fastest: on the calling thread, which is one of those that operations use.
 pub fn within<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
+    work()
 }
 
-/// Elementary operations below which waking other threads costs more than it saves (about 20 microseconds).
-pub(crate) const SERIAL_WORK: usize = 1 << 16;
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn current() -> &'static Pool {
+    OWN.get().unwrap_or_else(|| POOL.get_or_init(|| Pool::new(cores())))
+}
+
+/// Runs `work` with a pool of its own.
+#[cfg(test)]
+pub(crate) fn within_pool<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+    // A few pools of a few threads, never dropped, in tests only.
+    let before = OWN.replace(Some(Box::leak(Box::new(Pool::new(threads)))));
+    let result = work();
+    OWN.set(before);
+    result
+}
+
+/// Elementary operations below which handing work to other threads costs more than it saves (about 5 microseconds).
+pub(crate) const SERIAL_WORK: usize = 1 << 14;
 
 /// Runs `task(0) .. task(count)`, in parallel where `work` (elementary operations of all tasks) is worth it.
 /// Tasks must not depend on each other; what a task computes must not depend on the number of threads.
-///
-/// Each thread takes the next task when it has ended one: halves handed out in advance would wait for the slower one.
 pub(crate) fn for_each(count: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
-    if count <= 1 || work < SERIAL_WORK || self::count() == 1 {
+    if count <= 1 || work < SERIAL_WORK {
         (0..count).for_each(task);
     } else {
-        let next = AtomicUsize::new(0);
-        (0..self::count().min(count)).into_par_iter().with_max_len(1).for_each(|_| {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    break;
-                }
-                task(index);
-            }
-        });
+        current().run(count, task);
     }
+}
+
+/// Calls `task(index, part)` for every part of `chunk` elements of `values` (the last may be shorter), in parallel.
+/// Parts must not depend on each other.
+pub fn for_each_chunk<T: Send>(values: &mut [T], chunk: usize, task: impl Fn(usize, &mut [T]) + Sync + Send) {
+    let (length, chunk) = (values.len(), chunk.max(1));
+    let values = Shared::new(values);
+    for_each(length.div_ceil(chunk), length, |index| {
+        // SAFETY: each part belongs to one task.
+        task(index, unsafe { values.slice(index * chunk, chunk.min(length - index * chunk)) });
+    });
 }
 
 /// A pointer to a slice that several tasks write to, each its own elements.

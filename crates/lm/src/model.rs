@@ -52,9 +52,9 @@ impl Model {
     /// # Errors
     /// What a file lacks, by name: see [`Error`].
     pub fn load(source: &ModelSource, precision: Precision, usage: Use) -> Result<Self, Error> {
-        let checkpoint = Checkpoint::open(source)?;
-        let transformer =
-            Transformer::new(checkpoint.config.clone(), &*checkpoint.tensors, precision, usage)?;
+        let (checkpoint, transformer) = Checkpoint::open_beside(source, |config, tensors| {
+            Transformer::new(config.clone(), tensors, precision, usage)
+        })?;
         Ok(Self {
             config: checkpoint.config,
             tokenizer: checkpoint.tokenizer,

@@ -68,6 +68,9 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Precision of products with the weights. Default bfloat16.
     pub precision: Precision,
+    /// Whether activations are computed again in the backward pass instead of being kept (see
+    /// [`Workspace::recomputing`](crate::transformer::Workspace::recomputing)). Default no.
+    pub recompute: bool,
 }
 
 impl TrainingConfig {
@@ -96,6 +99,7 @@ impl TrainingConfig {
             clip_norm: Some(1.0),
             seed: 0,
             precision: Precision::Bf16,
+            recompute: false,
         }
     }
 

@@ -4,7 +4,7 @@ mod tiny;
 
 use lm::Error;
 use lm::adapter::{Lora, LoraConfig};
-use lm::score::{LabelTree, Scorer};
+use lm::score::{LabelTree, PromptTree, Scorer};
 use lm::transformer::{Batch, Prefix, Transformer, Workspace};
 
 fn close(left: &[f32], right: &[f32], what: &str) {
@@ -138,6 +138,39 @@ fn a_tree_of_labels_scores_as_separate_labels() {
                 for (query, scores) in queries.iter().zip(&scores) {
                     for (label, score) in labels().iter().zip(scores) {
                         let prompt = [before, query].concat();
+                        let expected = score_by_definition(&transformer, &prompt, label, adapter);
+                        assert!((score - expected).abs() < 5e-5, "{name}: {label:?}: {score} and {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tree_of_prompts_scores_as_separate_prompts() {
+    // Beginnings of several depths, equal prompts, one that is the beginning of others.
+    let part = |seed, length| tiny::tokens(length, seed);
+    let mut prompts = vec![part(40, 9), [part(40, 9), part(41, 1)].concat(), part(46, 3)];
+    for (middle, end) in [(42, 43), (42, 44), (42, 43), (45, 43), (45, 44)] {
+        prompts.push([part(40, 9), part(middle, 6), part(end, 5)].concat());
+        prompts.push([part(40, 9), part(middle, 6), part(end, 5), part(47, 4)].concat());
+    }
+    for (name, config) in tiny::variants() {
+        let transformer = tiny::random(config, 9);
+        let adapter = adapter(&transformer);
+        let labels_tree = LabelTree::new(&labels()).expect("labels that differ");
+        let shared = tiny::tokens(6, 20);
+        for (adapter, shortest, budget) in [(None, 1, 1000), (Some(&adapter), 3, 30), (None, 6, 1)] {
+            let scorer = Scorer::new(&transformer, adapter);
+            let prefix = scorer.prefill(&shared).expect("fits");
+            for (prefix, before) in [(None, &[][..]), (Some(&prefix), &shared)] {
+                let tree = PromptTree::with_shortest(&prompts, shortest);
+                assert!(tree.tokens() < tree.tokens_alone());
+                let scores = scorer.score_tree(prefix, &tree, &labels_tree, budget).expect("sound prompts");
+                for (prompt, scores) in prompts.iter().zip(&scores) {
+                    let prompt = [before, prompt].concat();
+                    for (label, score) in labels().iter().zip(scores) {
                         let expected = score_by_definition(&transformer, &prompt, label, adapter);
                         assert!((score - expected).abs() < 5e-5, "{name}: {label:?}: {score} and {expected}");
                     }

@@ -321,3 +321,22 @@ fn an_inference_base_is_converted_for_an_adapter() {
     let Trained::Lora(adapter) = trainer.into_trained() else { panic!("an adapter was asked for") };
     assert!(adapter.fits(base.config()));
 }
+
+#[test]
+fn computing_activations_again_changes_no_bit() {
+    for (name, model) in tiny::variants() {
+        let base = tiny::random(model, 14);
+        let examples = examples(16);
+        for precision in [Precision::F32, Precision::Bf16] {
+            for config in [lora_config(), full_config()] {
+                let run = |recompute| {
+                    let config = TrainingConfig { precision, recompute, epochs: 1, ..config.clone() };
+                    let mut trainer = Trainer::new(&base, config, &examples).expect("sound examples");
+                    let reports: Vec<_> = (0..2).map(|_| trainer.step().expect("a step")).collect();
+                    (reports, trainer.snapshot())
+                };
+                assert_eq!(run(true), run(false), "{name} {precision:?}");
+            }
+        }
+    }
+}

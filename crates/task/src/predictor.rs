@@ -21,11 +21,14 @@ pub struct PromptBatch<'a> {
 pub struct Scored {
     /// `[requests][answers]`: sum over the answer's tokens of their natural-log probabilities.
     pub log_probabilities: Vec<Vec<f64>>,
-    /// Mean tokens of a request, as a server with a prefix cache would bill them. `completion` is the mean tokens of an answer.
+    /// Mean tokens of a request, as a server with a prefix cache would bill them. `cached` are those that all requests begin
+    /// with, and beyond them those that a request shares with an earlier one of the batch and that were not processed
+    /// again. `completion` is the mean tokens of an answer.
     pub tokens: TokensPerRequest,
-    /// Tokens that the model really processed for the whole batch (shared prefix once, label tree once a request).
+    /// Tokens that the model really processed for the whole batch (what requests begin with in common once, the label tree
+    /// once a request).
     pub processed_tokens: u64,
-    /// Of these, tokens of the shared prefix, processed once.
+    /// Of these, tokens that all requests begin with.
     pub shared_tokens: u64,
     /// Seconds for the whole batch, the shared prefix included.
     pub seconds: f64,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
-    Calibration, FineTuneMethod, InContextSection as InContextSettings, Precision,
+    Calibration, FineTuneMethod, InContextSection as InContextSettings, Order, Precision,
     PromptSection as PromptSettings, PromptStyle, Selection, TaskKind, Underscores,
 };
 pub use fingerprint::Fingerprint;

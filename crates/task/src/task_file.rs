@@ -96,6 +96,17 @@ pub enum Selection {
     Bm25,
 }
 
+/// In which order retrieved demonstrations stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The most similar last, right before the request.
+    #[default]
+    Similarity,
+    /// The same for all requests, so that prompts have beginnings in common.
+    Fixed,
+}
+
 /// How label scores are corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -263,6 +274,8 @@ pub struct InContextSection {
     pub seeds: usize,
     /// How demonstrations are chosen.
     pub selection: Vec<Selection>,
+    /// In which order retrieved demonstrations stand.
+    pub order: Order,
     /// How label scores are corrected.
     pub calibration: Vec<Calibration>,
 }
@@ -273,6 +286,7 @@ impl Default for InContextSection {
             shots: vec![0, 4, 16, 64],
             seeds: 3,
             selection: vec![Selection::Random, Selection::Bm25],
+            order: Order::Similarity,
             calibration: vec![Calibration::None, Calibration::Contextual, Calibration::Batch],
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use task::record::{Decision, Economics};
 use task::settings::{
-    Calibration, FineTuneMethod, ModelSource, Precision, PromptStyle, Selection, Settings, TaskKind,
+    Calibration, FineTuneMethod, ModelSource, Order, Precision, PromptStyle, Selection, Settings, TaskKind,
     Underscores,
 };
 use task::task_file::{KEYS, Kind, SECTIONS, TaskFile, parse, reference};
@@ -90,6 +90,7 @@ fn an_empty_task_file_has_every_default() {
     assert_eq!((settings.data.dev_share, settings.data.test_share), (0.15, 0.2));
     assert_eq!(settings.prompt.style, PromptStyle::Plain);
     assert_eq!(settings.in_context.selection, [Selection::Random, Selection::Bm25]);
+    assert_eq!(settings.in_context.order, Order::Similarity);
     assert_eq!(
         settings.in_context.calibration,
         [Calibration::None, Calibration::Contextual, Calibration::Batch]
@@ -116,6 +117,7 @@ fn what_is_written_is_resolved() {
         [in_context]
         shots = [8, 0, 8]
         selection = [\"bm25\", \"random\", \"bm25\"]
+        order = \"fixed\"
         [fine_tune]
         labels = [64, 16]
         rank = 4
@@ -132,6 +134,7 @@ fn what_is_written_is_resolved() {
     assert_eq!(settings.task.instruction.as_deref(), Some("Which queue?"));
     assert_eq!(settings.in_context.shots, [0, 8]);
     assert_eq!(settings.in_context.selection, [Selection::Bm25, Selection::Random]);
+    assert_eq!(settings.in_context.order, Order::Fixed);
     assert_eq!(settings.fine_tune.labels, [16, 64]);
     assert_eq!((settings.fine_tune.alpha, settings.fine_tune.epochs_for(1000)), (8.0, 5));
     assert_eq!(settings.fine_tune.rates(FineTuneMethod::Full), [1.0]);

@@ -163,7 +163,7 @@ impl<'l> Run<'l> {
         let mut objective = Objective::new(&sequences, &mut dice);
         let rows = objective.rows();
         let vocabulary = self.transformer.config().vocabulary;
-        self.gradients.clear();
+        self.gradients.renew();
         let loss = self.transformer.train_step(
             &batch,
             &rows,

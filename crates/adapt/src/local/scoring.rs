@@ -1,9 +1,9 @@
-//! Scoring answers with the local engine: one prefix for all requests, all answers of a request in one pass.
+//! Scoring answers with the local engine: what requests begin with in common once, all answers of a request in one pass.
 
 use std::time::Instant;
 
 use lm::adapter::Lora;
-use lm::score::{LabelTree, Scorer};
+use lm::score::{LabelTree, PromptTree, SHORTEST_SHARED, Scorer};
 use lm::threads;
 use lm::transformer::Transformer;
 use task::predictor::{PredictError, PromptBatch, Scored};
@@ -11,8 +11,6 @@ use task::record::TokensPerRequest;
 
 use super::LocalModel;
 
-/// A shared beginning shorter than this is not worth a prefix of its own, and no server would cache it.
-const SHORTEST_PREFIX: usize = 16;
 /// Tokens of requests that go through the model together.
 const TOKEN_BUDGET: usize = 1024;
 
@@ -46,16 +44,19 @@ pub(super) fn score(
     let prefix =
         if shared > 0 { Some(threads::within(|| scorer.prefill(&prompts[0][..shared]))?) } else { None };
     let shared_seconds = started.elapsed().as_secs_f64();
-    let queries: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt[shared..].to_vec()).collect();
-    let log_probabilities = threads::within(|| scorer.score(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET))?;
+    let rest: Vec<&[u32]> = prompts.iter().map(|prompt| &prompt[shared..]).collect();
+    let queries = PromptTree::new(&rest);
+    let log_probabilities =
+        threads::within(|| scorer.score_tree(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET))?;
     let seconds = started.elapsed().as_secs_f64();
-    let own: usize = queries.iter().map(|query| query.len() + tree.nodes()).sum();
+    let own = queries.tokens() + prompts.len() * tree.nodes();
+    let reused = queries.tokens_alone() - queries.tokens();
     let requests = prompts.len() as f64;
     Ok(Scored {
         log_probabilities,
         tokens: TokensPerRequest {
             prompt: prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
-            cached: shared as f64,
+            cached: shared as f64 + reused as f64 / requests,
             completion: answers.iter().map(Vec::len).sum::<usize>() as f64 / answers.len().max(1) as f64,
         },
         processed_tokens: (shared + own) as u64,
@@ -123,7 +124,7 @@ fn shared_length(
     if prompts.len() == 1 {
         length = length.min(common(first, &owner.model.tokenizer.encode(batch.shared)?));
     }
-    Ok(if length < SHORTEST_PREFIX { 0 } else { length })
+    Ok(if length < SHORTEST_SHARED { 0 } else { length })
 }
 
 fn common(one: &[u32], other: &[u32]) -> usize {

@@ -61,8 +61,7 @@ impl Trainer for LocalModel {
 
     fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
         let trained = if folder.join(ADAPTER_CONFIG).is_file() {
-            // In the precision in which it was scored on dev.
-            Trained::Lora(Lora::load(folder, &self.model.config)?.converted(self.precision))
+            Trained::Lora(Lora::load(folder, &self.model.config)?)
         } else {
             let source = ModelSource::Folder(folder.to_path_buf());
             Trained::Full(Box::new(Model::load(&source, self.precision, Use::Inference)?.transformer))
@@ -121,6 +120,11 @@ impl Tuned for LocalTuned<'_> {
     }
 
     fn save(&self, folder: &Path) -> Result<Artefact, PredictError> {
+        // What a killed run left half written is no part of the artefact.
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
         let (kind, weights) = match &self.trained {
             Trained::Lora(adapter) => {
                 adapter.save(folder, &self.owner.identity.source)?;

@@ -4,8 +4,9 @@ use super::block::{
     KEYS, ROWS, STEP, gather, gather_transposed, inner, left, padded, panels_length, plain, scale_into,
     transposed, weights_and_gradients,
 };
+use super::forward::check_disjoint;
 use super::{Heads, Segment};
-use crate::memory::with_scratch;
+use crate::memory::{List, with_list, with_scratch};
 use crate::product::View;
 use crate::threads::{Shared, for_each};
 use crate::tile::{LeftFactor, Product};
@@ -33,22 +34,22 @@ pub fn attention_backward(
     assert_eq!(lse.len(), batch * heads.heads, "attention_backward: lse is [n, heads]");
     assert_eq!(dqkv.len(), qkv.len(), "attention_backward: dqkv is as long as qkv");
     for segment in segments {
-        segment.check(&heads, batch);
+        segment.check(&heads, batch, super::factors::Arithmetic::Single);
         assert!(segment.past.is_empty() && segment.tree.is_empty(), "attention_backward: no past, no tree");
     }
-    let mut order: Vec<&Segment<'_>> = segments.iter().filter(|segment| segment.causal > 0).collect();
-    order.sort_by_key(|segment| segment.start);
-    let disjoint = order.windows(2).all(|pair| pair[0].start + pair[0].causal <= pair[1].start);
-    assert!(disjoint, "attention_backward: a row in two segments");
-    if order.iter().map(|segment| segment.causal).sum::<usize>() < batch {
+    check_disjoint(segments);
+    if segments.iter().map(|segment| segment.causal).sum::<usize>() < batch {
         dqkv.fill(0.0);
     }
-    // Long tasks first.
-    order.sort_by_key(|segment| std::cmp::Reverse(segment.causal));
-    let scores: usize = order.iter().map(|segment| segment.causal * segment.causal / 2).sum();
+    let scores: usize = segments.iter().map(|segment| segment.causal * segment.causal / 2).sum();
     let context = Context { heads, qkv, out, dout, lse, dqkv: Shared::new(dqkv) };
-    for_each(order.len() * heads.kv_heads, scores * heads.heads * heads.head_dim / 4, |index| {
-        context.differentiate(order[index / heads.kv_heads], index % heads.kv_heads);
+    with_list(segments.len(), |order: &mut List<'_, usize>| {
+        (0..segments.len()).filter(|&index| segments[index].causal > 0).for_each(|index| order.push(index));
+        // Long tasks first.
+        order.sort_unstable_by_key(|&index| (std::cmp::Reverse(segments[index].causal), index));
+        for_each(order.len() * heads.kv_heads, scores * heads.heads * heads.head_dim / 4, |index| {
+            context.differentiate(&segments[order[index / heads.kv_heads]], index % heads.kv_heads);
+        });
     });
 }
 

@@ -1,14 +1,11 @@
 //! Attention of blocks of rows.
 
-use super::block::{
-    KEYS, ROWS, STEP, gather, gather_transposed, left, padded, panels_length, plain, scale, scale_into,
-    take_scores, transposed,
-};
-use super::{Heads, Past, ROOT, Segment};
-use crate::memory::with_scratch;
+use super::block::{KEYS, ROWS, STEP, scale, scale_into, take_scores};
+use super::factors::{Arithmetic, Destination, Factors, Tile};
+use super::{Heads, KeyValues, ROOT, Segment};
+use crate::memory::{List, Plain, with_list, with_scratch};
 use crate::product::View;
 use crate::threads::{self, Shared, for_each};
-use crate::tile::Product;
 
 /// `out[n, heads * head_dim]` of attention over each segment; scores scaled by `1/sqrt(head_dim)`. The score matrix of
 /// a whole sequence is never stored. Where `lse` is given (`[n, heads]`), the log-sum-exp of each row's scores is kept
@@ -23,6 +20,23 @@ pub fn attention(
     out: &mut [f32],
     lse: Option<&mut [f32]>,
 ) {
+    attend(Arithmetic::Single, heads, qkv, segments, out, lse);
+}
+
+/// As [`attention`], where queries, keys, weights and values may be rounded to bfloat16 as they enter a product: done
+/// where the machine has the instruction for it (AVX512-BF16).
+pub fn attention_rounded(heads: Heads, qkv: &[f32], segments: &[Segment<'_>], out: &mut [f32]) {
+    attend(Arithmetic::fastest(), heads, qkv, segments, out, None);
+}
+
+fn attend(
+    arithmetic: Arithmetic,
+    heads: Heads,
+    qkv: &[f32],
+    segments: &[Segment<'_>],
+    out: &mut [f32],
+    lse: Option<&mut [f32]>,
+) {
     heads.check();
     assert!(qkv.len().is_multiple_of(heads.row()), "attention: whole rows of qkv");
     let batch = qkv.len() / heads.row();
@@ -30,57 +44,87 @@ pub fn attention(
     if let Some(lse) = &lse {
         assert_eq!(lse.len(), batch * heads.heads, "attention: lse is [n, heads]");
     }
-    segments.iter().for_each(|segment| segment.check(&heads, batch));
+    segments.iter().for_each(|segment| segment.check(&heads, batch, arithmetic));
     check_disjoint(segments);
-    let sequences: Vec<Sequence<'_>> = ordered(segments).into_iter().map(Sequence::new).collect();
-    let blocks = blocks(&heads, &sequences);
-    let work = blocks.iter().flat_map(|block| &block.runs).map(|run| run.work(&sequences)).sum::<usize>();
-    let context =
-        Context { heads, qkv, sequences: &sequences, out: Shared::new(out), lse: lse.map(Shared::new) };
-    for_each(blocks.len() * heads.kv_heads, work * heads.heads * heads.head_dim / 8, |index| {
-        // The last blocks of a sequence see most keys: the long tasks come first.
-        let block = &blocks[blocks.len() - 1 - index / heads.kv_heads];
-        context.attend(block, index % heads.kv_heads);
+    let (out, lse) = (Shared::new(out), lse.map(Shared::new));
+    let total: usize = segments.iter().map(Segment::rows).sum();
+    let size = block_size(&heads, total);
+    // Every sequence begins a run, and so does every block.
+    let (most_blocks, most_runs) = (total.div_ceil(size), total.div_ceil(size) + segments.len());
+    with_list(segments.len(), |sequences: &mut List<'_, Sequence>| {
+        with_list(segments.iter().map(|segment| segment.tree.len()).sum(), |depths| {
+            take_sequences(segments, sequences, depths);
+            with_list(most_runs, |runs: &mut List<'_, Run>| {
+                with_list(most_blocks, |blocks: &mut List<'_, Block>| {
+                    cut(size, segments, sequences, (runs, blocks));
+                    let work: usize = runs.iter().map(|run| run.work(sequences)).sum();
+                    let context =
+                        Context { arithmetic, heads, qkv, segments, sequences, depths, runs, out, lse };
+                    for_each(
+                        blocks.len() * heads.kv_heads,
+                        work * heads.heads * heads.head_dim / 8,
+                        |index| {
+                            // The last blocks of a sequence see most keys: the long tasks come first.
+                            let block = &blocks[blocks.len() - 1 - index / heads.kv_heads];
+                            context.attend(block, index % heads.kv_heads);
+                        },
+                    );
+                });
+            });
+        });
     });
 }
 
-fn check_disjoint(segments: &[Segment<'_>]) {
-    let mut ranges: Vec<(usize, usize)> =
-        segments.iter().filter(|segment| segment.rows() > 0).map(|s| (s.start, s.start + s.rows())).collect();
-    ranges.sort_unstable();
-    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "attention: a row in two segments");
-}
-
-/// Segments with those that share a past next to each other.
-fn ordered<'a>(segments: &'a [Segment<'a>]) -> Vec<&'a Segment<'a>> {
-    let mut order: Vec<&Segment<'_>> = segments.iter().collect();
-    let identity = |segment: &&Segment<'_>| segment.past.first().map(|past| past.keys.as_ptr() as usize);
-    order.sort_by_key(identity);
-    order
-}
-
-/// A segment with what follows from it.
-struct Sequence<'a> {
-    segment: &'a Segment<'a>,
-    past_len: usize,
-    depths: Vec<usize>,
-}
-
-impl<'a> Sequence<'a> {
-    fn new(segment: &'a Segment<'a>) -> Self {
-        Self { segment, past_len: segment.past_len(), depths: segment.depths() }
-    }
-
-    /// Position of row `row` of the segment.
-    fn position(&self, row: usize) -> usize {
-        match row.checked_sub(self.segment.causal) {
-            None => self.past_len + row,
-            Some(node) => self.past_len + self.segment.causal + self.depths[node] - 1,
+pub(super) fn check_disjoint(segments: &[Segment<'_>]) {
+    with_list(segments.len(), |ranges: &mut List<'_, [usize; 2]>| {
+        for segment in segments.iter().filter(|segment| segment.rows() > 0) {
+            ranges.push([segment.start, segment.start + segment.rows()]);
         }
+        ranges.sort_unstable();
+        assert!(ranges.windows(2).all(|pair| pair[0][1] <= pair[1][0]), "attention: a row in two segments");
+    });
+}
+
+/// What follows from a segment.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Sequence {
+    /// Its number.
+    segment: usize,
+    causal: usize,
+    past_len: usize,
+    /// Where the depths of its tree begin.
+    depths: usize,
+}
+
+// SAFETY: four words without padding.
+unsafe impl Plain for Sequence {}
+
+/// The sequences, those that share a past next to each other, and the depths of their trees.
+fn take_sequences(
+    segments: &[Segment<'_>],
+    sequences: &mut List<'_, Sequence>,
+    depths: &mut List<'_, usize>,
+) {
+    for (index, segment) in segments.iter().enumerate() {
+        let first = depths.len();
+        segment.append_depths(depths);
+        sequences.push(Sequence {
+            segment: index,
+            causal: segment.causal,
+            past_len: segment.past_len(),
+            depths: first,
+        });
     }
+    let past = |sequence: &Sequence| {
+        segments[sequence.segment].past.first().map(|&past| std::ptr::from_ref(past) as usize)
+    };
+    sequences.sort_unstable_by_key(|sequence| (past(sequence), sequence.segment));
 }
 
 /// Consecutive rows of one sequence in a block.
+#[derive(Clone, Copy)]
+#[repr(C)]
 struct Run {
     sequence: usize,
     first: usize,
@@ -91,117 +135,149 @@ struct Run {
 
 impl Run {
     /// Scores of one head.
-    fn work(&self, sequences: &[Sequence<'_>]) -> usize {
+    fn work(&self, sequences: &[Sequence]) -> usize {
         self.rows * (sequences[self.sequence].past_len + self.first + self.rows)
     }
 }
 
+// SAFETY: four words without padding.
+unsafe impl Plain for Run {}
+
 /// Rows that are treated together.
+#[derive(Clone, Copy)]
+#[repr(C)]
 struct Block {
-    runs: Vec<Run>,
+    /// Its first run, and how many.
+    first: usize,
+    runs: usize,
     rows: usize,
 }
 
-/// Cuts the sequences into blocks. Their size follows the number of threads, which no row's result depends on.
-fn blocks(heads: &Heads, sequences: &[Sequence<'_>]) -> Vec<Block> {
-    let total: usize = sequences.iter().map(|sequence| sequence.segment.rows()).sum();
+// SAFETY: three words without padding.
+unsafe impl Plain for Block {}
+
+/// Rows of a block. It follows the number of threads, which no row's result depends on.
+fn block_size(heads: &Heads, total: usize) -> usize {
     let most = (ROWS / heads.group()).max(1);
-    let size = (total * heads.kv_heads).div_ceil(threads::count() * 4).clamp(16.min(most), most);
-    let mut blocks = Vec::new();
-    let mut open = Block { runs: Vec::new(), rows: 0 };
+    (total * heads.kv_heads).div_ceil(threads::count() * 4).clamp(16.min(most), most)
+}
+
+/// Cuts the sequences into blocks of `size` rows.
+fn cut(
+    size: usize,
+    segments: &[Segment<'_>],
+    sequences: &[Sequence],
+    (runs, blocks): (&mut List<'_, Run>, &mut List<'_, Block>),
+) {
+    let mut open = Block { first: 0, runs: 0, rows: 0 };
     for (index, sequence) in sequences.iter().enumerate() {
-        let mut first = 0;
-        while first < sequence.segment.rows() {
-            let rows = (sequence.segment.rows() - first).min(size - open.rows);
-            open.runs.push(Run { sequence: index, first, rows, offset: open.rows });
+        let (all, mut first) = (segments[sequence.segment].rows(), 0);
+        while first < all {
+            let rows = (all - first).min(size - open.rows);
+            runs.push(Run { sequence: index, first, rows, offset: open.rows });
+            open.runs += 1;
             open.rows += rows;
             first += rows;
             if open.rows == size {
-                blocks.push(std::mem::replace(&mut open, Block { runs: Vec::new(), rows: 0 }));
+                blocks.push(open);
+                open = Block { first: runs.len(), runs: 0, rows: 0 };
             }
         }
     }
     if open.rows > 0 {
         blocks.push(open);
     }
-    blocks
 }
 
 struct Context<'a> {
+    arithmetic: Arithmetic,
     heads: Heads,
     qkv: &'a [f32],
-    sequences: &'a [Sequence<'a>],
+    segments: &'a [Segment<'a>],
+    sequences: &'a [Sequence],
+    depths: &'a [usize],
+    runs: &'a [Run],
     out: Shared<f32>,
     lse: Option<Shared<f32>>,
 }
 
 /// The state of a block for one key/value head. Rows are `(row, query head)`, the head changing faster.
-struct State<'a> {
-    queries: &'a mut [f32],
+struct State<'a, 'f, 'l> {
+    factors: &'a mut Factors<'f>,
     sums: &'a mut [f32],
     scores: &'a mut [f32],
-    keys: &'a mut [f32],
-    values: &'a mut [f32],
     /// Of each row: running maximum and sum of exponentials.
-    totals: Vec<(f32, f32)>,
-}
-
-/// Keys of consecutive positions, as stored.
-#[derive(Clone, Copy)]
-struct Tile<'a> {
-    keys: View<'a>,
-    values: View<'a>,
+    totals: &'a mut [[f32; 2]],
+    /// For each row of a product the range of keys of the tile that it sees.
+    limits: &'a mut List<'l, [usize; 2]>,
 }
 
 impl Context<'_> {
+    fn segment(&self, run: &Run) -> &Segment<'_> {
+        &self.segments[self.sequences[run.sequence].segment]
+    }
+
+    fn runs(&self, block: &Block) -> &[Run] {
+        &self.runs[block.first..][..block.runs]
+    }
+
+    /// Position of row `row` of a sequence.
+    fn position(&self, sequence: &Sequence, row: usize) -> usize {
+        match row.checked_sub(sequence.causal) {
+            None => sequence.past_len + row,
+            Some(node) => sequence.past_len + sequence.causal + self.depths[sequence.depths + node] - 1,
+        }
+    }
+
     fn attend(&self, block: &Block, kv: usize) {
         let rows = block.rows * self.heads.group();
-        let (dim, width) = (self.heads.head_dim, padded(self.heads.head_dim));
-        let lengths = [rows * dim, rows * dim, rows * KEYS, panels_length(dim), KEYS * width];
-        with_scratch(lengths.iter().sum(), |scratch: &mut [f32]| {
-            let (queries, rest) = scratch.split_at_mut(lengths[0]);
-            let (sums, rest) = rest.split_at_mut(lengths[1]);
-            let (scores, rest) = rest.split_at_mut(lengths[2]);
-            let (keys, values) = rest.split_at_mut(lengths[3]);
-            sums.fill(0.0);
-            let totals = vec![(f32::NEG_INFINITY, 0.0); rows];
-            let mut state = State { queries, sums, scores, keys, values, totals };
-            self.gather_queries(block, kv, &mut state);
-            self.attend_pasts(block, kv, &mut state);
-            for run in &block.runs {
-                self.attend_own(run, kv, &mut state);
-                self.attend_tree(run, kv, &mut state);
-            }
-            self.write(block, kv, &state);
+        let dim = self.heads.head_dim;
+        Factors::with(self.arithmetic, rows, dim, |factors| {
+            with_scratch(rows * (dim + KEYS), |scratch: &mut [f32]| {
+                let (sums, scores) = scratch.split_at_mut(rows * dim);
+                sums.fill(0.0);
+                with_scratch(rows, |totals: &mut [[f32; 2]]| {
+                    totals.fill([f32::NEG_INFINITY, 0.0]);
+                    with_list(block.rows, |limits| {
+                        let mut state = State { factors, sums, scores, totals, limits };
+                        self.gather_queries(block, kv, &mut state);
+                        self.attend_pasts(block, kv, &mut state);
+                        for run in self.runs(block) {
+                            self.attend_own(run, kv, &mut state);
+                            self.attend_tree(run, kv, &mut state);
+                        }
+                        self.write(block, kv, &state);
+                    });
+                });
+            });
         });
     }
 
-    fn gather_queries(&self, block: &Block, kv: usize, state: &mut State<'_>) {
-        let Heads { head_dim: dim, .. } = self.heads;
-        let per_row = self.heads.group() * dim;
-        for run in &block.runs {
+    fn gather_queries(&self, block: &Block, kv: usize, state: &mut State<'_, '_, '_>) {
+        let (dim, group) = (self.heads.head_dim, self.heads.group());
+        for run in self.runs(block) {
             for row in 0..run.rows {
-                let at = self.sequences[run.sequence].segment.start + run.first + row;
-                let from = &self.qkv[at * self.heads.row() + kv * per_row..][..per_row];
-                let to = &mut state.queries[(run.offset + row) * per_row..][..per_row];
-                scale_into(from, self.heads.scale(), to);
+                let at = self.segment(run).start + run.first + row;
+                let queries = &self.qkv[at * self.heads.row() + kv * group * dim..][..group * dim];
+                for (head, query) in queries.chunks_exact(dim).enumerate() {
+                    state.factors.take_query((run.offset + row) * group + head, query, self.heads.scale());
+                }
             }
         }
     }
 
     /// Pasts, each met by all consecutive runs that share it.
-    fn attend_pasts(&self, block: &Block, kv: usize, state: &mut State<'_>) {
-        let most = |run: &Run| self.sequences[run.sequence].segment.past.len();
-        for index in 0..block.runs.iter().map(most).max().unwrap_or(0) {
-            let past = |run: &Run| self.sequences[run.sequence].segment.past.get(index);
-            let base = |run: &Run| -> usize {
-                self.sequences[run.sequence].segment.past[..index].iter().map(|past| past.len).sum()
-            };
+    fn attend_pasts(&self, block: &Block, kv: usize, state: &mut State<'_, '_, '_>) {
+        let most = |run: &Run| self.segment(run).past.len();
+        for index in 0..self.runs(block).iter().map(most).max().unwrap_or(0) {
+            let past = |run: &Run| self.segment(run).past.get(index).copied();
+            let base =
+                |run: &Run| -> usize { self.segment(run).past[..index].iter().map(|past| past.len()).sum() };
             let shared = |a: &Run, b: &Run| match (past(a), past(b)) {
-                (Some(a_past), Some(b_past)) => same(a_past, b_past) && base(a) == base(b),
+                (Some(a_past), Some(b_past)) => std::ptr::eq(a_past, b_past) && base(a) == base(b),
                 _ => false,
             };
-            for runs in block.runs.chunk_by(shared) {
+            for runs in self.runs(block).chunk_by(shared) {
                 if let Some(past) = past(&runs[0]) {
                     self.attend_past(past, base(&runs[0]), runs, kv, state);
                 }
@@ -209,51 +285,55 @@ impl Context<'_> {
         }
     }
 
-    fn attend_past(&self, past: &Past<'_>, base: usize, runs: &[Run], kv: usize, state: &mut State<'_>) {
-        let Heads { kv_heads, head_dim: dim, window, .. } = self.heads;
+    fn attend_past(
+        &self,
+        past: &KeyValues,
+        base: usize,
+        runs: &[Run],
+        kv: usize,
+        state: &mut State<'_, '_, '_>,
+    ) {
+        let window = self.heads.window;
         let first = runs[0].offset;
         let rows: usize = runs.iter().map(|run| run.rows).sum();
-        for start in (0..past.len).step_by(KEYS) {
-            let count = KEYS.min(past.len - start);
-            let from = start * kv_heads * dim;
-            let tile = Tile {
-                keys: View::columns_of(&past.keys[from..], count, kv_heads * dim, kv * dim, dim),
-                values: View::columns_of(&past.values[from..], count, kv_heads * dim, kv * dim, dim),
-            };
-            let mut limits = Limits::default();
+        for start in (0..past.len()).step_by(KEYS) {
+            let count = KEYS.min(past.len() - start);
+            let tile = past.tile(kv, start, count);
+            state.limits.clear();
             for run in runs {
                 let sequence = &self.sequences[run.sequence];
                 for row in 0..run.rows {
-                    let hidden = hidden(window, sequence.position(run.first + row), base + start);
-                    limits.push(hidden.min(count), count);
+                    let hidden = hidden(window, self.position(sequence, run.first + row), base + start);
+                    state.limits.push([hidden.min(count), count]);
                 }
             }
-            self.meet(tile, first, rows, &limits, state, |_, _| {});
+            self.meet(tile, first, rows, state, |_, _| {});
         }
     }
 
     /// The sequence's own causal rows.
-    fn attend_own(&self, run: &Run, kv: usize, state: &mut State<'_>) {
+    fn attend_own(&self, run: &Run, kv: usize, state: &mut State<'_, '_, '_>) {
         let sequence = &self.sequences[run.sequence];
-        let causal = sequence.segment.causal;
+        let causal = sequence.causal;
         for start in (0..causal.min(run.first + run.rows)).step_by(KEYS) {
             let count = KEYS.min(causal.min(run.first + run.rows) - start);
             let skipped = start.saturating_sub(run.first);
-            let mut limits = Limits::default();
+            state.limits.clear();
             for row in run.first + skipped..run.first + run.rows {
                 let visible = (row + 1 - start).min(count);
-                let hidden = hidden(self.heads.window, sequence.position(row), sequence.past_len + start);
-                limits.push(hidden.min(visible), visible);
+                let hidden =
+                    hidden(self.heads.window, self.position(sequence, row), sequence.past_len + start);
+                state.limits.push([hidden.min(visible), visible]);
             }
-            let tile = self.own_tile(sequence.segment.start + start, count, kv);
-            self.meet(tile, run.offset + skipped, run.rows - skipped, &limits, state, |_, _| {});
+            let tile = self.own_tile(self.segment(run).start + start, count, kv);
+            self.meet(tile, run.offset + skipped, run.rows - skipped, state, |_, _| {});
         }
     }
 
     /// The tree below the causal rows; only its own rows see it.
-    fn attend_tree(&self, run: &Run, kv: usize, state: &mut State<'_>) {
+    fn attend_tree(&self, run: &Run, kv: usize, state: &mut State<'_, '_, '_>) {
         let sequence = &self.sequences[run.sequence];
-        let causal = sequence.segment.causal;
+        let causal = sequence.causal;
         let end = run.first + run.rows;
         if end <= causal {
             return;
@@ -263,31 +343,32 @@ impl Context<'_> {
             let count = KEYS.min(nodes - start);
             let skipped = (causal + start).saturating_sub(run.first);
             let first_node = run.first + skipped - causal;
-            let mut limits = Limits::default();
+            state.limits.clear();
             for node in first_node..nodes {
-                limits.push(0, (node + 1 - start).min(count));
+                state.limits.push([0, (node + 1 - start).min(count)]);
             }
-            let tile = self.own_tile(sequence.segment.start + causal + start, count, kv);
-            self.meet(tile, run.offset + skipped, run.rows - skipped, &limits, state, |row, scores| {
+            let tile = self.own_tile(self.segment(run).start + causal + start, count, kv);
+            self.meet(tile, run.offset + skipped, run.rows - skipped, state, |row, scores| {
                 self.keep_ancestors(sequence, first_node + row, start, scores);
             });
         }
     }
 
     /// Hides the scores of the nodes from `start` on that are not ancestors of `node` within its window.
-    fn keep_ancestors(&self, sequence: &Sequence<'_>, node: usize, start: usize, scores: &mut [f32]) {
+    fn keep_ancestors(&self, sequence: &Sequence, node: usize, start: usize, scores: &mut [f32]) {
         let mut kept = [f32::NEG_INFINITY; KEYS];
-        let depth = sequence.depths[node];
+        let depth = self.depths[sequence.depths + node];
         let mut at = node;
         loop {
-            let seen = self.heads.window.is_none_or(|window| depth - sequence.depths[at] < window);
+            let seen =
+                self.heads.window.is_none_or(|window| depth - self.depths[sequence.depths + at] < window);
             if at < start || !seen {
                 break;
             }
             if let Some(score) = scores.get(at - start) {
                 kept[at - start] = *score;
             }
-            match sequence.segment.tree[at] {
+            match self.segments[sequence.segment].tree[at] {
                 ROOT => break,
                 parent => at = parent as usize,
             }
@@ -299,80 +380,68 @@ impl Context<'_> {
         let Heads { heads, kv_heads, head_dim: dim, .. } = self.heads;
         let stride = self.heads.row();
         let rows = &self.qkv[first * stride..];
-        Tile {
+        Tile::Rows {
             keys: View::columns_of(rows, count, stride, (heads + kv) * dim, dim),
             values: View::columns_of(rows, count, stride, (heads + kv_heads + kv) * dim, dim),
         }
     }
 
-    /// Lets rows `first .. first + rows` of the block meet a tile. `limits` holds for each row the range of keys that it
-    /// sees; `mask` may hide more of them, given the row (from 0) and the scores from the start of the tile.
+    /// Lets rows `first .. first + rows` of the block meet a tile. The limits of the state are those of
+    /// these rows; `mask` may hide more of them, given the row (from 0) and the scores from the start of the tile.
     fn meet(
         &self,
         tile: Tile<'_>,
         first: usize,
         rows: usize,
-        limits: &Limits,
-        state: &mut State<'_>,
+        state: &mut State<'_, '_, '_>,
         mask: impl Fn(usize, &mut [f32]),
     ) {
-        if limits.nothing_seen() {
+        if state.limits.iter().all(|[low, high]| low == high) {
             return;
         }
         let (group, dim) = (self.heads.group(), self.heads.head_dim);
-        gather_transposed(tile.keys, state.keys);
-        gather(tile.values, state.values);
-        for from in (0..tile.keys.rows).step_by(STEP) {
+        state.factors.take_tile(&tile);
+        for from in (0..tile.count()).step_by(STEP) {
             // Rows above the diagonal see none of these keys.
-            let Some(skipped) = limits.0.iter().position(|limit| limit.1 > from) else { continue };
+            let Some(skipped) = state.limits.iter().position(|limit| limit[1] > from) else { continue };
             let at = (first + skipped) * group;
-            let product = Product {
-                left: left(&state.queries[at * dim..], dim),
-                right: transposed(&state.keys[from * dim..], dim),
-                rows: (rows - skipped) * group,
-                columns: STEP.min(tile.keys.rows - from),
-                depth: dim,
-            };
-            product.store(&mut state.scores[at * KEYS + from..], KEYS, false);
+            let columns = STEP.min(tile.count() - from);
+            let to = Destination { y: &mut state.scores[at * KEYS + from..], stride: KEYS };
+            state.factors.scores(&tile, [at, (rows - skipped) * group], [from, columns], to);
         }
         for row in 0..rows * group {
-            let (low, high) = limits.0[row / group];
+            let [low, high] = state.limits[row / group];
             let at = first * group + row;
-            let scores = &mut state.scores[at * KEYS..][..tile.keys.rows];
+            let scores = &mut state.scores[at * KEYS..][..tile.count()];
             mask(row / group, &mut scores[..high]);
             scores[..low].fill(0.0);
             scores[high..].fill(0.0);
-            let (maximum, sum) = state.totals[at];
+            let [maximum, sum] = state.totals[at];
             let (maximum, factor, added) = take_scores(&mut scores[low..high], maximum);
-            state.totals[at] = (maximum, sum * factor + added);
+            state.totals[at] = [maximum, sum * factor + added];
             if factor != 1.0 {
                 scale(&mut state.sums[at * dim..][..dim], factor);
             }
+            state.factors.take_weights(at, scores);
         }
         for from in (0..rows).step_by(STEP) {
             let count = STEP.min(rows - from);
-            let depth = limits.0[from..from + count].iter().map(|limit| limit.1).max().unwrap_or(0);
+            let depth = state.limits[from..from + count].iter().map(|limit| limit[1]).max().unwrap_or(0);
             let at = (first + from) * group;
-            let product = Product {
-                left: left(&state.scores[at * KEYS..], KEYS),
-                right: plain(state.values, dim),
-                rows: count * group,
-                columns: dim,
-                depth,
-            };
-            product.store(&mut state.sums[at * dim..], dim, true);
+            let to = Destination { y: &mut state.sums[at * dim..], stride: dim };
+            state.factors.sums(&tile, [at, count * group], depth, &state.scores[at * KEYS..], to);
         }
     }
 
-    fn write(&self, block: &Block, kv: usize, state: &State<'_>) {
+    fn write(&self, block: &Block, kv: usize, state: &State<'_, '_, '_>) {
         let Heads { heads, head_dim: dim, .. } = self.heads;
         let group = self.heads.group();
-        for run in &block.runs {
+        for run in self.runs(block) {
             for row in 0..run.rows {
-                let to = self.sequences[run.sequence].segment.start + run.first + row;
+                let to = self.segment(run).start + run.first + row;
                 for head in 0..group {
                     let from = (run.offset + row) * group + head;
-                    let (maximum, sum) = state.totals[from];
+                    let [maximum, sum] = state.totals[from];
                     // SAFETY: a row belongs to one segment, hence to one block; the head to this task.
                     let out = unsafe { self.out.slice((to * heads + kv * group + head) * dim, dim) };
                     scale_into(&state.sums[from * dim..][..dim], 1.0 / sum, out);
@@ -387,27 +456,7 @@ impl Context<'_> {
     }
 }
 
-/// For each row of a product the range of keys of the tile that it sees.
-#[derive(Default)]
-struct Limits(Vec<(usize, usize)>);
-
-impl Limits {
-    fn push(&mut self, low: usize, high: usize) {
-        self.0.push((low, high));
-    }
-
-    fn nothing_seen(&self) -> bool {
-        self.0.iter().all(|(low, high)| low == high)
-    }
-}
-
 /// How many positions from `base` on are out of the window of a row at `position`.
 fn hidden(window: Option<usize>, position: usize, base: usize) -> usize {
     window.map_or(0, |window| (position + 1).saturating_sub(window).saturating_sub(base))
-}
-
-fn same(a: &Past<'_>, b: &Past<'_>) -> bool {
-    a.len == b.len
-        && std::ptr::eq(a.keys.as_ptr(), b.keys.as_ptr())
-        && std::ptr::eq(a.values.as_ptr(), b.values.as_ptr())
 }

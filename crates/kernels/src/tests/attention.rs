@@ -1,7 +1,7 @@
 //! Attention against the definition.
 
 use super::{assert_close, doubles, gradient, numbers, same_at_any_number_of_threads};
-use crate::attention::{Heads, Past, ROOT, Segment, attention, attention_backward};
+use crate::attention::{Heads, KeyValues, ROOT, Segment, attention, attention_backward, attention_rounded};
 
 const LLAMA: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 16, window: None };
 
@@ -20,7 +20,7 @@ fn reference(heads: Heads, qkv: &[f64], segments: &[Segment<'_>]) -> (Vec<f64>, 
     let batch = qkv.len() / stride;
     let (mut out, mut lse) = (vec![0.0; batch * count * dim], vec![0.0; batch * count]);
     for segment in segments {
-        let past_len: usize = segment.past.iter().map(|past| past.len).sum();
+        let past_len: usize = segment.past.iter().map(|past| past.len()).sum();
         let ancestors = |node: usize| {
             let mut line = vec![node];
             while segment.tree[*line.last().unwrap()] != ROOT {
@@ -38,13 +38,9 @@ fn reference(heads: Heads, qkv: &[f64], segments: &[Segment<'_>]) -> (Vec<f64>, 
                 let kv = head / (count / kv_heads);
                 let mut keys = Vec::new();
                 for past in segment.past {
-                    for key in 0..past.len {
-                        let at = (key * kv_heads + kv) * dim;
-                        keys.push(Seen {
-                            position: keys.len(),
-                            key: doubles(&past.keys[at..][..dim]),
-                            value: doubles(&past.values[at..][..dim]),
-                        });
+                    for at in 0..past.len() {
+                        let [key, value] = past.position(at, kv).map(|x| doubles(&x));
+                        keys.push(Seen { position: keys.len(), key, value });
                     }
                 }
                 let own =
@@ -76,19 +72,42 @@ fn reference(heads: Heads, qkv: &[f64], segments: &[Segment<'_>]) -> (Vec<f64>, 
     (out, lse)
 }
 
+/// The nearest bfloat16 below: what rounding leaves as it is.
+fn representable(x: f32) -> f32 {
+    f32::from_bits(x.to_bits() & 0xffff_0000)
+}
+
 fn causal(start: usize, causal: usize) -> Segment<'static> {
     Segment { start, causal, tree: &[], past: &[] }
 }
 
 #[track_caller]
 fn check(heads: Heads, batch: usize, segments: &[Segment<'_>]) {
-    let qkv = numbers(batch * heads.row(), 11).iter().map(|x| 2.0 * x).collect::<Vec<_>>();
+    let qkv: Vec<f32> = numbers(batch * heads.row(), 11).iter().map(|x| representable(2.0 * x)).collect();
     let mut out = vec![0f32; batch * heads.heads * heads.head_dim];
     let mut lse = vec![0f32; batch * heads.heads];
     attention(heads, &qkv, segments, &mut out, Some(&mut lse));
     let (expected, expected_lse) = reference(heads, &doubles(&qkv), segments);
     assert_close(&out, &expected, 1e-5);
     assert_close(&lse, &expected_lse, 1e-5);
+    // Where the scale is a power of two, queries, keys and values stay as they are and only the weights are rounded, each
+    // by at most one part in 512: as much as their sum of values, all within 2 of zero, can be off, with some room.
+    let kept: Vec<Vec<KeyValues>> =
+        segments.iter().map(|s| s.past.iter().map(|past| kept_rounded(heads, past)).collect()).collect();
+    let pasts: Vec<Vec<&KeyValues>> = kept.iter().map(|kept| kept.iter().collect()).collect();
+    let stored: Vec<Segment<'_>> =
+        segments.iter().zip(&pasts).map(|(segment, past)| Segment { past, ..segment.clone() }).collect();
+    let mut from_stored = out.clone();
+    attention_rounded(heads, &qkv, &stored, &mut from_stored);
+    attention_rounded(heads, &qkv, segments, &mut out);
+    assert!(
+        out.iter().zip(&from_stored).all(|(a, b)| a.to_bits() == b.to_bits()),
+        "kept rounded, or rounded now"
+    );
+    let tolerance = if heads.head_dim == 16 { 1.0 / 128.0 } else { 1.0 / 32.0 };
+    for (index, (out, expected)) in out.iter().zip(&expected).enumerate() {
+        assert!((f64::from(*out) - expected).abs() < tolerance, "rounded {index}: {out} and {expected}");
+    }
 }
 
 #[test]
@@ -106,20 +125,44 @@ fn a_sliding_window() {
     }
 }
 
-struct Cache {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    len: usize,
+/// Keys and values of `len` positions that rounding to bfloat16 leaves as they are.
+fn past(heads: Heads, len: usize, seed: u64) -> KeyValues {
+    let mut past = KeyValues::new(&heads);
+    let qkv: Vec<f32> = numbers(len * heads.row(), seed).into_iter().map(representable).collect();
+    past.append(&heads, &qkv);
+    past
 }
 
-impl Cache {
-    fn new(heads: Heads, len: usize, seed: u64) -> Self {
-        let length = len * heads.kv_heads * heads.head_dim;
-        Self { keys: numbers(length, seed), values: numbers(length, seed + 1), len }
+/// The same, kept for rounded attention.
+fn kept_rounded(heads: Heads, past: &KeyValues) -> KeyValues {
+    let mut kept = KeyValues::rounded(&heads);
+    for position in 0..past.len() {
+        let mut row = vec![0f32; heads.heads * heads.head_dim];
+        let parts: Vec<[Vec<f32>; 2]> = (0..heads.kv_heads).map(|kv| past.position(position, kv)).collect();
+        row.extend(parts.iter().flat_map(|[key, _]| key));
+        row.extend(parts.iter().flat_map(|[_, value]| value));
+        kept.append(&heads, &row);
     }
+    kept
+}
 
-    fn past(&self) -> Past<'_> {
-        Past { keys: &self.keys, values: &self.values, len: self.len }
+#[test]
+fn what_is_kept_is_what_came() {
+    for (heads, positions) in
+        [(LLAMA, 1), (LLAMA, 67), (Heads { heads: 2, kv_heads: 1, head_dim: 35, window: None }, 34)]
+    {
+        let (single, mut grown) = (past(heads, positions, 8), KeyValues::rounded(&heads));
+        grown.reserve(positions);
+        let kept = kept_rounded(heads, &single);
+        let qkv: Vec<f32> = numbers(positions * heads.row(), 8).into_iter().map(representable).collect();
+        qkv.chunks(3 * heads.row()).for_each(|rows| grown.append(&heads, rows));
+        assert_eq!((kept.len(), grown.len(), kept.bytes()), (positions, positions, grown.bytes()));
+        for position in 0..positions {
+            for kv in 0..heads.kv_heads {
+                assert_eq!(kept.position(position, kv), single.position(position, kv));
+                assert_eq!(grown.position(position, kv), single.position(position, kv));
+            }
+        }
     }
 }
 
@@ -127,11 +170,10 @@ impl Cache {
 fn shared_and_own_pasts() {
     for window in [None, Some(50), Some(3)] {
         let heads = Heads { window, ..LLAMA };
-        let (prefix, first, second) =
-            (Cache::new(heads, 200, 1), Cache::new(heads, 5, 3), Cache::new(heads, 0, 5));
-        let both = [prefix.past(), first.past()];
-        let alone = [prefix.past()];
-        let empty = [second.past(), prefix.past()];
+        let (prefix, first, second) = (past(heads, 200, 1), past(heads, 5, 3), past(heads, 0, 5));
+        let both = [&prefix, &first];
+        let alone = [&prefix];
+        let empty = [&second, &prefix];
         check(
             heads,
             60,
@@ -153,17 +195,17 @@ fn label_trees() {
     let bush = [ROOT, 0, 0, 1, 1, ROOT, 5, 2, 7, 5];
     for window in [None, Some(4), Some(100)] {
         let heads = Heads { window, ..LLAMA };
-        let prefix = Cache::new(heads, 130, 1);
-        let past = [prefix.past()];
+        let prefix = past(heads, 130, 1);
+        let pasts = [&prefix];
         check(
             heads,
             400,
             &[
-                Segment { start: 0, causal: 20, tree: &bush, past: &past },
+                Segment { start: 0, causal: 20, tree: &bush, past: &pasts },
                 Segment { start: 30, causal: 1, tree: &bush, past: &[] },
-                Segment { start: 41, causal: 0, tree: &bush, past: &past },
-                Segment { start: 51, causal: 140, tree: &chain, past: &past },
-                Segment { start: 331, causal: 3, tree: &[], past: &past },
+                Segment { start: 41, causal: 0, tree: &bush, past: &pasts },
+                Segment { start: 51, causal: 140, tree: &chain, past: &pasts },
+                Segment { start: 331, causal: 3, tree: &[], past: &pasts },
             ],
         );
     }
@@ -171,15 +213,18 @@ fn label_trees() {
 
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
-    let prefix = Cache::new(LLAMA, 150, 1);
-    let past = [prefix.past()];
+    let prefix = past(LLAMA, 150, 1);
+    let pasts = [&prefix];
     let qkv = numbers(100 * LLAMA.row(), 4);
     let width = LLAMA.heads * LLAMA.head_dim;
-    let segment = |start, causal| Segment { start, causal, tree: &[], past: &past };
+    let segment = |start, causal| Segment { start, causal, tree: &[], past: &pasts };
     let mut whole = vec![0f32; 100 * width];
     attention(LLAMA, &qkv, &[segment(0, 30), segment(30, 50), segment(80, 20)], &mut whole, None);
     let mut alone = vec![0f32; 50 * width];
     attention(LLAMA, &qkv[30 * LLAMA.row()..][..50 * LLAMA.row()], &[segment(0, 50)], &mut alone, None);
+    assert_eq!(whole[30 * width..][..50 * width], alone);
+    attention_rounded(LLAMA, &qkv, &[segment(0, 30), segment(30, 50), segment(80, 20)], &mut whole);
+    attention_rounded(LLAMA, &qkv[30 * LLAMA.row()..][..50 * LLAMA.row()], &[segment(0, 50)], &mut alone);
     assert_eq!(whole[30 * width..][..50 * width], alone);
 }
 
@@ -280,12 +325,17 @@ fn threads_do_not_change_attention() {
     let segments = [causal(0, 150), causal(150, 40), causal(190, 110)];
     let (qkv, dout) = (numbers(300 * LLAMA.row(), 5), numbers(300 * 96, 6));
     same_at_any_number_of_threads(|| differentiate(LLAMA, &qkv, &dout, &segments));
-    let prefix = Cache::new(LLAMA, 300, 1);
-    let past = [prefix.past()];
-    let segment = |start| Segment { start, causal: 25, tree: &[ROOT, 0, 0, ROOT], past: &past };
+    let prefix = past(LLAMA, 300, 1);
+    let pasts = [&prefix];
+    let segment = |start| Segment { start, causal: 25, tree: &[ROOT, 0, 0, ROOT], past: &pasts };
     same_at_any_number_of_threads(|| {
         let mut out = vec![0f32; 300 * 96];
         attention(LLAMA, &qkv, &[segment(0), segment(29), segment(58), segment(87)], &mut out, None);
+        out
+    });
+    same_at_any_number_of_threads(|| {
+        let mut out = vec![0f32; 300 * 96];
+        attention_rounded(LLAMA, &qkv, &[segment(0), segment(29), segment(58), segment(87)], &mut out);
         out
     });
 }

@@ -105,7 +105,7 @@ fn products_over_nothing_are_zero() {
         matrix.forward(View::new(&[], 0, 3), ViewMut::new(&mut [], 0, 2), false);
         matrix.backward(View::new(&[], 0, 2), ViewMut::new(&mut [], 0, 3), false);
         let mut dw = vec![5f32; 6];
-        matrix.gradient(View::new(&[], 0, 2), View::new(&[], 0, 3), &mut dw);
+        matrix.gradient(View::new(&[], 0, 2), View::new(&[], 0, 3), &mut dw, true);
         assert_eq!(dw, [5.0; 6]);
     }
 }
@@ -225,7 +225,7 @@ fn matrices_match_the_reference_in_every_storage() {
             }
 
             let mut dw = vec![2f32; outputs * inputs];
-            matrix.gradient(View::new(&dy, rows, outputs), View::new(&x, rows, inputs), &mut dw);
+            matrix.gradient(View::new(&dy, rows, outputs), View::new(&x, rows, inputs), &mut dw, true);
             let shape = (outputs, inputs, rows);
             let expected =
                 reference(shape, |i, p| entry(dy[p * outputs + i]), |p, j| entry(x[p * inputs + j]));
@@ -291,7 +291,7 @@ fn threads_do_not_change_products() {
             let mut dx = vec![0f32; m * k];
             matrix.backward(View::new(&y, m, n), ViewMut::new(&mut dx, m, k), false);
             let mut dw = vec![0f32; n * k];
-            matrix.gradient(View::new(&y, m, n), View::new(&x, m, k), &mut dw);
+            matrix.gradient(View::new(&y, m, n), View::new(&x, m, k), &mut dw, true);
             [y, dx, dw].concat()
         });
     }

@@ -9,6 +9,7 @@ use crate::random::uniform;
 use crate::transformer::layout::{fused_linears, linear_inputs};
 use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters, Transformer};
 use kernels::matrix::{Matrix, Precision, Use};
+use kernels::outer::{add_outer, add_outer_transposed};
 use kernels::product::{View, ViewMut, multiply_nn};
 
 /// A linear layer of a block that an adapter can change.
@@ -97,7 +98,8 @@ impl LoraConfig {
     }
 }
 
-/// An adapter for every block of one transformer. It is made with products in 32 bits; see [`Lora::converted`].
+/// An adapter for every block of one transformer. Its products are computed in 32 bits beside weights of any
+/// precision: its matrices are too narrow for bfloat16 to win time on them.
 #[derive(Clone, Debug)]
 pub struct Lora {
     config: LoraConfig,
@@ -233,18 +235,6 @@ impl Lora {
         Ok(lora)
     }
 
-    /// The same adapter, its products computed in `precision`. The values themselves, and their training, stay in
-    /// 32 bits.
-    #[must_use]
-    pub fn converted(mut self, precision: Precision) -> Self {
-        for matrix in self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten() {
-            for matrix in std::iter::once(&mut matrix.a).chain(&mut matrix.b) {
-                *matrix = matrix.converted(precision, Use::Trainable);
-            }
-        }
-        self
-    }
-
     /// How it was made.
     pub fn config(&self) -> &LoraConfig {
         &self.config
@@ -304,14 +294,12 @@ impl Parameters for Lora {
         &self.specs
     }
 
-    fn parameters_mut(&mut self) -> Vec<Parameter<'_>> {
-        self.layers
-            .iter_mut()
-            .flat_map(LoraLayer::linears_mut)
-            .flatten()
-            .flat_map(|linear| std::iter::once(&mut linear.a).chain(&mut linear.b))
-            .map(Parameter::Matrix)
-            .collect()
+    fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>)) {
+        let linears = self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten();
+        let matrices = linears.flat_map(|linear| std::iter::once(&mut linear.a).chain(&mut linear.b));
+        for (number, matrix) in matrices.enumerate() {
+            visit(number, Parameter::Matrix(matrix));
+        }
     }
 }
 
@@ -396,15 +384,20 @@ impl LoraLinear {
 
     /// `y += scale * (x . A^T) . B^T`; keeps `scale * (x . A^T)` in `inner`, `[rows, segments * rank]`.
     pub(crate) fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut Vec<f32>) {
-        let rows = x.len() / self.inputs;
-        let width = self.width();
-        inner.resize(rows * width, 0.0);
-        self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
-        inner.iter_mut().for_each(|value| *value *= self.scale);
+        self.inner(x, inner);
+        let (rows, width) = (x.len() / self.inputs, self.width());
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
             let inner = View::columns_of(inner, rows, width, number * self.rank, self.rank);
             b.forward(inner, ViewMut::columns_of(y, rows, self.outputs, segment.start, segment.len), true);
         }
+    }
+
+    /// `inner = scale * (x . A^T)`, `[rows, segments * rank]`.
+    pub(crate) fn inner(&self, x: &[f32], inner: &mut Vec<f32>) {
+        let (rows, width) = (x.len() / self.inputs, self.width());
+        inner.resize(rows * width, 0.0);
+        self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
+        inner.iter_mut().for_each(|value| *value *= self.scale);
     }
 
     /// Adds the gradients of A and the Bs to `gradients` from `first` on, and `dx += ...` where asked.
@@ -425,11 +418,13 @@ impl LoraLinear {
             let dy = View::columns_of(dy, rows, self.outputs, segment.start, segment.len);
             b.backward(dy, ViewMut::columns_of(dinner, rows, width, columns, self.rank), false);
             let inner = View::columns_of(inner, rows, width, columns, self.rank);
-            b.gradient(dy, inner, gradients.values_mut(first + 1 + number));
+            let db = gradients.values_mut(first + 1 + number);
+            add_outer_transposed(ViewMut::new(db, segment.len, self.rank), dy, inner);
         }
         dinner.iter_mut().for_each(|value| *value *= self.scale);
         let dinner = View::new(dinner, rows, width);
-        self.a.gradient(dinner, View::new(x, rows, self.inputs), gradients.values_mut(first));
+        let da = ViewMut::new(gradients.values_mut(first), width, self.inputs);
+        add_outer(da, dinner, View::new(x, rows, self.inputs));
         if let Some(dx) = dx {
             self.a.backward(dinner, ViewMut::new(dx, rows, self.inputs), true);
         }

@@ -3,6 +3,7 @@
 use super::Scorer;
 use crate::Error;
 use crate::transformer::{Batch, Cache, Prefix};
+use kernels::row::largest_index;
 
 /// Rows of a prompt batch, unless one prompt alone is longer.
 const PROMPT_ROWS: usize = 2048;
@@ -33,6 +34,7 @@ impl Scorer<'_> {
         }
         let mut answers = vec![Vec::new(); queries.len()];
         let mut lanes = Vec::new();
+        let mut logits = Vec::new();
         if max_tokens == 0 {
             return Ok(answers);
         }
@@ -47,7 +49,7 @@ impl Scorer<'_> {
             let prompts: Vec<(usize, &[u32])> =
                 (first..first + count).map(|index| (index, queries[index].as_ref())).collect();
             let caches = (0..count).map(|_| self.transformer.cache(prefix)).collect();
-            lanes.extend(self.advance(prompts, caches)?);
+            lanes.extend(self.advance(prompts, caches, &mut logits)?);
             first += count;
         }
         let limit = self.transformer.config().context;
@@ -65,12 +67,18 @@ impl Scorer<'_> {
             }
             let tokens: Vec<(usize, [u32; 1])> = lanes.iter().map(|lane| (lane.query, [lane.next])).collect();
             let prompts = tokens.iter().map(|(query, token)| (*query, token.as_slice())).collect();
-            lanes = self.advance(prompts, lanes.into_iter().map(|lane| lane.cache).collect())?;
+            let caches = lanes.into_iter().map(|lane| lane.cache).collect();
+            lanes = self.advance(prompts, caches, &mut logits)?;
         }
     }
 
     /// Runs tokens of several queries, each after its cache, and picks each one's next token.
-    fn advance(&self, prompts: Vec<(usize, &[u32])>, mut caches: Vec<Cache>) -> Result<Vec<Lane>, Error> {
+    fn advance(
+        &self,
+        prompts: Vec<(usize, &[u32])>,
+        mut caches: Vec<Cache>,
+        logits: &mut Vec<f32>,
+    ) -> Result<Vec<Lane>, Error> {
         let mut batch = Batch::new();
         let mut rows = Vec::with_capacity(prompts.len());
         for ((_, tokens), cache) in prompts.iter().zip(&caches) {
@@ -80,20 +88,11 @@ impl Scorer<'_> {
         let mut workspace = self.workspace();
         let states =
             transformer.hidden_states(&batch, &rows, self.adapter, Some(&mut caches), &mut workspace)?;
-        let logits = transformer.logits(&states);
-        let best = logits.chunks_exact(transformer.config().vocabulary).map(largest);
+        let vocabulary = transformer.config().vocabulary;
+        logits.resize(rows.len() * vocabulary, 0.0);
+        transformer.logits_into(&states, logits);
+        let best = logits.chunks_exact(vocabulary).map(|row| largest_index(row) as u32);
         let lanes = prompts.iter().zip(caches).zip(best);
         Ok(lanes.map(|(((query, _), cache), next)| Lane { query: *query, cache, next }).collect())
     }
-}
-
-/// Index of the largest value, the first of equal ones.
-fn largest(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (index, value) in logits.iter().enumerate() {
-        if *value > logits[best] {
-            best = index;
-        }
-    }
-    best as u32
 }

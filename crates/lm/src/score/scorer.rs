@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::LabelTree;
+use super::schedule::{Item, Schedule, Work};
+use super::{LabelTree, PromptTree};
 use crate::Error;
 use crate::adapter::Lora;
 use crate::transformer::{Batch, Prefix, Transformer, Workspace};
-use kernels::row::log_sum_exp;
+use kernels::row::log_sum_exps;
 
 /// Logits held at a time, in values: 32 MiB.
 const TILE: usize = 8 << 20;
@@ -72,33 +73,30 @@ impl<'a> Scorer<'a> {
         labels: &LabelTree,
         token_budget: usize,
     ) -> Result<Vec<Vec<f64>>, Error> {
-        self.check(prefix, queries, labels)?;
-        let mut scores = Vec::with_capacity(queries.len());
-        let mut batch = Batch::new();
-        let mut rows = Vec::new();
-        for query in queries {
-            let query = query.as_ref();
-            let needed = query.len() + labels.nodes();
-            if !batch.is_empty() && batch.len() + needed > token_budget {
-                self.score_batch(&batch, &rows, labels, &mut scores)?;
-                batch = Batch::new();
-                rows.clear();
-            }
-            let start = batch.push_after(prefix, query, labels.tokens(), labels.parents());
-            rows.extend(start + query.len() - 1..start + needed);
-        }
-        if !batch.is_empty() {
-            self.score_batch(&batch, &rows, labels, &mut scores)?;
-        }
-        Ok(scores)
+        self.score_tree(prefix, &PromptTree::alone(queries), labels, token_budget)
     }
 
-    fn check<Q: AsRef<[u32]>>(
+    /// As [`Scorer::score`], where what several queries begin with is computed once. The keys and values of shared
+    /// beginnings are held only while something below them is not done.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn score_tree(
         &self,
         prefix: Option<&Prefix>,
-        queries: &[Q],
+        queries: &PromptTree<'_>,
         labels: &LabelTree,
-    ) -> Result<(), Error> {
+        token_budget: usize,
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        self.check(prefix, queries.prompts(), labels)?;
+        let scores = vec![vec![0.0; labels.len()]; queries.len()];
+        let mut pass =
+            Pass { scorer: self, queries, labels, wanted: labels.wanted(), scores, logits: Vec::new() };
+        Schedule::new(queries, token_budget, labels.nodes()).run(prefix, &mut pass)?;
+        Ok(pass.scores)
+    }
+
+    fn check(&self, prefix: Option<&Prefix>, queries: &[&[u32]], labels: &LabelTree) -> Result<(), Error> {
         let vocabulary = self.transformer.config().vocabulary;
         if let Some((_, token)) =
             labels.paths().iter().flatten().find(|(_, token)| *token as usize >= vocabulary)
@@ -109,49 +107,65 @@ impl<'a> Scorer<'a> {
         }
         let limit = self.transformer.config().context;
         for (index, query) in queries.iter().enumerate() {
-            if query.as_ref().is_empty() {
+            if query.is_empty() {
                 return Err(Error::Invalid(format!("query {index} has no tokens")));
             }
-            let needed = prefix.map_or(0, Prefix::len) + query.as_ref().len() + labels.depth();
+            let needed = prefix.map_or(0, Prefix::len) + query.len() + labels.depth();
             if needed > limit {
                 return Err(Error::Context { needed, limit });
             }
         }
         Ok(())
     }
+}
 
-    /// `rows` holds, for each query, its last row and those of the tree.
-    fn score_batch(
-        &self,
-        batch: &Batch,
-        rows: &[usize],
-        labels: &LabelTree,
-        scores: &mut Vec<Vec<f64>>,
-    ) -> Result<(), Error> {
-        let config = self.transformer.config();
-        let (hidden, vocabulary) = (config.hidden, config.vocabulary);
-        let states =
-            self.transformer.hidden_states(batch, rows, self.adapter, None, &mut self.workspace())?;
-        // Tokens that are predicted at each row of the tree, and by which label.
-        let per_query = labels.nodes() + 1;
-        let mut wanted: Vec<Vec<(usize, u32)>> = vec![Vec::new(); per_query];
-        for (label, path) in labels.paths().iter().enumerate() {
-            for &(row, token) in path {
-                wanted[row].push((label, token));
-            }
+/// One call of [`Scorer::score_tree`].
+struct Pass<'a> {
+    scorer: &'a Scorer<'a>,
+    queries: &'a PromptTree<'a>,
+    labels: &'a LabelTree,
+    /// See [`LabelTree::wanted`].
+    wanted: Vec<Vec<(usize, u32)>>,
+    scores: Vec<Vec<f64>>,
+    /// Logits of a tile of rows.
+    logits: Vec<f32>,
+}
+
+impl Work for Pass<'_> {
+    fn extend(&mut self, nodes: &[Item]) -> Result<Vec<Prefix>, Error> {
+        let Scorer { transformer, adapter, .. } = *self.scorer;
+        let pasts = nodes.iter().map(|item| (item.past.as_ref(), self.queries.node(item.index)));
+        transformer.extend_all(&pasts.collect::<Vec<_>>(), adapter, &mut self.scorer.workspace())
+    }
+
+    fn score(&mut self, prompts: &[Item]) -> Result<(), Error> {
+        let Scorer { transformer, adapter, .. } = *self.scorer;
+        let mut batch = Batch::new();
+        // Of each prompt its last row and those of the tree.
+        let mut rows = Vec::new();
+        for item in prompts {
+            let query = self.queries.own(item.index);
+            let start =
+                batch.push_after(item.past.as_ref(), query, self.labels.tokens(), self.labels.parents());
+            rows.extend(start + query.len() - 1..batch.len());
         }
-        let base = scores.len();
-        scores.resize_with(base + rows.len() / per_query, || vec![0.0; labels.len()]);
+        let states = transformer.hidden_states(&batch, &rows, adapter, None, &mut self.scorer.workspace())?;
+        let config = transformer.config();
+        let (hidden, vocabulary) = (config.hidden, config.vocabulary);
         let tile_rows = (TILE / vocabulary).clamp(1, rows.len());
-        let mut logits = vec![0.0; tile_rows * vocabulary];
+        self.logits.resize(tile_rows * vocabulary, 0.0);
+        let mut normalizers = vec![0.0; tile_rows];
         for (tile, states) in states.chunks(tile_rows * hidden).enumerate() {
-            let logits = &mut logits[..states.len() / hidden * vocabulary];
-            self.transformer.logits_into(states, logits);
-            for (offset, logits) in logits.chunks_exact(vocabulary).enumerate() {
-                let row = tile * tile_rows + offset;
-                let normalizer = f64::from(log_sum_exp(logits));
-                for &(label, token) in &wanted[row % per_query] {
-                    scores[base + row / per_query][label] += f64::from(logits[token as usize]) - normalizer;
+            let count = states.len() / hidden;
+            let (logits, normalizers) = (&mut self.logits[..count * vocabulary], &mut normalizers[..count]);
+            transformer.logits_into(states, logits);
+            log_sum_exps(logits, normalizers);
+            for (offset, (logits, normalizer)) in logits.chunks_exact(vocabulary).zip(normalizers).enumerate()
+            {
+                let (row, normalizer) = (tile * tile_rows + offset, f64::from(*normalizer));
+                let scores = &mut self.scores[prompts[row / self.wanted.len()].index];
+                for &(label, token) in &self.wanted[row % self.wanted.len()] {
+                    scores[label] += f64::from(logits[token as usize]) - normalizer;
                 }
             }
         }

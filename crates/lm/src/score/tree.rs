@@ -80,6 +80,17 @@ impl LabelTree {
         &self.parents
     }
 
+    /// For each row of the tree, the query's last one first: which label's which token is predicted there.
+    pub(super) fn wanted(&self) -> Vec<Vec<(usize, u32)>> {
+        let mut wanted = vec![Vec::new(); self.nodes() + 1];
+        for (label, path) in self.paths.iter().enumerate() {
+            for &(row, token) in path {
+                wanted[row].push((label, token));
+            }
+        }
+        wanted
+    }
+
     /// The labels' paths: (row, token predicted there).
     pub(super) fn paths(&self) -> &[Vec<(usize, u32)>] {
         &self.paths

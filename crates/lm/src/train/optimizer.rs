@@ -1,8 +1,8 @@
 //! AdamW over a list of parameters, with clipping and a state that can be stored.
 
 use crate::Error;
-use crate::transformer::{Gradients, ParameterGroup, ParameterSpec, Parameters};
-use kernels::optimizer::{AdamW, adamw};
+use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters};
+use kernels::optimizer::{AdamW, adamw, adamw_matrix};
 
 /// How parameters follow their gradients. The learning rate comes with every step.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,20 +107,24 @@ impl Optimizer {
             Some(limit) => (f64::from(limit) / (norm + 1e-6)).min(1.0) as f32,
             None => 1.0,
         };
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        let list = parameters.parameters_mut().into_iter().zip(gradients.values()).zip(moments);
-        for (((mut parameter, gradient), (first, second)), spec) in list.zip(&self.specs) {
-            let group = self.config.rule(spec.group);
+        let Self { config, specs, step, first, second } = self;
+        parameters.for_each_parameter(&mut |number, mut parameter| {
+            let group = config.rule(specs[number].group);
             let rule = AdamW {
                 learning_rate: learning_rate * group.learning_rate,
-                beta1: self.config.beta1,
-                beta2: self.config.beta2,
-                epsilon: self.config.epsilon,
+                beta1: config.beta1,
+                beta2: config.beta2,
+                epsilon: config.epsilon,
                 weight_decay: group.weight_decay,
-                step: self.step,
+                step: *step,
             };
-            parameter.update(|values| adamw(&rule, scale, values, gradient, first, second));
-        }
+            let (gradient, first, second) =
+                (&gradients.values()[number], &mut first[number], &mut second[number]);
+            match &mut parameter {
+                Parameter::Matrix(matrix) => adamw_matrix(&rule, scale, matrix, gradient, first, second),
+                Parameter::Slice(values) => adamw(&rule, scale, values, gradient, first, second),
+            }
+        });
         Ok(norm)
     }
 

@@ -48,6 +48,7 @@ pub struct Trainer<'a> {
     workspace: Workspace,
     schedule: Schedule,
     epoch_batches: Vec<Vec<usize>>,
+    packed: Packed,
     step: u32,
 }
 
@@ -87,7 +88,7 @@ impl<'a> Trainer<'a> {
         check_examples(base, examples)?;
         let model = match &config.method {
             Method::Lora(lora) => {
-                let adapter = Box::new(Lora::new(lora.clone(), base.config())?.converted(config.precision));
+                let adapter = Box::new(Lora::new(lora.clone(), base.config())?);
                 let ready = base.precision() == config.precision && base.usage() != Use::Inference;
                 let base = if ready {
                     Base::Borrowed(base)
@@ -110,15 +111,17 @@ impl<'a> Trainer<'a> {
         let steps = u32::try_from(per_epoch).ok().and_then(|steps| steps.checked_mul(config.epochs));
         let steps = steps.ok_or_else(|| Error::Invalid("more than 2^32 training steps".into()))?;
         let schedule = Schedule::with_warmup_share(steps, config.warmup_share, config.decay);
+        let workspace = if config.recompute { Workspace::recomputing() } else { Workspace::new() };
         Ok(Self {
             config,
             examples,
             model,
             optimizer,
             gradients,
-            workspace: Workspace::new(),
+            workspace,
             schedule,
             epoch_batches: Vec::new(),
+            packed: Packed::default(),
             step: 0,
         })
     }
@@ -154,10 +157,10 @@ impl<'a> Trainer<'a> {
             let (batch, seed) = (self.config.batch_examples, self.config.seed);
             self.epoch_batches = epoch_batches(&lengths, batch, seed, epoch);
         }
-        let packed = Packed::new(self.examples, &self.epoch_batches[number as usize]);
+        self.packed.fill(self.examples, &self.epoch_batches[number as usize]);
         let learning_rate = self.config.learning_rate * self.schedule.factor(self.step);
-        self.gradients.clear();
-        let loss = self.backward(&packed)?;
+        self.gradients.renew();
+        let loss = self.backward()?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step: self.step + 1, loss });
         }
@@ -168,6 +171,7 @@ impl<'a> Trainer<'a> {
         };
         self.step += 1;
         let (transformer, adapter) = self.parts();
+        let packed = &self.packed;
         Ok(StepReport {
             step: self.step,
             steps_total: self.schedule.steps,
@@ -181,16 +185,16 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn backward(&mut self, packed: &Packed) -> Result<f64, Error> {
+    fn backward(&mut self) -> Result<f64, Error> {
         let (transformer, adapter) = match &self.model {
             Tuned::Lora { base, adapter } => (base.get(), Some(&**adapter)),
             Tuned::Full(transformer) => (&**transformer, None),
         };
         let vocabulary = transformer.config().vocabulary;
-        let weights = vec![1.0 / packed.rows.len() as f32; packed.rows.len()];
+        let packed = &self.packed;
         let mut loss = |first: usize, logits: &mut [f32]| {
             let tile = first..first + logits.len() / vocabulary;
-            cross_entropy(logits, vocabulary, &packed.targets[tile.clone()], &weights[tile])
+            cross_entropy(logits, vocabulary, &packed.targets[tile.clone()], &packed.weights[tile])
         };
         let (gradients, workspace) = (&mut self.gradients, &mut self.workspace);
         transformer.train_step(&packed.batch, &packed.rows, adapter, &mut loss, gradients, workspace)
@@ -256,23 +260,31 @@ pub enum Trained {
 }
 
 /// The examples of one step in one batch.
+#[derive(Default)]
 struct Packed {
     batch: Batch,
     /// Rows that predict a supervised token.
     rows: Vec<usize>,
     targets: Vec<u32>,
+    /// Of each target in the loss: their mean.
+    weights: Vec<f32>,
 }
 
 impl Packed {
-    fn new(examples: &[TrainingExample], indices: &[usize]) -> Self {
-        let (mut batch, mut rows, mut targets) = (Batch::new(), Vec::new(), Vec::new());
+    /// Takes other examples into the same memory.
+    fn fill(&mut self, examples: &[TrainingExample], indices: &[usize]) {
+        self.batch.clear();
+        self.rows.clear();
+        self.targets.clear();
         for example in indices.iter().map(|&index| &examples[index]) {
             // The last token is only ever a target.
-            let start = batch.push(&example.tokens[..example.tokens.len() - 1]);
-            rows.extend((example.supervised_from..example.tokens.len()).map(|target| start + target - 1));
-            targets.extend_from_slice(&example.tokens[example.supervised_from..]);
+            let start = self.batch.push(&example.tokens[..example.tokens.len() - 1]);
+            let supervised = example.supervised_from..example.tokens.len();
+            self.rows.extend(supervised.map(|target| start + target - 1));
+            self.targets.extend_from_slice(&example.tokens[example.supervised_from..]);
         }
-        Self { batch, rows, targets }
+        self.weights.clear();
+        self.weights.resize(self.rows.len(), 1.0 / self.rows.len() as f32);
     }
 }
 

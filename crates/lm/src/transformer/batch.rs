@@ -101,6 +101,13 @@ impl Batch {
         start
     }
 
+    /// Takes all sequences out; the memory stays for those to come.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.sequences.clear();
+    }
+
     /// Rows in all.
     pub fn len(&self) -> usize {
         self.tokens.len()

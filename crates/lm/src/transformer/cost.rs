@@ -1,7 +1,7 @@
 //! Floating-point operations, counted from the shapes: a multiplication and an addition count as two.
 
 use super::batch::Batch;
-use super::layout::{fused_linears, linear_inputs};
+use super::layout::{linear_inputs, linear_outputs};
 use super::{Parameters, Transformer};
 use crate::adapter::Lora;
 use kernels::attention::ROOT;
@@ -36,13 +36,8 @@ impl Transformer {
     pub fn forward_flops(&self, batch: &Batch, rows: usize, adapter: Option<&Lora>) -> Flops {
         let config = &self.config;
         let layers = config.layers as f64;
-        let weights = |number: usize, parts: &[(&str, usize)]| {
-            let outputs: usize = parts.iter().map(|(_, rows)| rows).sum();
-            (outputs * linear_inputs(config)[number]) as f64
-        };
-        let fused = fused_linears(config);
-        let sizes: Vec<f64> =
-            fused.iter().enumerate().map(|(number, parts)| weights(number, parts)).collect();
+        let (inputs, outputs) = (linear_inputs(config), linear_outputs(config));
+        let sizes: [f64; 4] = std::array::from_fn(|number| (inputs[number] * outputs[number]) as f64);
         let count = batch.len() as f64;
         // After the attention of the last layer only the wanted rows go on.
         let after = count * (layers - 1.0) + rows as f64;

@@ -8,14 +8,17 @@ use super::parameters::Parameters;
 pub struct Gradients {
     specs: Vec<ParameterSpec>,
     values: Vec<Vec<f32>>,
+    /// Which of them are zero whatever their values say: the first gradient replaces them.
+    stale: Vec<bool>,
 }
 
 impl Gradients {
     /// Zero gradients for all weights of a transformer, or for an adapter.
     pub fn new(parameters: &(impl Parameters + ?Sized)) -> Self {
         let specs = parameters.specs().to_vec();
-        let values = specs.iter().map(|spec| vec![0.0; spec.len()]).collect();
-        Self { specs, values }
+        let values: Vec<Vec<f32>> = specs.iter().map(|spec| vec![0.0; spec.len()]).collect();
+        let stale = vec![false; values.len()];
+        Self { specs, values, stale }
     }
 
     /// Sets all to zero.
@@ -23,6 +26,26 @@ impl Gradients {
         for values in &mut self.values {
             values.fill(0.0);
         }
+        self.stale.fill(false);
+    }
+
+    /// As [`Gradients::clear`] for a training step that follows at once, without touching the memory: what the step
+    /// writes first replaces the old values, and at its end the others are set to zero.
+    pub fn renew(&mut self) {
+        self.stale.fill(true);
+    }
+
+    /// Sets what was renewed and not written to zero.
+    pub(crate) fn settle(&mut self) {
+        for index in 0..self.values.len() {
+            self.values_mut(index);
+        }
+    }
+
+    /// The gradient of one parameter, and whether there is something in it to be added to.
+    pub(crate) fn target(&mut self, index: usize) -> (&mut [f32], bool) {
+        let accumulate = !std::mem::replace(&mut self.stale[index], false);
+        (&mut self.values[index], accumulate)
     }
 
     /// Multiplies all by `factor`.
@@ -44,11 +67,16 @@ impl Gradients {
 
     /// The gradient of one parameter.
     pub fn values_mut(&mut self, index: usize) -> &mut [f32] {
+        if std::mem::replace(&mut self.stale[index], false) {
+            self.values[index].fill(0.0);
+        }
         &mut self.values[index]
     }
 
     /// Two neighbouring or distant gradients at once, `first < second`.
     pub(crate) fn pair_mut(&mut self, first: usize, second: usize) -> (&mut [f32], &mut [f32]) {
+        self.values_mut(first);
+        self.values_mut(second);
         let (before, after) = self.values.split_at_mut(second);
         (&mut before[first], &mut after[0])
     }

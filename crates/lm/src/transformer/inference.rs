@@ -8,7 +8,8 @@ use super::{Layer, Transformer};
 use crate::Error;
 use crate::adapter::{Lora, LoraLayer};
 use kernels::activation::swiglu;
-use kernels::attention::{Past, Segment, attention};
+use kernels::attention::{KeyValues, Segment, attention, attention_rounded};
+use kernels::matrix::Precision;
 use kernels::norm::rms_norm;
 use kernels::product::{View, ViewMut};
 use kernels::rotary::{RotaryTable, rotate};
@@ -60,11 +61,6 @@ impl Transformer {
             let adapter = adapter.map(|adapter| adapter.layer(index));
             pass.layer(index, layer, adapter, caches.as_deref_mut(), buffers);
         }
-        if let Some(caches) = caches {
-            for (cache, sequence) in caches.iter_mut().zip(&batch.sequences) {
-                cache.own.len += sequence.causal;
-            }
-        }
         let mut normed = vec![0.0; rows.len() * self.config.hidden];
         if !rows.is_empty() {
             let epsilon = self.config.norm_epsilon;
@@ -115,19 +111,45 @@ impl Transformer {
         adapter: Option<&Lora>,
         workspace: &mut Workspace,
     ) -> Result<Prefix, Error> {
-        if tokens.is_empty() {
-            return Ok(prefix.clone());
-        }
-        let mut cache = self.cache(Some(prefix));
+        let mut extended = self.extend_all(&[(Some(prefix), tokens)], adapter, workspace)?;
+        Ok(extended.pop().unwrap_or_default())
+    }
+
+    /// Every past (nothing, where absent) continued by its tokens, in one pass.
+    ///
+    /// # Errors
+    /// As [`Transformer::hidden_states`].
+    pub fn extend_all(
+        &self,
+        pasts: &[(Option<&Prefix>, &[u32])],
+        adapter: Option<&Lora>,
+        workspace: &mut Workspace,
+    ) -> Result<Vec<Prefix>, Error> {
         let mut batch = Batch::new();
-        batch.push_continuation(&cache, tokens);
-        self.hidden_states(&batch, &[], adapter, Some(std::slice::from_mut(&mut cache)), workspace)?;
-        Ok(cache.into_prefix())
+        let mut caches = Vec::with_capacity(pasts.len());
+        for (past, tokens) in pasts.iter().filter(|(_, tokens)| !tokens.is_empty()) {
+            let cache = self.cache(*past);
+            batch.push_continuation(&cache, tokens);
+            caches.push(cache);
+        }
+        if !caches.is_empty() {
+            self.hidden_states(&batch, &[], adapter, Some(&mut caches), workspace)?;
+        }
+        let mut computed = caches.into_iter();
+        let whole = |(past, tokens): &(Option<&Prefix>, &[u32])| {
+            let extended = (!tokens.is_empty()).then(|| computed.next()).flatten().map(Cache::into_prefix);
+            extended.unwrap_or_else(|| past.cloned().unwrap_or_default())
+        };
+        Ok(pasts.iter().map(whole).collect())
     }
 
     /// An empty cache after `prefix`.
     pub fn cache(&self, prefix: Option<&Prefix>) -> Cache {
-        Cache::new(prefix.cloned().unwrap_or_default(), self.config.layers)
+        let layer = |layer| match self.precision {
+            Precision::F32 => KeyValues::new(&self.heads(layer)),
+            Precision::Bf16 | Precision::Stored | Precision::Int8 => KeyValues::rounded(&self.heads(layer)),
+        };
+        Cache::new(prefix.cloned().unwrap_or_default(), (0..self.config.layers).map(layer).collect())
     }
 }
 
@@ -182,12 +204,10 @@ impl Pass<'_> {
                 None => (sequence.past.as_ref(), None),
             };
             let shared = prefix.into_iter().flat_map(|prefix| &prefix.parts).map(AsRef::as_ref);
-            let parts = shared.chain(own.filter(|own| own.len > 0));
-            parts
-                .map(|part| Past { keys: &part.keys[index], values: &part.values[index], len: part.len })
-                .collect::<Vec<_>>()
+            let layers = shared.chain(own).map(|part| &part.layers[index]);
+            layers.filter(|past| !past.is_empty()).collect::<Vec<_>>()
         };
-        let pasts: Vec<Vec<Past<'_>>> = (0..self.batch.sequences.len()).map(parts_of).collect();
+        let pasts: Vec<Vec<&KeyValues>> = (0..self.batch.sequences.len()).map(parts_of).collect();
         let segments: Vec<Segment<'_>> = self
             .batch
             .sequences
@@ -200,19 +220,25 @@ impl Pass<'_> {
                 past,
             })
             .collect();
-        attention(self.transformer.heads(index), qkv, &segments, out, None);
+        let heads = self.transformer.heads(index);
+        match self.transformer.precision {
+            Precision::F32 => attention(heads, qkv, &segments, out, None),
+            Precision::Bf16 | Precision::Stored | Precision::Int8 => {
+                attention_rounded(heads, qkv, &segments, out);
+            }
+        }
     }
 
     /// Appends this layer's keys and values to the caches.
     fn keep(&self, index: usize, qkv: &[f32], caches: Option<&mut [Cache]>) {
         let Some(caches) = caches else { return };
-        let config = &self.transformer.config;
-        let (width, kv) = (qkv_width(config), config.kv_heads * config.head_dim);
-        let key_at = config.heads * config.head_dim;
+        let heads = self.transformer.heads(index);
         for (cache, sequence) in caches.iter_mut().zip(&self.batch.sequences) {
-            for row in qkv[sequence.start * width..sequence.end() * width].chunks_exact(width) {
-                cache.append(index, &row[key_at..key_at + kv], &row[key_at + kv..key_at + 2 * kv]);
+            let layer = &mut cache.own.layers[index];
+            if layer.is_empty() {
+                layer.reserve(sequence.causal);
             }
+            layer.append(&heads, &qkv[sequence.start * heads.row()..sequence.end() * heads.row()]);
         }
     }
 }

@@ -148,6 +148,11 @@ pub(crate) fn qkv_width(config: &ModelConfig) -> usize {
     (config.heads + 2 * config.kv_heads) * config.head_dim
 }
 
+/// Outputs of the four fused linear layers.
+pub(crate) fn linear_outputs(config: &ModelConfig) -> [usize; 4] {
+    [qkv_width(config), config.hidden, 2 * config.intermediate, config.hidden]
+}
+
 /// Inputs of the four fused linear layers.
 pub(crate) fn linear_inputs(config: &ModelConfig) -> [usize; 4] {
     [config.hidden, config.heads * config.head_dim, config.hidden, config.intermediate]

@@ -44,11 +44,11 @@ impl Linear {
         self.matrix.backward(View::new(dy, rows, outputs), ViewMut::new(dx, rows, inputs), accumulate);
     }
 
-    /// `dw += dy^T . x`.
-    pub(crate) fn gradient(&self, dy: &[f32], x: &[f32], dw: &mut [f32]) {
+    /// `dw (+)= dy^T . x`.
+    pub(crate) fn gradient(&self, dy: &[f32], x: &[f32], dw: &mut [f32], accumulate: bool) {
         let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
         let rows = dy.len() / outputs;
-        self.matrix.gradient(View::new(dy, rows, outputs), View::new(x, rows, inputs), dw);
+        self.matrix.gradient(View::new(dy, rows, outputs), View::new(x, rows, inputs), dw, accumulate);
     }
 
     pub(crate) fn converted(&self, precision: Precision, usage: Use) -> Self {

@@ -36,10 +36,17 @@ impl Parameter<'_> {
 
 /// What an optimiser trains: all weights of a [`Transformer`], or an adapter.
 pub trait Parameters {
-    /// Names, shapes and kinds, in the order of [`Parameters::parameters_mut`].
+    /// Names, shapes and kinds, in the order of [`Parameters::for_each_parameter`].
     fn specs(&self) -> &[ParameterSpec];
+    /// Calls `visit` with the number of each parameter and the parameter, in the order of [`Parameters::specs`].
+    fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>));
+
     /// The parameters, in the order of [`Parameters::specs`].
-    fn parameters_mut(&mut self) -> Vec<Parameter<'_>>;
+    fn parameters_mut(&mut self) -> Vec<Parameter<'_>> {
+        let mut list = Vec::with_capacity(self.specs().len());
+        self.for_each_parameter(&mut |_, parameter| list.push(parameter));
+        list
+    }
 
     /// A copy of all values, to come back to.
     fn snapshot(&mut self) -> Vec<Vec<f32>> {
@@ -64,24 +71,30 @@ impl Parameters for Transformer {
         &self.layout.specs
     }
 
-    fn parameters_mut(&mut self) -> Vec<Parameter<'_>> {
-        let mut list = vec![Parameter::Matrix(&mut self.embedding)];
+    fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>)) {
+        let mut number = 0;
+        let mut next = |parameter: Option<Parameter<'s>>| {
+            if let Some(parameter) = parameter {
+                visit(number, parameter);
+                number += 1;
+            }
+        };
+        next(Some(Parameter::Matrix(&mut self.embedding)));
         for layer in &mut self.layers {
-            list.push(Parameter::Slice(&mut layer.input_norm));
-            list.push(Parameter::Matrix(&mut layer.qkv.matrix));
-            list.extend(layer.qkv.bias.as_deref_mut().map(Parameter::Slice));
-            list.extend(layer.query_norm.as_deref_mut().map(Parameter::Slice));
-            list.extend(layer.key_norm.as_deref_mut().map(Parameter::Slice));
-            list.push(Parameter::Matrix(&mut layer.output.matrix));
-            list.extend(layer.output.bias.as_deref_mut().map(Parameter::Slice));
-            list.push(Parameter::Slice(&mut layer.post_norm));
-            list.push(Parameter::Matrix(&mut layer.gate_up.matrix));
-            list.extend(layer.gate_up.bias.as_deref_mut().map(Parameter::Slice));
-            list.push(Parameter::Matrix(&mut layer.down.matrix));
-            list.extend(layer.down.bias.as_deref_mut().map(Parameter::Slice));
+            next(Some(Parameter::Slice(&mut layer.input_norm)));
+            next(Some(Parameter::Matrix(&mut layer.qkv.matrix)));
+            next(layer.qkv.bias.as_deref_mut().map(Parameter::Slice));
+            next(layer.query_norm.as_deref_mut().map(Parameter::Slice));
+            next(layer.key_norm.as_deref_mut().map(Parameter::Slice));
+            next(Some(Parameter::Matrix(&mut layer.output.matrix)));
+            next(layer.output.bias.as_deref_mut().map(Parameter::Slice));
+            next(Some(Parameter::Slice(&mut layer.post_norm)));
+            next(Some(Parameter::Matrix(&mut layer.gate_up.matrix)));
+            next(layer.gate_up.bias.as_deref_mut().map(Parameter::Slice));
+            next(Some(Parameter::Matrix(&mut layer.down.matrix)));
+            next(layer.down.bias.as_deref_mut().map(Parameter::Slice));
         }
-        list.push(Parameter::Slice(&mut self.norm));
-        list.extend(self.head.as_mut().map(Parameter::Matrix));
-        list
+        next(Some(Parameter::Slice(&mut self.norm)));
+        next(self.head.as_mut().map(Parameter::Matrix));
     }
 }

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
+use kernels::attention::KeyValues;
+
 /// Keys and values of consecutive positions in every layer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
-    /// Positions held.
-    pub(crate) len: usize,
-    /// `[len, kv_heads * head_dim]` of each layer, already rotated.
-    pub(crate) keys: Vec<Vec<f32>>,
-    /// As `keys`.
-    pub(crate) values: Vec<Vec<f32>>,
+    /// Of each layer, already rotated.
+    pub(crate) layers: Vec<KeyValues>,
 }
 
 impl Part {
-    fn new(layers: usize) -> Self {
-        Self { len: 0, keys: vec![Vec::new(); layers], values: vec![Vec::new(); layers] }
+    /// Positions held in every layer.
+    pub(crate) fn len(&self) -> usize {
+        self.layers.last().map_or(0, KeyValues::len)
     }
 }
 
@@ -31,7 +30,7 @@ pub struct Prefix {
 impl Prefix {
     /// Positions held.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.len).sum()
+        self.parts.iter().map(|part| part.len()).sum()
     }
 
     /// Whether it holds nothing.
@@ -41,15 +40,12 @@ impl Prefix {
 
     /// Bytes of keys and values, those shared with other prefixes included.
     pub fn bytes(&self) -> usize {
-        let part_bytes = |part: &Arc<Part>| {
-            part.keys.iter().chain(&part.values).map(|values| size_of_val(values.as_slice())).sum::<usize>()
-        };
-        self.parts.iter().map(part_bytes).sum()
+        self.parts.iter().flat_map(|part| &part.layers).map(KeyValues::bytes).sum()
     }
 
     pub(crate) fn with(&self, part: Part) -> Self {
         let mut parts = self.parts.clone();
-        if part.len > 0 {
+        if part.len() > 0 {
             parts.push(Arc::new(part));
         }
         Self { parts }
@@ -64,25 +60,19 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty past after `prefix`, for a model of `layers` layers.
-    pub(crate) fn new(prefix: Prefix, layers: usize) -> Self {
-        Self { prefix, own: Part::new(layers) }
+    /// An empty past after `prefix`, with room for the positions of every layer in `layers`.
+    pub(crate) fn new(prefix: Prefix, layers: Vec<KeyValues>) -> Self {
+        Self { prefix, own: Part { layers } }
     }
 
     /// Positions held, the prefix included.
     pub fn len(&self) -> usize {
-        self.prefix.len() + self.own.len
+        self.prefix.len() + self.own.len()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Appends one position to one layer.
-    pub(crate) fn append(&mut self, layer: usize, key: &[f32], value: &[f32]) {
-        self.own.keys[layer].extend_from_slice(key);
-        self.own.values[layer].extend_from_slice(value);
     }
 
     /// The whole as a prefix that others can share.

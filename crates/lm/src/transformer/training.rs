@@ -23,10 +23,19 @@ pub type Loss<'a> = dyn FnMut(usize, &mut [f32]) -> f64 + 'a;
 /// Logits of one tile, in values: 64 MiB.
 const TILE: usize = 16 << 20;
 
+/// What a forward pass through a layer is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// The input of the next layer.
+    Output,
+    /// What the backward pass needs, computed again: all but the layer's output.
+    Activations,
+}
+
 /// What forward and backward of one step share.
 struct Step<'a> {
     transformer: &'a Transformer,
-    segments: Vec<Segment<'a>>,
+    segments: &'a [Segment<'static>],
     positions: &'a [u32],
     table: &'a RotaryTable,
     /// Rows with a loss.
@@ -55,26 +64,51 @@ impl Transformer {
         self.check(batch, rows, adapter)?;
         self.check_trainable(batch, rows, adapter, gradients)?;
         let table = self.rotary.table(batch.positions_needed());
-        let segments = batch
-            .sequences
-            .iter()
-            .map(|sequence| Segment { start: sequence.start, causal: sequence.causal, tree: &[], past: &[] })
-            .collect();
+        let Workspace { buffers, saved, inputs, backward, segments } = workspace;
+        segments.clear();
+        segments.extend(batch.sequences.iter().map(|sequence| Segment {
+            start: sequence.start,
+            causal: sequence.causal,
+            tree: &[],
+            past: &[],
+        }));
         let step =
             Step { transformer: self, segments, positions: &batch.positions, table: &table, rows, adapter };
-        let Workspace { buffers, saved, backward } = workspace;
-        saved.resize_with(self.layers.len().max(saved.len()), Saved::default);
         self.embed(batch, &mut buffers.x);
-        for (index, layer) in self.layers.iter().enumerate() {
-            step.layer_forward(index, layer, &mut saved[index], buffers);
-        }
-        let total = self.head_step(rows.len(), adapter.is_none(), loss, gradients, (buffers, backward));
-        for (index, layer) in self.layers.iter().enumerate().rev() {
-            step.layer_backward(index, layer, &mut saved[index], (buffers, backward), gradients);
-        }
+        let total = match inputs {
+            None => {
+                saved.resize_with(self.layers.len().max(saved.len()), Saved::default);
+                for (index, layer) in self.layers.iter().enumerate() {
+                    step.layer_forward(index, layer, &mut saved[index], buffers, Purpose::Output);
+                }
+                let total =
+                    self.head_step(rows.len(), adapter.is_none(), loss, gradients, (buffers, backward));
+                for (index, layer) in self.layers.iter().enumerate().rev() {
+                    step.layer_backward(index, layer, &mut saved[index], (buffers, backward), gradients);
+                }
+                total
+            }
+            Some(inputs) => {
+                saved.resize_with(saved.len().max(1), Saved::default);
+                inputs.resize_with(self.layers.len().max(inputs.len()), Vec::new);
+                for (index, layer) in self.layers.iter().enumerate() {
+                    step.layer_forward(index, layer, &mut saved[0], buffers, Purpose::Output);
+                    std::mem::swap(&mut saved[0].x, &mut inputs[index]);
+                }
+                let total =
+                    self.head_step(rows.len(), adapter.is_none(), loss, gradients, (buffers, backward));
+                for (index, layer) in self.layers.iter().enumerate().rev() {
+                    std::mem::swap(&mut buffers.x, &mut inputs[index]);
+                    step.layer_forward(index, layer, &mut saved[0], buffers, Purpose::Activations);
+                    step.layer_backward(index, layer, &mut saved[0], (buffers, backward), gradients);
+                }
+                total
+            }
+        };
         if adapter.is_none() {
             self.embedding_gradient(batch, &backward.dx, gradients);
         }
+        gradients.settle();
         Ok(total)
     }
 
@@ -130,7 +164,8 @@ impl Transformer {
             self.head().backward(dlogits, ViewMut::new(dnormed, rows, hidden), false);
             if full {
                 let normed = View::new(normed, rows, hidden);
-                self.head().gradient(dlogits, normed, gradients.values_mut(head_slot));
+                let (dhead, accumulate) = gradients.target(head_slot);
+                self.head().gradient(dlogits, normed, dhead, accumulate);
             }
         }
         backward.dx_rows.resize(rows * hidden, 0.0);
@@ -168,7 +203,15 @@ impl Step<'_> {
         self.adapter.map(|adapter| (adapter.layer(index), adapter.slots(index)))
     }
 
-    fn layer_forward(&self, index: usize, layer: &Layer, saved: &mut Saved, b: &mut Buffers) {
+    /// Reads the layer's input from `b.x` and leaves its output there (of the last layer in `b.x_rows`).
+    fn layer_forward(
+        &self,
+        index: usize,
+        layer: &Layer,
+        saved: &mut Saved,
+        b: &mut Buffers,
+        purpose: Purpose,
+    ) {
         let config = &self.transformer.config;
         let (count, hidden) = (self.positions.len(), config.hidden);
         let attention_width = config.heads * config.head_dim;
@@ -188,7 +231,7 @@ impl Step<'_> {
         let heads = config.heads + config.kv_heads;
         rotate(&mut saved.qkv, qkv_width(config), heads, self.positions, self.table, false);
         let kinds = self.transformer.heads(index);
-        attention(kinds, &saved.qkv, &self.segments, &mut saved.attended, Some(&mut saved.lse));
+        attention(kinds, &saved.qkv, self.segments, &mut saved.attended, Some(&mut saved.lse));
         let (x, attended) = if self.is_last(index) {
             gather(&b.x, hidden, self.rows, &mut b.x_rows);
             gather(&saved.attended, attention_width, self.rows, &mut saved.attended_rows);
@@ -208,7 +251,15 @@ impl Step<'_> {
         let gate_up_adapter = adapter.and_then(|a| a.gate_up.as_ref());
         layer.gate_up.forward(normed, &mut saved.gate_up, false, gate_up_adapter, &mut saved.rank[2]);
         swiglu(&saved.gate_up, config.intermediate, active);
-        layer.down.forward(active, x, true, adapter.and_then(|a| a.down.as_ref()), &mut saved.rank[3]);
+        let down_adapter = adapter.and_then(|a| a.down.as_ref());
+        match purpose {
+            Purpose::Output => layer.down.forward(active, x, true, down_adapter, &mut saved.rank[3]),
+            Purpose::Activations => {
+                if let Some(adapter) = down_adapter {
+                    adapter.inner(active, &mut saved.rank[3]);
+                }
+            }
+        }
     }
 
     /// On entry `dx` (in the last layer `dx_rows`) is the gradient of the layer's output; on return `dx` is that of
@@ -300,7 +351,7 @@ impl Step<'_> {
             &saved.attended,
             &d.dattended,
             &saved.lse,
-            &self.segments,
+            self.segments,
             &mut d.dqkv,
         );
         rotate(&mut d.dqkv, width, config.heads + config.kv_heads, self.positions, self.table, true);
@@ -373,7 +424,8 @@ impl Place<'_> {
         }
         match self.adapter {
             None => {
-                linear.gradient(dy, x, gradients.values_mut(self.slots.0));
+                let (dw, accumulate) = gradients.target(self.slots.0);
+                linear.gradient(dy, x, dw, accumulate);
                 if let Some(bias) = self.slots.1 {
                     bias_gradient(dy, gradients.values_mut(bias));
                 }

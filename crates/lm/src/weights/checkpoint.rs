@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::gguf::{Container, GgufTensors, read_config};
+use super::gguf::{Container, GgufTensors, Metadata, read_config};
 use super::safetensors::Shards;
 use super::{SafetensorsFile, Source, Tensors, read_limited};
 use crate::config::ModelConfig;
@@ -43,28 +43,83 @@ impl Checkpoint {
     /// # Errors
     /// What a file lacks, by name: see [`Error`].
     pub fn open(source: &ModelSource) -> Result<Self, Error> {
-        let checkpoint = match source {
-            ModelSource::Folder(path) => open_folder(path)?,
-            ModelSource::Gguf(path) => open_gguf(Source::open(path)?, name_of(path))?,
+        Self::open_beside(source, |_, _| Ok(())).map(|(checkpoint, ())| checkpoint)
+    }
+
+    /// As [`Checkpoint::open`]; meanwhile `work` is done with the configuration and the tensors.
+    pub(crate) fn open_beside<T>(
+        source: &ModelSource,
+        work: impl FnOnce(&ModelConfig, &dyn Tensors) -> Result<T, Error>,
+    ) -> Result<(Self, T), Error> {
+        let files = match source {
+            ModelSource::Folder(path) => Files::open_folder(path)?,
+            ModelSource::Gguf(path) => Files::open_gguf(Source::open(path)?, name_of(path))?,
             ModelSource::Memory { name, config, tokenizer, weights } => {
-                let config = ModelConfig::from_hf_json(config, &format!("{name}: config.json"))?;
-                let file =
-                    SafetensorsFile::new(Source::memory(&format!("{name}: model.safetensors"), *weights))?;
-                let sha256 = hash([file.source()])?;
-                let tokenizer =
-                    Tokenizer::from_json(tokenizer)?.with_ends(config.bos, config.eos.first().copied());
-                Self {
-                    config,
-                    tokenizer,
+                let weights = Source::memory(&format!("{name}: model.safetensors"), *weights);
+                Files {
+                    config: ModelConfig::from_hf_json(config, &format!("{name}: config.json"))?,
+                    tokenizer: TokenizerFile::Json(tokenizer.to_vec(), Value::Null),
                     chat_template: None,
-                    tensors: Box::new(file),
-                    sha256,
+                    sources: vec![weights.clone()],
+                    tensors: Box::new(SafetensorsFile::new(weights)?),
                     name: (*name).to_owned(),
                 }
             }
         };
-        checkpoint.check_shapes()?;
-        Ok(checkpoint)
+        files.finish(work)
+    }
+}
+
+/// A model's files, opened and parsed, but for the tokenizer.
+struct Files {
+    config: ModelConfig,
+    tokenizer: TokenizerFile,
+    chat_template: Option<String>,
+    /// The weights' bytes, to be hashed in this order.
+    sources: Vec<Source>,
+    tensors: Box<dyn Tensors + Send + Sync>,
+    name: String,
+}
+
+/// What a tokenizer is made of.
+enum TokenizerFile {
+    /// `tokenizer.json` and, where there is one, `tokenizer_config.json`.
+    Json(Vec<u8>, Value),
+    Gguf(Metadata),
+}
+
+impl TokenizerFile {
+    fn read(&self, config: &ModelConfig) -> Result<Tokenizer, Error> {
+        match self {
+            Self::Gguf(metadata) => Tokenizer::from_gguf(metadata),
+            Self::Json(bytes, settings) => {
+                let tokenizer = Tokenizer::from_json(bytes)?;
+                let named = |key: &str| token_text(settings.get(key)?).and_then(|token| tokenizer.id(token));
+                let bos = named("bos_token").or(config.bos);
+                let eos = named("eos_token").or(config.eos.first().copied());
+                Ok(tokenizer.with_ends(bos, eos))
+            }
+        }
+    }
+}
+
+impl Files {
+    /// Makes the tokenizer, hashes the weights and does `work`, at the same time. Errors come in this order.
+    fn finish<T>(
+        self,
+        work: impl FnOnce(&ModelConfig, &dyn Tensors) -> Result<T, Error>,
+    ) -> Result<(Checkpoint, T), Error> {
+        let shapes = self.check_shapes();
+        let (tokenizer, sha256, made) = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| (self.tokenizer.read(&self.config), hash(&self.sources)));
+            let made = shapes.and_then(|()| work(&self.config, &*self.tensors));
+            let (tokenizer, sha256) = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (tokenizer, sha256, made)
+        });
+        let Self { config, chat_template, tensors, name, .. } = self;
+        let checkpoint =
+            Checkpoint { config, tokenizer: tokenizer?, chat_template, tensors, sha256: sha256?, name };
+        Ok((checkpoint, made?))
     }
 
     /// Checks every tensor's shape against the configuration, and that no layer has a tensor that it does not know: one
@@ -90,47 +145,57 @@ impl Checkpoint {
     }
 }
 
-/// Opens a GGUF model.
-pub(crate) fn open_gguf(source: Source, name: String) -> Result<Checkpoint, Error> {
-    let container = Container::new(source)?;
-    let config = read_config(&container)?;
-    let tokenizer = Tokenizer::from_gguf(&container.metadata)?;
-    let chat_template = container.metadata.text("tokenizer.chat_template")?.map(str::to_owned);
-    let tensors = GgufTensors::new(container, &config)?;
-    let sha256 = hash([tensors.source()])?;
-    Ok(Checkpoint { config, tokenizer, chat_template, tensors: Box::new(tensors), sha256, name })
+impl Files {
+    fn open_gguf(source: Source, name: String) -> Result<Self, Error> {
+        let container = Container::new(source.clone())?;
+        let config = read_config(&container)?;
+        let chat_template = container.metadata.text("tokenizer.chat_template")?.map(str::to_owned);
+        let (tensors, metadata) = GgufTensors::new(container, &config)?;
+        Ok(Self {
+            config,
+            tokenizer: TokenizerFile::Gguf(metadata),
+            chat_template,
+            sources: vec![source],
+            tensors: Box::new(tensors),
+            name,
+        })
+    }
+
+    /// Opens a Hugging Face folder.
+    fn open_folder(folder: &Path) -> Result<Self, Error> {
+        let place = folder.join("config.json");
+        let mut config =
+            ModelConfig::from_hf_json(&read_limited(&place, LARGEST_JSON)?, &place.display().to_string())?;
+        if let Some(generation) = json_beside(folder, "generation_config.json")? {
+            let place = folder.join("generation_config.json").display().to_string();
+            let ends = Keys::new(&generation, &place)?.tokens("eos_token_id")?;
+            let new: Vec<u32> = ends.into_iter().filter(|id| !config.eos.contains(id)).collect();
+            config.eos.extend(new.into_iter().filter(|&id| (id as usize) < config.vocabulary));
+        }
+        let settings = json_beside(folder, "tokenizer_config.json")?.unwrap_or_default();
+        let chat_template = chat_template(folder, &settings)?;
+        let bytes = read_limited(&folder.join("tokenizer.json"), LARGEST_JSON)?;
+        let files = weight_files(folder)?;
+        let sources = files.iter().map(SafetensorsFile::source).cloned().collect();
+        let tensors: Box<dyn Tensors + Send + Sync> = match <[SafetensorsFile; 1]>::try_from(files) {
+            Ok([file]) => Box::new(file),
+            Err(files) => Box::new(Shards::new(files)?),
+        };
+        Ok(Self {
+            config,
+            tokenizer: TokenizerFile::Json(bytes, settings),
+            chat_template,
+            sources,
+            tensors,
+            name: name_of(folder),
+        })
+    }
 }
 
-/// Opens a Hugging Face folder.
-fn open_folder(folder: &Path) -> Result<Checkpoint, Error> {
-    let place = folder.join("config.json");
-    let mut config =
-        ModelConfig::from_hf_json(&read_limited(&place, LARGEST_JSON)?, &place.display().to_string())?;
-    if let Some(generation) = json_beside(folder, "generation_config.json")? {
-        let place = folder.join("generation_config.json").display().to_string();
-        let ends = Keys::new(&generation, &place)?.tokens("eos_token_id")?;
-        let new: Vec<u32> = ends.into_iter().filter(|id| !config.eos.contains(id)).collect();
-        config.eos.extend(new.into_iter().filter(|&id| (id as usize) < config.vocabulary));
-    }
-    let settings = json_beside(folder, "tokenizer_config.json")?.unwrap_or_default();
-    let tokenizer = Tokenizer::from_json(&read_limited(&folder.join("tokenizer.json"), LARGEST_JSON)?)?;
-    let named = |key: &str| token_text(settings.get(key)?).and_then(|token| tokenizer.id(token));
-    let bos = named("bos_token").or(config.bos);
-    let eos = named("eos_token").or(config.eos.first().copied());
-    let files = weight_files(folder)?;
-    let sha256 = hash(files.iter().map(SafetensorsFile::source))?;
-    let tensors: Box<dyn Tensors + Send + Sync> = match <[SafetensorsFile; 1]>::try_from(files) {
-        Ok([file]) => Box::new(file),
-        Err(files) => Box::new(Shards::new(files)?),
-    };
-    Ok(Checkpoint {
-        config,
-        tokenizer: tokenizer.with_ends(bos, eos),
-        chat_template: chat_template(folder, &settings)?,
-        tensors,
-        sha256,
-        name: name_of(folder),
-    })
+/// Opens a GGUF model.
+#[cfg(test)]
+pub(crate) fn open_gguf(source: Source, name: String) -> Result<Checkpoint, Error> {
+    Files::open_gguf(source, name)?.finish(|_, _| Ok(())).map(|(checkpoint, ())| checkpoint)
 }
 
 /// The safetensors files of a folder, in the order of their names: the one file, or the shards of the index.

@@ -1,6 +1,7 @@
 //! Number formats of stored tensors.
 
 use half::{bf16, f16};
+use kernels::threads;
 
 /// Number format of the tensors in a safetensors file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,15 +67,25 @@ impl Element {
 
     /// Little-endian `bytes` as f32.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Self::F64 => bytes.as_chunks().0.iter().map(|&chunk| f64::from_le_bytes(chunk) as f32).collect(),
-            Self::F32 => bytes.as_chunks().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
-            Self::F16 => {
-                bytes.as_chunks().0.iter().map(|&chunk| f16::from_le_bytes(chunk).to_f32()).collect()
+        let mut values = vec![0.0; bytes.len() / self.size()];
+        threads::for_each_chunk(&mut values, CHUNK, |index, values| {
+            let bytes = &bytes[index * CHUNK * self.size()..];
+            match self {
+                Self::F64 => widen(bytes, values, |chunk| f64::from_le_bytes(chunk) as f32),
+                Self::F32 => widen(bytes, values, f32::from_le_bytes),
+                Self::F16 => widen(bytes, values, |chunk| f16::from_le_bytes(chunk).to_f32()),
+                Self::Bf16 => widen(bytes, values, |chunk| bf16::from_le_bytes(chunk).to_f32()),
             }
-            Self::Bf16 => {
-                bytes.as_chunks().0.iter().map(|&chunk| bf16::from_le_bytes(chunk).to_f32()).collect()
-            }
-        }
+        });
+        values
+    }
+}
+
+/// Numbers that are widened by a thread at a time.
+const CHUNK: usize = 1 << 14;
+
+fn widen<const SIZE: usize>(bytes: &[u8], values: &mut [f32], one: impl Fn([u8; SIZE]) -> f32) {
+    for (value, &chunk) in values.iter_mut().zip(bytes.as_chunks().0) {
+        *value = one(chunk);
     }
 }

@@ -2,23 +2,24 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-/// Bytes with a known length.
+/// Bytes with a known length. Clones read the same file, each where it wants.
+#[derive(Clone)]
 pub(crate) struct Source {
     place: String,
     length: u64,
     bytes: Bytes,
 }
 
+#[derive(Clone)]
 enum Bytes {
-    File(PathBuf, Mutex<File>),
+    File(PathBuf, Arc<File>),
     Memory(Cow<'static, [u8]>),
 }
 
@@ -31,7 +32,7 @@ impl Source {
         if !metadata.is_file() {
             return Err(Error::format(place, "not a file"));
         }
-        Ok(Self { place, length: metadata.len(), bytes: Bytes::File(path.to_path_buf(), Mutex::new(file)) })
+        Ok(Self { place, length: metadata.len(), bytes: Bytes::File(path.to_path_buf(), Arc::new(file)) })
     }
 
     /// Wraps bytes in memory; `place` names them in errors.
@@ -60,8 +61,7 @@ impl Source {
             Bytes::Memory(bytes) => Ok(bytes[offset as usize..offset as usize + length].to_vec()),
             Bytes::File(path, file) => {
                 let mut buffer = vec![0; length];
-                let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut buffer));
+                let read = read_exact_at(file, &mut buffer, offset);
                 read.map_err(|error| Error::io(path, error)).map(|()| buffer)
             }
         }
@@ -78,6 +78,26 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Fills `buffer` from byte `offset` on, whatever other threads read meanwhile.
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                buffer = &mut std::mem::take(&mut buffer)[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The whole of a file of at most `limit` bytes.

@@ -207,6 +207,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "in_context",
+        "order",
+        Kind::Choice(&["similarity", "fixed"]),
+        "\"similarity\"",
+        "Order of retrieved demonstrations: the most similar last, or one order for all requests (those that are retrieved most often first), so that what prompts begin with in common is computed once.",
+    ),
+    key(
+        "in_context",
         "calibration",
         Kind::Choices(&["none", "contextual", "batch"]),
         "[\"none\", \"contextual\", \"batch\"]",

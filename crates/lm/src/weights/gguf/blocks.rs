@@ -2,9 +2,13 @@
 //! values (`_0`, `_1`) or 256 in sub-blocks with scales of their own (`_K`).
 
 use half::f16;
+use kernels::threads;
 
 use crate::weights::element::Element;
 use kernels::blocks::Blocks;
+
+/// Blocks that are widened by a thread at a time.
+const BLOCKS: usize = 512;
 
 /// The number formats of tensors that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +101,15 @@ impl BlockFormat {
             Self::BF16 => Element::Bf16.decode(bytes),
             Self::F64 => Element::F64.decode(bytes),
             _ => {
-                let inputs = bytes.len() / self.bytes() * self.values();
-                self.blocks(bytes, inputs).map_or_else(Vec::new, |blocks| blocks.values())
+                let mut values = vec![0.0; bytes.len() / self.bytes() * self.values()];
+                threads::for_each_chunk(&mut values, BLOCKS * self.values(), |index, values| {
+                    let length = values.len() / self.values() * self.bytes();
+                    let bytes = &bytes[index * BLOCKS * self.bytes()..][..length];
+                    if let Some(blocks) = self.blocks(bytes, values.len()) {
+                        values.copy_from_slice(&blocks.values());
+                    }
+                });
+                values
             }
         }
     }

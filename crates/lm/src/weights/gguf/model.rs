@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::container::{Container, Place};
+use super::container::{Container, Metadata, Place};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::weights::{Source, Tensors};
@@ -22,11 +22,11 @@ struct Entry {
 }
 
 impl GgufTensors {
-    /// Maps every tensor to its Hugging Face name.
+    /// Maps every tensor to its Hugging Face name; gives the metadata back.
     ///
     /// # Errors
     /// [`Error::Unsupported`] names a tensor that the Llama family does not have.
-    pub(crate) fn new(container: Container, config: &ModelConfig) -> Result<Self, Error> {
+    pub(crate) fn new(container: Container, config: &ModelConfig) -> Result<(Self, Metadata), Error> {
         let mut entries = BTreeMap::new();
         for (name, place) in container.places {
             if ROTARY.contains(&name.as_str())
@@ -47,7 +47,7 @@ impl GgufTensors {
             };
             entries.insert(mapped, Entry { place, interleaved_heads });
         }
-        Ok(Self { source: container.source, entries })
+        Ok((Self { source: container.source, entries }, container.metadata))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, Error> {
@@ -64,11 +64,6 @@ impl GgufTensors {
             return Err(Error::format(at, format!("{rows} rows for {heads} heads")));
         }
         Ok(Some((rows, heads)))
-    }
-
-    /// The bytes of the file.
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
     }
 }
 

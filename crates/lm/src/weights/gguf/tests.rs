@@ -29,7 +29,7 @@ fn open(bytes: Vec<u8>) -> Result<Checkpoint, Error> {
 fn read_all(bytes: Vec<u8>) -> Result<(), Error> {
     let container = container(bytes)?;
     let config = read_config(&container)?;
-    let tensors = GgufTensors::new(container, &config)?;
+    let (tensors, _) = GgufTensors::new(container, &config)?;
     for name in tensors.names() {
         let count = tensors.shape(&name).unwrap().iter().product::<usize>();
         if let Ok(values) = tensors.read(&name) {

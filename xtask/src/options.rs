@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Options of one step; every one has a default, and what nobody asked for is an error.
-pub(super) struct Options(BTreeMap<String, String>);
+pub(crate) struct Options(BTreeMap<String, String>);
 
 impl Options {
     /// Reads pairs.
-    pub(super) fn parse(arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
         let mut options = BTreeMap::new();
         for pair in arguments.chunks(2) {
             let name = pair[0].strip_prefix("--").with_context(|| format!("not an option: {}", pair[0]))?;
@@ -21,7 +21,7 @@ impl Options {
     }
 
     /// The value of `name`, read as a number (or whatever parses).
-    pub(super) fn number<T: FromStr>(&mut self, name: &str, default: T) -> Result<T>
+    pub(crate) fn number<T: FromStr>(&mut self, name: &str, default: T) -> Result<T>
     where
         T::Err: std::error::Error + Send + Sync + 'static,
     {
@@ -32,12 +32,17 @@ impl Options {
     }
 
     /// The value of `name` as a path.
-    pub(super) fn path(&mut self, name: &str, default: &str) -> Result<PathBuf> {
+    pub(crate) fn path(&mut self, name: &str, default: &str) -> Result<PathBuf> {
         Ok(PathBuf::from(self.0.remove(name).unwrap_or_else(|| default.to_owned())))
     }
 
+    /// The value of `name` as text, if it was given.
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
     /// Whether nothing is left over.
-    pub(super) fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         ensure!(self.0.is_empty(), "unknown option: --{}", self.0.keys().next().map_or("", String::as_str));
         Ok(())
     }

@@ -1,0 +1,293 @@
+//! The factors of a block's two products, in 32 bits or rounded to bfloat16.
+
+use super::block::{
+    KEYS, gather, gather_transposed, left, padded, panels_length, plain, round_pairs, scale_into, transposed,
+};
+#[cfg(target_arch = "x86_64")]
+use super::past::Stored;
+use crate::memory::with_scratch;
+use crate::panel::{Source, pack_panel, panel_length};
+use crate::product::View;
+use crate::tile::{self, Block, PANEL, Product};
+
+/// Keys and values of at most [`KEYS`] consecutive positions of one key/value head.
+#[derive(Clone, Copy)]
+pub(super) enum Tile<'a> {
+    Rows {
+        keys: View<'a>,
+        values: View<'a>,
+    },
+    /// Rounded, in the order in which products read them.
+    #[cfg(target_arch = "x86_64")]
+    Stored {
+        stored: Stored<'a>,
+        count: usize,
+    },
+}
+
+impl Tile<'_> {
+    /// Positions.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Rows { keys, .. } => keys.rows,
+            #[cfg(target_arch = "x86_64")]
+            Self::Stored { count, .. } => *count,
+        }
+    }
+}
+
+/// The arithmetic of the products of queries with keys and of weights with values; sums are in 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Single,
+    /// Factors rounded to bfloat16, with the AVX512-BF16 instruction.
+    #[cfg(target_arch = "x86_64")]
+    Rounded,
+}
+
+impl Arithmetic {
+    /// The fastest of this machine.
+    pub(super) fn fastest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if crate::instructions::level() == crate::instructions::Level::Avx512
+            && is_x86_feature_detected!("avx512bf16")
+        {
+            return Self::Rounded;
+        }
+        Self::Single
+    }
+}
+
+/// Rows of a product and where its result goes: `[rows, columns]` at a stride of `stride`.
+pub(super) struct Destination<'a> {
+    pub(super) y: &'a mut [f32],
+    pub(super) stride: usize,
+}
+
+/// The left factors of all rows of a block, and the right ones of the tile that they meet.
+pub(super) enum Factors<'a> {
+    Single {
+        dim: usize,
+        /// `[rows, dim]`.
+        queries: &'a mut [f32],
+        keys: &'a mut [f32],
+        values: &'a mut [f32],
+    },
+    /// Elements are pairs.
+    #[cfg(target_arch = "x86_64")]
+    Rounded {
+        dim: usize,
+        /// `[rows, dim / 2]`.
+        queries: &'a mut [u32],
+        /// `[rows, KEYS / 2]`.
+        weights: &'a mut [u32],
+        keys: &'a mut [u32],
+        values: &'a mut [u32],
+    },
+}
+
+/// Elements of a panel of values.
+#[cfg(target_arch = "x86_64")]
+fn values_panel() -> usize {
+    panel_length::<u32>(KEYS)
+}
+
+impl Factors<'_> {
+    /// Calls `work` with room for `rows` rows of heads that are `dim` wide.
+    pub(super) fn with<R>(
+        arithmetic: Arithmetic,
+        rows: usize,
+        dim: usize,
+        work: impl FnOnce(&mut Factors<'_>) -> R,
+    ) -> R {
+        match arithmetic {
+            Arithmetic::Single => {
+                let lengths = [rows * dim, panels_length(dim), KEYS * padded(dim)];
+                with_scratch(lengths.iter().sum(), |scratch: &mut [f32]| {
+                    let (queries, rest) = scratch.split_at_mut(lengths[0]);
+                    let (keys, values) = rest.split_at_mut(lengths[1]);
+                    work(&mut Factors::Single { dim, queries, keys, values })
+                })
+            }
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Rounded => {
+                let lengths = [
+                    rows * dim.div_ceil(2),
+                    rows * (KEYS / 2),
+                    KEYS / PANEL * panel_length::<u32>(dim),
+                    dim.div_ceil(PANEL) * values_panel(),
+                ];
+                with_scratch(lengths.iter().sum(), |scratch: &mut [u32]| {
+                    let (queries, rest) = scratch.split_at_mut(lengths[0]);
+                    let (weights, rest) = rest.split_at_mut(lengths[1]);
+                    let (keys, values) = rest.split_at_mut(lengths[2]);
+                    work(&mut Factors::Rounded { dim, queries, weights, keys, values })
+                })
+            }
+        }
+    }
+
+    /// Takes the query of row `row`, times `scale`.
+    pub(super) fn take_query(&mut self, row: usize, query: &[f32], scale: f32) {
+        match self {
+            Self::Single { dim, queries, .. } => {
+                scale_into(query, scale, &mut queries[row * *dim..][..*dim]);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Rounded { dim, queries, .. } => {
+                let pairs = dim.div_ceil(2);
+                round_pairs(query, scale, &mut queries[row * pairs..][..pairs]);
+            }
+        }
+    }
+
+    /// Takes the right factors of a tile, which may be in place already.
+    pub(super) fn take_tile(&mut self, tile: &Tile<'_>) {
+        match (self, tile) {
+            (Self::Single { keys, values, .. }, Tile::Rows { keys: from_keys, values: from_values }) => {
+                gather_transposed(*from_keys, keys);
+                gather(*from_values, values);
+            }
+            #[cfg(target_arch = "x86_64")]
+            (
+                Self::Rounded { dim, keys, values, .. },
+                Tile::Rows { keys: from_keys, values: from_values },
+            ) => {
+                let panels = keys.chunks_exact_mut(panel_length::<u32>(*dim));
+                for (index, panel) in panels.take(from_keys.rows.div_ceil(PANEL)).enumerate() {
+                    pack_panel(Source::Transposed(*from_keys), index, panel, 0);
+                }
+                let length = panel_length::<u32>(from_values.rows);
+                for (index, panel) in values.chunks_exact_mut(values_panel()).enumerate() {
+                    pack_panel(Source::Plain(*from_values), index, &mut panel[..length], 0);
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            (_, Tile::Stored { .. }) => {}
+        }
+    }
+
+    /// Scores of rows `first .. first + rows` against `columns` keys of the tile, from key `from` (a multiple of
+    /// [`PANEL`]) on; at most [`PANEL`] keys.
+    pub(super) fn scores(
+        &self,
+        tile: &Tile<'_>,
+        [first, rows]: [usize; 2],
+        [from, columns]: [usize; 2],
+        to: Destination<'_>,
+    ) {
+        match self {
+            Self::Single { dim, queries, keys, .. } => {
+                let product = Product {
+                    left: left(&queries[first * dim..], *dim),
+                    right: transposed(&keys[from * dim..], *dim),
+                    rows,
+                    columns,
+                    depth: *dim,
+                };
+                product.store(to.y, to.stride, false);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Rounded { dim, queries, keys, .. } => {
+                let row = dim.div_ceil(2);
+                let (keys, panel): (&[u32], usize) = match tile {
+                    Tile::Rows { .. } => (keys, panel_length::<u32>(*dim)),
+                    Tile::Stored { stored, .. } => (stored.keys, stored.panel),
+                };
+                let right = &keys[from / PANEL * panel..];
+                let left = &queries[first * row..];
+                Pairs { left, row, right, rows, columns, depth: row }.store(to, false);
+            }
+        }
+    }
+
+    /// Takes the weights of row `row` for the tile's keys, which the row of scores holds.
+    pub(super) fn take_weights(&mut self, row: usize, scores: &[f32]) {
+        match self {
+            Self::Single { .. } => {}
+            #[cfg(target_arch = "x86_64")]
+            Self::Rounded { weights, .. } => {
+                round_pairs(scores, 1.0, &mut weights[row * (KEYS / 2)..][..scores.len().div_ceil(2)]);
+            }
+        }
+    }
+
+    /// Adds the sums of the first `depth` values of the tile, weighted for rows `first .. first + rows`. `scores` holds
+    /// the same weights from row `first` on, `[rows, KEYS]`.
+    pub(super) fn sums(
+        &self,
+        tile: &Tile<'_>,
+        [first, rows]: [usize; 2],
+        depth: usize,
+        scores: &[f32],
+        to: Destination<'_>,
+    ) {
+        match self {
+            Self::Single { dim, values, .. } => {
+                let (left, right) = (left(scores, KEYS), plain(values, *dim));
+                Product { left, right, rows, columns: *dim, depth }.store(to.y, to.stride, true);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Rounded { dim, weights, values, .. } => {
+                let left = &weights[first * (KEYS / 2)..];
+                for (index, column) in (0..*dim).step_by(PANEL).enumerate() {
+                    let right = match tile {
+                        Tile::Rows { .. } => &values[index * values_panel()..],
+                        Tile::Stored { stored, .. } => &stored.values[index][stored.first..],
+                    };
+                    let columns = PANEL.min(dim - column);
+                    let product =
+                        Pairs { left, row: KEYS / 2, right, rows, columns, depth: depth.div_ceil(2) };
+                    product.store(Destination { y: &mut to.y[column..], stride: to.stride }, true);
+                }
+            }
+        }
+    }
+}
+
+/// A small product of bfloat16 pairs with one panel on this thread, checked: as [`Product`].
+#[cfg(target_arch = "x86_64")]
+struct Pairs<'a> {
+    left: &'a [u32],
+    /// Elements from one row of the left factor to the next.
+    row: usize,
+    /// `[depth, PANEL]`.
+    right: &'a [u32],
+    rows: usize,
+    /// At most [`PANEL`].
+    columns: usize,
+    /// Pairs to sum over.
+    depth: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Pairs<'_> {
+    fn store(&self, to: Destination<'_>, accumulate: bool) {
+        let Self { left, row, right, rows, columns, depth } = *self;
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(columns <= PANEL, "product: one panel");
+        assert!((rows - 1) * to.stride + columns <= to.y.len(), "product: the result is too short");
+        assert!((rows - 1) * row + depth <= left.len(), "product: the left factor is too short");
+        assert!(depth * PANEL <= right.len(), "product: the right factor is too short");
+        let block = Block {
+            a: left.as_ptr(),
+            a_row: row,
+            a_step: 1,
+            b: right.as_ptr(),
+            b_step: PANEL,
+            y: to.y.as_mut_ptr(),
+            y_row: to.stride,
+            rows,
+            columns,
+            depth,
+            scale: 1.0,
+            accumulate,
+            resume: false,
+        };
+        // SAFETY: `Arithmetic::fastest` has found AVX512-BF16 on this machine; every element was checked above; `y` is
+        // borrowed mutably.
+        unsafe { tile::paired(&block) };
+    }
+}

@@ -1,0 +1,112 @@
+//! Speed of label scoring on a real model and real data:
+//! `cargo run --release -p weigh-lm --example scoring -- MODEL TRAIN.jsonl TEST.jsonl [SHOTS] [ITEMS] [f32|bf16] [what]`.
+//!
+//! Rows are `{"text": ..., "label": ...}`. The first SHOTS rows of TRAIN with different labels are the demonstrations
+//! that every request shares; each of ITEMS rows, spread over TEST, is scored against all labels. `what` is `tree`
+//! (the default: the demonstrations once, all labels of a request in one pass), `calls` (one call for each label with
+//! the whole prompt, on the first item only, to tell what it would cost for all) or `both`.
+
+#![expect(clippy::print_stdout, reason = "a measurement prints its result")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use lm::score::{LabelTree, Scorer};
+use lm::{Error, Model, ModelSource, Precision, Use, threads};
+
+/// Tokens of requests that go through the model together.
+const TOKEN_BUDGET: usize = 1024;
+
+fn main() -> Result<(), Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text = |index: usize, default: &str| arguments.get(index).map_or(default, String::as_str).to_owned();
+    let number = |index: usize, default: usize| text(index, "").parse().unwrap_or(default);
+    let path = PathBuf::from(text(0, "model"));
+    let (train, test) = (rows(Path::new(&text(1, "train.jsonl"))), rows(Path::new(&text(2, "test.jsonl"))));
+    let (shots, items) = (number(3, 32), number(4, 250));
+    let precision = if text(5, "bf16") == "f32" { Precision::F32 } else { Precision::Bf16 };
+    let what = text(6, "tree");
+
+    let source = if path.is_dir() { ModelSource::Folder(path) } else { ModelSource::Gguf(path) };
+    let model = Model::load(&source, precision, Use::Inference)?;
+    let labels: Vec<String> =
+        train.iter().map(|(_, label)| label.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let prompt = instruction(&labels) + &demonstrations(&train, shots);
+    let encode = |text: &str| model.tokenizer.encode(text);
+    let prefix_tokens = encode(&prompt)?;
+    let step = (test.len() / items).max(1);
+    let queries: Vec<Vec<u32>> = test
+        .iter()
+        .step_by(step)
+        .take(items)
+        .map(|(input, _)| model.tokenizer.encode_plain(&format!("Input: {input}\nLabel:")))
+        .collect::<Result<_, _>>()?;
+    let answers: Vec<Vec<u32>> = labels
+        .iter()
+        .map(|label| model.tokenizer.encode_plain(&format!(" {label}\n")))
+        .collect::<Result<_, _>>()?;
+    let tree = LabelTree::new(&answers)?;
+    let rows: usize = queries.iter().map(|query| query.len() + tree.nodes()).sum();
+    println!(
+        "{} items, {} labels; {} tokens of prefix, {:.1} of a query, {} inner nodes, {} label tokens",
+        queries.len(),
+        labels.len(),
+        prefix_tokens.len(),
+        queries.iter().map(Vec::len).sum::<usize>() as f64 / queries.len() as f64,
+        tree.nodes(),
+        answers.iter().map(Vec::len).sum::<usize>(),
+    );
+    let scorer = Scorer::new(&model.transformer, None);
+    if what != "calls" {
+        let started = Instant::now();
+        let prefix = threads::within(|| scorer.prefill(&prefix_tokens))?;
+        let prefilled = started.elapsed().as_secs_f64();
+        let scores = threads::within(|| scorer.score(Some(&prefix), &queries, &tree, TOKEN_BUDGET))?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "tree: prefix {prefilled:.2} s, all {seconds:.2} s; {:.0} rows/s after the prefix; digest {}",
+            rows as f64 / (seconds - prefilled),
+            digest(&scores),
+        );
+    }
+    if what != "tree" {
+        let started = Instant::now();
+        let whole: Vec<u32> = prefix_tokens.iter().chain(&queries[0]).copied().collect();
+        for answer in &answers {
+            let one = LabelTree::new(std::slice::from_ref(answer))?;
+            threads::within(|| scorer.score(None, std::slice::from_ref(&whole), &one, TOKEN_BUDGET))?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "one call for each label: {seconds:.2} s an item, {:.0} s for all",
+            seconds * queries.len() as f64
+        );
+    }
+    Ok(())
+}
+
+/// Input and label of each row.
+fn rows(path: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let row = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some((value["text"].as_str()?.to_owned(), value["label"].as_str()?.replace('_', " ")))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+fn instruction(labels: &[String]) -> String {
+    format!("Give the label that fits the input.\nLabels: {}\n\n", labels.join(", "))
+}
+
+fn demonstrations(train: &[(String, String)], shots: usize) -> String {
+    let mut seen = BTreeSet::new();
+    let different = train.iter().filter(|(_, label)| seen.insert(label.clone()));
+    different.take(shots).map(|(input, label)| format!("Input: {input}\nLabel: {label}\n\n")).collect()
+}
+
+/// The sum of all scores, to see that two versions compute the same.
+fn digest(scores: &[Vec<f64>]) -> String {
+    format!("{:.6}", scores.iter().flatten().sum::<f64>() / scores.len() as f64)
+}
