@@ -10,6 +10,11 @@ pub trait Engine: Trainer {
     /// The untuned model.
     fn base(&self) -> Box<dyn Predictor + '_>;
 
+    /// The untuned model in the arithmetic that training uses, where [`Engine::base`] scores in a coarser one.
+    fn reference(&self) -> Option<Box<dyn Predictor + '_>> {
+        None
+    }
+
     /// The model's chat template; `None` where it has none.
     fn chat_template(&self) -> Option<Arc<ChatTemplate>>;
 }

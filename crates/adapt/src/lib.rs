@@ -13,6 +13,7 @@ mod measure;
 pub mod observer;
 pub mod plan;
 pub mod retrieval;
+mod rounding;
 pub mod runner;
 pub mod scripted;
 pub mod selection;

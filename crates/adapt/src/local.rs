@@ -5,6 +5,7 @@ mod training;
 
 use std::sync::Arc;
 
+use lm::transformer::Transformer;
 use lm::{Model, ModelSource, Precision, Use};
 use task::predictor::{PredictError, Predictor, PromptBatch, Scored};
 use task::prompt::ChatTemplate;
@@ -16,8 +17,11 @@ use scoring::Weights;
 /// A model loaded into this process.
 pub struct LocalModel {
     model: Model,
+    /// The same weights in the arithmetic in which the base scores, where it is another one than training's.
+    scoring: Option<Transformer>,
     identity: ModelIdentity,
     context: usize,
+    /// The precision of training.
     precision: Precision,
 }
 
@@ -28,6 +32,7 @@ pub fn set_threads(threads: usize) -> usize {
 
 impl LocalModel {
     /// Loads `source`, called `name` in records. `context` lowers the number of tokens that a prompt and its answer may have.
+    /// With [`Precision::Int8`] the base scores in 8 bits; training, and what is trained, stay in bf16.
     ///
     /// # Errors
     /// Those of [`Model::load`].
@@ -37,23 +42,31 @@ impl LocalModel {
         precision: Precision,
         context: Option<usize>,
     ) -> Result<Self, lm::Error> {
+        let coarse = precision == Precision::Int8;
+        let precision = if coarse { Precision::Bf16 } else { precision };
         let model = Model::load(source, precision, Use::Frozen)?;
+        let scoring = coarse.then(|| model.transformer.converted(Precision::Int8, Use::Inference));
         let identity = ModelIdentity {
             source: name.to_owned(),
             parameters: model.parameters(),
             sha256: model.sha256.clone(),
         };
         let context = model.config.context.min(context.unwrap_or(usize::MAX));
-        Ok(Self { model, identity, context, precision })
+        Ok(Self { model, scoring, identity, context, precision })
     }
 }
 
 impl Engine for LocalModel {
     fn base(&self) -> Box<dyn Predictor + '_> {
-        Box::new(LocalPredictor {
-            owner: self,
-            weights: Weights { transformer: &self.model.transformer, adapter: None },
-        })
+        let transformer = self.scoring.as_ref().unwrap_or(&self.model.transformer);
+        Box::new(LocalPredictor { owner: self, weights: Weights { transformer, adapter: None } })
+    }
+
+    fn reference(&self) -> Option<Box<dyn Predictor + '_>> {
+        let weights = Weights { transformer: &self.model.transformer, adapter: None };
+        self.scoring
+            .is_some()
+            .then(|| Box::new(LocalPredictor { owner: self, weights }) as Box<dyn Predictor>)
     }
 
     fn chat_template(&self) -> Option<Arc<ChatTemplate>> {

@@ -21,6 +21,7 @@ use crate::in_context::{self, InContext, calibration_name};
 use crate::measure;
 use crate::observer::{Observer, Summary};
 use crate::plan::{LearningRate, Plan, PromptTrial, TuneTrial, method_name};
+use crate::rounding::{self, Rounding};
 use crate::writer::{PromptWriter, target_index};
 
 /// What a run is made of.
@@ -65,6 +66,14 @@ impl Run<'_> {
                 plan
             }
         };
+        let rounding = match store.fact::<Rounding>("rounding")? {
+            Some(rounding) => Some(rounding),
+            None => rounding::measure(dataset, &writer, &plan, &targets, engine)?,
+        };
+        if let Some(rounding) = rounding {
+            store.set_fact("rounding", &rounding)?;
+            observer.noted(&rounding.message());
+        }
         let run = Run { settings, dataset, engine, store, observer };
         let mut session = Session {
             run,

@@ -20,6 +20,8 @@ pub(crate) trait Vector: Copy {
     /// Fetches the address, which need not be valid, in order to write to it soon.
     #[inline(always)]
     unsafe fn will_write(to: *mut f32) {
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = to;
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint that never faults.
         unsafe {

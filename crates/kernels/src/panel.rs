@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::instructions::{Level, level, vectorised};
+use crate::instructions::vectorised;
+#[cfg(target_arch = "x86_64")]
+use crate::instructions::{Level, level};
 use crate::memory::{Aligned, Plain};
 use crate::product::View;
 use crate::threads::{Shared, for_each};
@@ -154,10 +156,12 @@ fn transpose_eight<E: Element>(from: &[E], stride: usize, count: usize, to: &mut
     }
     assert!(7 * stride + count <= from.len(), "transpose: eight rows");
     assert!((count - 1) * PANEL + 8 <= to.len(), "transpose: a row of the panel for each element");
-    let mut done = 0;
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx2 {
-        done = count / 8 * 8;
+    let done = if level() >= Level::Avx2 { count / 8 * 8 } else { 0 };
+    #[cfg(target_arch = "x86_64")]
+    if done > 0 {
         for k in (0..done).step_by(8) {
             let (from, to) = (from[k..].as_ptr().cast(), to[k * PANEL..].as_mut_ptr().cast());
             // SAFETY: the machine has AVX2; the assertions above cover rows `0 .. 8` and elements `k .. k + 8`, which

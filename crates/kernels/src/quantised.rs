@@ -7,7 +7,9 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use crate::instructions::{Level, level, vectorised};
+use crate::instructions::vectorised;
+#[cfg(target_arch = "x86_64")]
+use crate::instructions::{Level, level};
 use crate::lanes::Vector;
 use crate::memory::{Aligned, with_scratch};
 use crate::plan::{Part, Plan};

@@ -290,6 +290,7 @@ fn widen_block(rows: View<'_>, depth: usize, to: &mut [f32]) {
 }
 
 /// Rows of `depth` bfloat16 values.
+#[cfg(target_arch = "x86_64")]
 fn pair_block(rows: View<'_>, depth: usize, to: &mut [u16]) {
     for (row, to) in to.chunks_exact_mut(depth).take(rows.rows).enumerate() {
         round_row(rows.row(row), to);
@@ -297,6 +298,7 @@ fn pair_block(rows: View<'_>, depth: usize, to: &mut [u16]) {
 }
 
 /// Tiles of [`BLOCK`] rows by [`DEPTH`] bfloat16 values, one after the other; absent rows are zero.
+#[cfg(target_arch = "x86_64")]
 fn tile_block(rows: View<'_>, _depth: usize, to: &mut [u16]) {
     for (index, tile) in to.chunks_exact_mut(BLOCK * DEPTH).enumerate() {
         let first = index * DEPTH;
@@ -311,6 +313,7 @@ fn tile_block(rows: View<'_>, _depth: usize, to: &mut [u16]) {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 vectorised! {
     /// Rounds `from` into the start of `to`, and fills the rest with zeros.
     fn round_row(from: &[f32], to: &mut [u16]) {

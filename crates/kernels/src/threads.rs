@@ -56,8 +56,6 @@ pub(crate) const SERIAL_WORK: usize = 1 << 14;
 
 /// Runs `task(0) .. task(count)`, in parallel where `work` (elementary operations of all tasks) is worth it.
 /// Tasks must not depend on each other; what a task computes must not depend on the number of threads.
-///
-/// Each thread takes the next task when it has ended one: halves handed out in advance would wait for the slower one.
 pub(crate) fn for_each(count: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
     if count <= 1 || work < SERIAL_WORK {
         (0..count).for_each(task);

@@ -250,6 +250,7 @@ unsafe fn rows_of<M: Arithmetic, const VECTORS: usize>(part: &Block<M::Left, M::
 }
 
 /// Rows of a tile with AVX-512, which has 32 registers of 16 lanes.
+#[cfg(target_arch = "x86_64")]
 const ROWS_AVX512: usize = 8;
 /// Rows of a tile with 16 registers.
 const ROWS_SMALL: usize = 6;

@@ -69,6 +69,8 @@ pub enum Precision {
     /// As the file has them: weights quantised to 8 bits or fewer stay so and are widened to bf16 while they are
     /// multiplied, with the results of `Bf16` in a fraction of its memory.
     Stored,
+    /// Prompting scores in 8-bit integers; training, and what is trained, stay in bf16.
+    Int8,
 }
 
 /// How a prompt is laid out; the exact text is in [`crate::prompt`].

@@ -19,6 +19,7 @@ pub(crate) fn load(settings: &ModelSettings) -> Result<LocalModel> {
         task::settings::Precision::F32 => Precision::F32,
         task::settings::Precision::Bf16 => Precision::Bf16,
         task::settings::Precision::Stored => Precision::Stored,
+        task::settings::Precision::Int8 => Precision::Int8,
     };
     let (source, name) = match &settings.source {
         Source::Embedded => (EMBEDDED, "embedded".to_owned()),

@@ -11,7 +11,7 @@
 //! * `profile-lora`, `profile-full`, `profile-prefill`: where the time goes, part by part (a table in Markdown).
 //!
 //! Options: `--model` FILE.gguf or Hugging Face folder (default: random weights of SmolLM2-135M's shape); `--precision`
-//! bf16 (default), f32 or stored; `--threads` N; `--runs` N (default 7); `--items` N of the problem's queries; `--peak` GFLOP/s
+//! bf16 (default), f32, stored or int8; `--threads` N; `--runs` N (default 7); `--items` N of the problem's queries; `--peak` GFLOP/s
 //! that the machine can do, for shares of it. `--json` prints a line of JSON for each row. `--on-demand` (one row) waits
 //! for a line on standard input before each run and answers each with a line of JSON, so that another program can
 //! alternate this one with others.

@@ -65,7 +65,8 @@ impl Options {
                     "f32" => Precision::F32,
                     "bf16" => Precision::Bf16,
                     "stored" => Precision::Stored,
-                    _ => return Err(format!("--precision {value}: f32, bf16 or stored").into()),
+                    "int8" => Precision::Int8,
+                    _ => return Err(format!("--precision {value}: f32, bf16, stored or int8").into()),
                 }
             }
             "threads" => self.threads = Some(value.parse()?),

@@ -157,9 +157,9 @@ pub const KEYS: &[Key] = &[
     key(
         "model",
         "precision",
-        Kind::Choice(&["bf16", "f32", "stored"]),
+        Kind::Choice(&["bf16", "f32", "stored", "int8"]),
         "\"bf16\"",
-        "Numeric type of the frozen weights. bf16 takes half the memory of f32. stored leaves the quantised weights of a GGUF file as they are, with the results of bf16 in a quarter of its memory or so; other weights are kept in bf16.",
+        "Numeric type of the frozen weights. bf16 takes half the memory of f32. stored leaves the quantised weights of a GGUF file as they are, with the results of bf16 in a quarter of its memory or so; other weights are kept in bf16. int8 scores prompts in 8-bit integers and trains in bf16; a run says what that changes on some dev examples.",
     ),
     key(
         "model",
