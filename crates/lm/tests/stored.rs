@@ -53,7 +53,6 @@ fn gradients(transformer: &Transformer) -> Vec<Vec<u32>> {
             }
         });
     }
-    let lora = lora.converted(transformer.precision());
     let mut gradients = Gradients::new(&lora);
     let vocabulary = transformer.config().vocabulary;
     let mut loss = |_: usize, logits: &mut [f32]| cross_entropy(logits, vocabulary, &[1, 2], &[0.5, 0.5]);
