@@ -1,7 +1,7 @@
 //! Weights kept as small integers with scales, as files of quantised models have them, and unpacked to bfloat16 while
 //! a product walks over them.
 //!
-//! One copy serves both directions. It is stored in squares of [`SQUARE`] outputs by [`SQUARE`] inputs, each in the
+//! One copy serves both directions. It is stored in squares of 32 outputs by 32 inputs, each in the
 //! order of a panel of the forward product; the backward product unpacks a square and transposes it.
 
 mod unpack;
