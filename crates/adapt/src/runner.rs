@@ -66,12 +66,14 @@ impl Run<'_> {
                 plan
             }
         };
-        let rounding = match store.fact::<Rounding>("rounding")? {
-            Some(rounding) => Some(rounding),
-            None => rounding::measure(dataset, &writer, &plan, &targets, engine)?,
-        };
-        if let Some(rounding) = rounding {
-            store.set_fact("rounding", &rounding)?;
+        let mut rounding = store.fact::<Rounding>("rounding")?;
+        if rounding.is_none() {
+            rounding = rounding::measure(dataset, &writer, &plan, &targets, engine)?;
+            if let Some(rounding) = &rounding {
+                store.set_fact("rounding", rounding)?;
+            }
+        }
+        if let Some(rounding) = &rounding {
             observer.noted(&rounding.message());
         }
         let run = Run { settings, dataset, engine, store, observer };
@@ -141,8 +143,7 @@ impl Session<'_> {
             return Ok(());
         }
         self.run.observer.started(&trial.name());
-        let order = self.run.settings.in_context.order;
-        let arm = InContext::new(self.writer, self.run.dataset, self.targets, order);
+        let arm = self.in_context();
         let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
         let share = trial.seconds * self.dev_share();
         match outcome {
@@ -214,8 +215,7 @@ impl Session<'_> {
                 self.fine_tune().on_test(chosen, self.run.engine, &self.folder(name)?)
             }
             Family::InContext | Family::Hybrid => {
-                let order = self.run.settings.in_context.order;
-                let arm = InContext::new(self.writer, self.run.dataset, self.targets, order);
+                let arm = self.in_context();
                 let trial =
                     self.plan.prompts.iter().find(|trial| chosen.id.starts_with(&(trial.name() + "/")));
                 let trial = trial.ok_or(Error::NothingRan("in-context"))?;
@@ -241,6 +241,11 @@ impl Session<'_> {
     }
 
     // ---- bookkeeping
+
+    fn in_context(&self) -> InContext<'_> {
+        let order = self.run.settings.in_context.order;
+        InContext::new(self.writer, self.run.dataset, self.targets, order)
+    }
 
     fn fine_tune(&self) -> FineTune<'_> {
         FineTune {

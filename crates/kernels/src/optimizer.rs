@@ -68,10 +68,7 @@ pub fn adamw(
     second: &mut [f32],
 ) {
     let length = parameters.len();
-    assert_eq!(gradients.len(), length, "adamw: one gradient for each parameter");
-    assert_eq!(first.len(), length, "adamw: one first moment for each parameter");
-    assert_eq!(second.len(), length, "adamw: one second moment for each parameter");
-    assert!(rule.step >= 1, "adamw: steps count from 1");
+    check(rule, length, [gradients, first, second]);
     let factors = Factors::new(rule, gradient_scale);
     let (parameters, first, second) = (Shared::new(parameters), Shared::new(first), Shared::new(second));
     for_each(length.div_ceil(CHUNK), length * 4, |chunk| {
@@ -95,10 +92,7 @@ pub fn adamw_matrix(
     second: &mut [f32],
 ) {
     let length = matrix.outputs() * matrix.inputs();
-    assert_eq!(gradients.len(), length, "adamw: one gradient for each parameter");
-    assert_eq!(first.len(), length, "adamw: one first moment for each parameter");
-    assert_eq!(second.len(), length, "adamw: one second moment for each parameter");
-    assert!(rule.step >= 1, "adamw: steps count from 1");
+    check(rule, length, [gradients, first, second]);
     let factors = Factors::new(rule, gradient_scale);
     let (first, second) = (Shared::new(first), Shared::new(second));
     matrix.update_in_parts(|range, parameters| {
@@ -107,6 +101,13 @@ pub fn adamw_matrix(
             unsafe { (first.slice(range.start, range.len()), second.slice(range.start, range.len())) };
         step(&factors, parameters, &gradients[range], first, second);
     });
+}
+
+fn check(rule: &AdamW, length: usize, [gradients, first, second]: [&[f32]; 3]) {
+    assert_eq!(gradients.len(), length, "adamw: one gradient for each parameter");
+    assert_eq!(first.len(), length, "adamw: one first moment for each parameter");
+    assert_eq!(second.len(), length, "adamw: one second moment for each parameter");
+    assert!(rule.step >= 1, "adamw: steps count from 1");
 }
 
 vectorised! {

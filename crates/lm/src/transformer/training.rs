@@ -75,36 +75,27 @@ impl Transformer {
         let step =
             Step { transformer: self, segments, positions: &batch.positions, table: &table, rows, adapter };
         self.embed(batch, &mut buffers.x);
-        let total = match inputs {
-            None => {
-                saved.resize_with(self.layers.len().max(saved.len()), Saved::default);
-                for (index, layer) in self.layers.iter().enumerate() {
-                    step.layer_forward(index, layer, &mut saved[index], buffers, Purpose::Output);
-                }
-                let total =
-                    self.head_step(rows.len(), adapter.is_none(), loss, gradients, (buffers, backward));
-                for (index, layer) in self.layers.iter().enumerate().rev() {
-                    step.layer_backward(index, layer, &mut saved[index], (buffers, backward), gradients);
-                }
-                total
+        // Where only the inputs are kept, all layers share one set of activations.
+        let shared = inputs.is_some();
+        let place = |index: usize| if shared { 0 } else { index };
+        saved.resize_with(saved.len().max(place(self.layers.len() - 1) + 1), Saved::default);
+        if let Some(inputs) = inputs {
+            inputs.resize_with(self.layers.len().max(inputs.len()), Vec::new);
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            step.layer_forward(index, layer, &mut saved[place(index)], buffers, Purpose::Output);
+            if let Some(inputs) = inputs {
+                std::mem::swap(&mut saved[0].x, &mut inputs[index]);
             }
-            Some(inputs) => {
-                saved.resize_with(saved.len().max(1), Saved::default);
-                inputs.resize_with(self.layers.len().max(inputs.len()), Vec::new);
-                for (index, layer) in self.layers.iter().enumerate() {
-                    step.layer_forward(index, layer, &mut saved[0], buffers, Purpose::Output);
-                    std::mem::swap(&mut saved[0].x, &mut inputs[index]);
-                }
-                let total =
-                    self.head_step(rows.len(), adapter.is_none(), loss, gradients, (buffers, backward));
-                for (index, layer) in self.layers.iter().enumerate().rev() {
-                    std::mem::swap(&mut buffers.x, &mut inputs[index]);
-                    step.layer_forward(index, layer, &mut saved[0], buffers, Purpose::Activations);
-                    step.layer_backward(index, layer, &mut saved[0], (buffers, backward), gradients);
-                }
-                total
+        }
+        let total = self.head_step(rows.len(), adapter.is_none(), loss, gradients, (buffers, backward));
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            if let Some(inputs) = inputs {
+                std::mem::swap(&mut buffers.x, &mut inputs[index]);
+                step.layer_forward(index, layer, &mut saved[0], buffers, Purpose::Activations);
             }
-        };
+            step.layer_backward(index, layer, &mut saved[place(index)], (buffers, backward), gradients);
+        }
         if adapter.is_none() {
             self.embedding_gradient(batch, &backward.dx, gradients);
         }
