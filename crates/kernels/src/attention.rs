@@ -10,6 +10,8 @@ mod block;
 mod factors;
 mod forward;
 mod past;
+#[cfg(target_arch = "x86_64")]
+mod softmax;
 
 use crate::memory::List;
 

@@ -11,6 +11,7 @@ pub mod attention;
 pub mod blocks;
 pub mod loss;
 pub mod matrix;
+pub mod narrow;
 pub mod norm;
 pub mod optimizer;
 pub mod outer;

@@ -1,6 +1,7 @@
 //! A weight matrix `[outputs, inputs]` in the storage its use asks for.
 
 use crate::blocks::{Blocks, Direction, PackedBlocks};
+use crate::narrow::Narrow;
 use crate::panel::{Element, Panels, ROWS, Source, pack_panel, pack_rows, panel_length};
 use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
 use crate::quantised::{self, Quantised};
@@ -34,6 +35,31 @@ pub enum Use {
     Frozen,
     /// Everything: the `f32` values are kept and can be updated.
     Trainable,
+}
+
+/// A product of rounded factors, with the narrow ones at its end where they fit.
+fn multiply_with(
+    left: View<'_>,
+    right: Right<'_>,
+    y: ViewMut<'_>,
+    accumulate: bool,
+    narrow: Option<Narrow<'_>>,
+) {
+    match narrow {
+        Some(narrow) if !narrow.fits(y.columns) => apart(y, Some(narrow), |y| {
+            rounded::multiply(Left::Plain(left), right, y, accumulate, None);
+        }),
+        _ => rounded::multiply(Left::Plain(left), right, y, accumulate, narrow.as_ref()),
+    }
+}
+
+/// A product, and then the narrow ones on their own.
+fn apart(y: ViewMut<'_>, narrow: Option<Narrow<'_>>, multiply: impl FnOnce(ViewMut<'_>)) {
+    let ViewMut { data, rows, columns, stride } = y;
+    multiply(ViewMut { data: &mut *data, rows, columns, stride });
+    if let Some(narrow) = narrow {
+        narrow.add_to(ViewMut { data, rows, columns, stride });
+    }
 }
 
 /// A weight matrix, `[outputs, inputs]`, y = x . W^T.
@@ -163,44 +189,65 @@ impl Matrix {
 
     /// `y[rows, outputs] (+)= x[rows, inputs] . W^T`. Fast for one row (decoding) and for many.
     pub fn forward(&self, x: View<'_>, y: ViewMut<'_>, accumulate: bool) {
+        self.forward_with(x, y, accumulate, None);
+    }
+
+    /// As [`Matrix::forward`], and adds the narrow products.
+    pub fn forward_with(&self, x: View<'_>, y: ViewMut<'_>, accumulate: bool, narrow: Option<Narrow<'_>>) {
         assert_eq!((x.columns, y.columns), (self.inputs, self.outputs), "forward: columns of x and y");
-        match &self.panels {
+        let right = match &self.panels {
+            Storage::Rounded(panels) => (&panels.forward).into(),
+            Storage::Blocks(blocks) => Right::blocks(blocks, Direction::Forward),
             Storage::Single(panels) => {
-                multiply_panels(Factor::plain(x), &panels.forward.data, y, 1.0, accumulate);
+                return apart(y, narrow, |y| {
+                    multiply_panels(Factor::plain(x), &panels.forward.data, y, 1.0, accumulate);
+                });
             }
-            Storage::Rounded(panels) => {
-                rounded::multiply(Left::Plain(x), (&panels.forward).into(), y, accumulate)
+            Storage::Quantised(weights) => {
+                return apart(y, narrow, |y| quantised::multiply(x, weights, y, accumulate));
             }
-            Storage::Blocks(blocks) => {
-                rounded::multiply(Left::Plain(x), Right::blocks(blocks, Direction::Forward), y, accumulate);
-            }
-            Storage::Quantised(weights) => quantised::multiply(x, weights, y, accumulate),
-        }
+        };
+        multiply_with(x, right, y, accumulate, narrow);
     }
 
     /// `dx[rows, inputs] (+)= dy[rows, outputs] . W`. Panics on [`Use::Inference`].
     pub fn backward(&self, dy: View<'_>, dx: ViewMut<'_>, accumulate: bool) {
+        self.backward_with(dy, dx, accumulate, None);
+    }
+
+    /// As [`Matrix::backward`], and adds the narrow products.
+    pub fn backward_with(&self, dy: View<'_>, dx: ViewMut<'_>, accumulate: bool, narrow: Option<Narrow<'_>>) {
         assert_eq!((dy.columns, dx.columns), (self.outputs, self.inputs), "backward: columns of dy and dx");
-        match &self.panels {
-            Storage::Single(Directions { backward: Some(panels), .. }) => {
-                multiply_panels(Factor::plain(dy), &panels.data, dx, 1.0, accumulate);
+        let right = match &self.panels {
+            Storage::Rounded(Directions { backward: Some(panels), .. }) => panels.into(),
+            Storage::Blocks(blocks) if self.usage == Use::Frozen => {
+                Right::blocks(blocks, Direction::Backward)
             }
-            Storage::Rounded(Directions { backward: Some(panels), .. }) => {
-                rounded::multiply(Left::Plain(dy), panels.into(), dx, accumulate);
+            Storage::Single(Directions { backward: Some(panels), .. }) => {
+                return apart(dx, narrow, |dx| {
+                    multiply_panels(Factor::plain(dy), &panels.data, dx, 1.0, accumulate);
+                });
             }
             Storage::Single(_) if self.usage == Use::Trainable => {
-                multiply_nn(dx, dy, View::new(&self.values, self.outputs, self.inputs), 1.0, accumulate);
-            }
-            Storage::Blocks(blocks) if self.usage == Use::Frozen => {
-                rounded::multiply(
-                    Left::Plain(dy),
-                    Right::blocks(blocks, Direction::Backward),
-                    dx,
-                    accumulate,
-                );
+                let weights = View::new(&self.values, self.outputs, self.inputs);
+                return apart(dx, narrow, |dx| multiply_nn(dx, dy, weights, 1.0, accumulate));
             }
             _ => panic!("backward product with a matrix kept for inference"),
+        };
+        multiply_with(dy, right, dx, accumulate, narrow);
+    }
+
+    /// The forward panels of a matrix in 32 bits.
+    pub(crate) fn single_panels(&self) -> Option<&[f32]> {
+        match &self.panels {
+            Storage::Single(panels) => Some(&panels.forward.data),
+            _ => None,
         }
+    }
+
+    /// The values of a [`Use::Trainable`] matrix, row-major.
+    pub(crate) fn values(&self) -> Option<&[f32]> {
+        (self.usage == Use::Trainable).then_some(&self.values)
     }
 
     /// `dw[outputs, inputs] (+)= dy^T . x`: the gradient of the weights, in this matrix's precision.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use crate::blocks::{Direction, PackedBlocks, SQUARE};
 use crate::instructions::{self, Level, vectorised};
 use crate::memory::{Plain, with_scratch};
+use crate::narrow::Narrow;
 use crate::panel::{
     Element, Panels, Source, pack, packed_length, panel_length, round_bf16, transpose_columns,
 };
@@ -175,9 +176,15 @@ fn rate(method: Method) -> usize {
     }
 }
 
-/// `y (+)= left . right`.
-pub(crate) fn multiply(left: Left<'_>, right: Right<'_>, y: ViewMut<'_>, accumulate: bool) {
-    multiply_by(method(), left, right, y, accumulate);
+/// `y (+)= left . right`, and the narrow products, which must fit.
+pub(crate) fn multiply(
+    left: Left<'_>,
+    right: Right<'_>,
+    y: ViewMut<'_>,
+    accumulate: bool,
+    narrow: Option<&Narrow<'_>>,
+) {
+    multiply_by(method(), left, right, y, accumulate, narrow);
 }
 
 /// [`multiply`] with a right factor that is packed for this product alone.
@@ -186,7 +193,7 @@ pub(crate) fn multiply_sources(left: Left<'_>, right: Source<'_>, y: ViewMut<'_>
     with_scratch(packed_length::<u32>(columns, depth), |data: &mut [u32]| {
         pack(right, data, 0);
         let panels = Held::Packed(data);
-        multiply(left, Right { panels, columns, depth }, y, accumulate);
+        multiply(left, Right { panels, columns, depth }, y, accumulate, None);
     });
 }
 
@@ -197,8 +204,13 @@ pub(crate) fn multiply_by(
     right: Right<'_>,
     y: ViewMut<'_>,
     accumulate: bool,
+    narrow: Option<&Narrow<'_>>,
 ) {
     left.view().check();
+    if let Some(narrow) = narrow {
+        narrow.left.check();
+        assert_eq!(narrow.left.rows, left.rows(), "product: rows of the narrow one");
+    }
     assert_eq!((y.rows, y.columns), (left.rows(), right.columns), "product: shape of the result");
     assert_eq!(left.depth(), right.depth, "product: the factors agree");
     if let Held::Packed(data) = right.panels {
@@ -207,15 +219,15 @@ pub(crate) fn multiply_by(
     let plan = Plan::new(y, right.depth, rate(method), matches!(right.panels, Held::Packed(_)));
     match method {
         Method::Widened(level) => run(left, plan, widen_block, |packed, part| {
-            widened_part(level, packed, right, part, accumulate);
+            widened_part(level, packed, right, part, (accumulate, narrow));
         }),
         #[cfg(target_arch = "x86_64")]
         Method::Pairs => run(left, plan, pair_block, |packed, part| {
-            paired_part(packed, right, part, accumulate);
+            paired_part(packed, right, part, (accumulate, narrow));
         }),
         #[cfg(target_arch = "x86_64")]
         Method::Tiles => run(left, plan, tile_block, |packed, part| {
-            tiled_part(packed, right, part, accumulate);
+            tiled_part(packed, right, part, (accumulate, narrow));
         }),
     }
 }
@@ -342,7 +354,7 @@ fn part_by_rows<A>(
     left: &[A],
     right: Right<'_>,
     part: &Part<'_>,
-    accumulate: bool,
+    (accumulate, narrow): End<'_>,
     multiply: impl Fn(&Block<A, u32>),
 ) {
     let pairs = right.depth.next_multiple_of(DEPTH) / 2;
@@ -372,6 +384,7 @@ fn part_by_rows<A>(
         };
         if most / 2 >= pairs {
             right.stretches(panel, most, |begin, stretch| multiply(&block(begin, stretch)));
+            finish(narrow, part, panel);
             continue;
         }
         with_scratch(rows * PANEL, |sums: &mut [f32]| {
@@ -388,36 +401,47 @@ fn part_by_rows<A>(
                 store(to, &sums[..columns], accumulate);
             }
         });
+        finish(narrow, part, panel);
     }
 }
 
-fn widened_part(level: Level, packed: &[f32], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
+/// Whether a product is added to what is there, and the narrow ones that are added at its end.
+type End<'a> = (bool, Option<&'a Narrow<'a>>);
+
+fn finish(narrow: Option<&Narrow<'_>>, part: &Part<'_>, panel: usize) {
+    if let Some(narrow) = narrow {
+        narrow.finish(part, panel);
+    }
+}
+
+fn widened_part(level: Level, packed: &[f32], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
     let (left, _) = packed.as_chunks::<2>();
-    part_by_rows(left, right, part, accumulate, |block| {
+    part_by_rows(left, right, part, end, |block| {
         // SAFETY: `level` comes from `available`; every address of the block was checked; parts do not overlap.
         unsafe { tile::widened(level, block) };
     });
 }
 
 #[cfg(target_arch = "x86_64")]
-fn paired_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
+fn paired_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
     // SAFETY: any two `u16` make a `u32`; `align_to` keeps to the alignment.
     let (before, left, _) = unsafe { packed.align_to::<u32>() };
     assert!(before.is_empty(), "scratch memory is aligned");
-    part_by_rows(left, right, part, accumulate, |block| {
+    part_by_rows(left, right, part, end, |block| {
         // SAFETY: the method comes from `available`; every address of the block was checked; parts do not overlap.
         unsafe { tile::paired(block) };
     });
 }
 
 #[cfg(target_arch = "x86_64")]
-fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: bool) {
+fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
     use crate::amx::{ROWS, Tiles};
     let depth = right.depth.next_multiple_of(DEPTH);
     let steps = depth / DEPTH;
     if steps == 0 {
-        return widened_part(Level::Portable, &[], right, part, accumulate);
+        return widened_part(Level::Portable, &[], right, part, end);
     }
+    let (accumulate, narrow) = end;
     let mut sums = crate::memory::Aligned::<f32>::zeros(2 * ROWS * PANEL);
     // SAFETY: the method comes from `available`.
     let tiles = unsafe { Tiles::configure() };
@@ -452,6 +476,7 @@ fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, accumulate: boo
                 }
             }
         });
+        finish(narrow, part, panel);
     }
 }
 

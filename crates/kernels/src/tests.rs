@@ -2,6 +2,7 @@
 
 mod attention;
 mod blocks;
+mod narrow;
 mod operations;
 mod products;
 mod quantised;

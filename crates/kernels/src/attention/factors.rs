@@ -1,10 +1,13 @@
 //! The factors of a block's two products, in 32 bits or rounded to bfloat16.
 
 use super::block::{
-    KEYS, gather, gather_transposed, left, padded, panels_length, plain, round_pairs, scale_into, transposed,
+    KEYS, gather, gather_transposed, left, padded, panels_length, plain, round_pairs, scale_into,
+    take_scores, transposed,
 };
 #[cfg(target_arch = "x86_64")]
 use super::past::Stored;
+#[cfg(target_arch = "x86_64")]
+use super::softmax;
 use crate::memory::with_scratch;
 use crate::panel::{Source, pack_panel, panel_length};
 use crate::product::View;
@@ -201,13 +204,29 @@ impl Factors<'_> {
         }
     }
 
-    /// Takes the weights of row `row` for the tile's keys, which the row of scores holds.
-    pub(super) fn take_weights(&mut self, row: usize, scores: &[f32]) {
+    /// Turns the scores of row `row` against the tile into weights, of which those outside of `low..high` are 0; the sums
+    /// then use them. Gives the new running maximum, the factor for what was summed under the old one, `maximum`, and the
+    /// sum of the weights.
+    pub(super) fn take_scores(
+        &mut self,
+        row: usize,
+        scores: &mut [f32],
+        [low, high]: [usize; 2],
+        maximum: f32,
+    ) -> (f32, f32, f32) {
         match self {
-            Self::Single { .. } => {}
+            Self::Single { .. } => {
+                scores[..low].fill(0.0);
+                scores[high..].fill(0.0);
+                take_scores(&mut scores[low..high], maximum)
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Rounded { weights, .. } => {
-                round_pairs(scores, 1.0, &mut weights[row * (KEYS / 2)..][..scores.len().div_ceil(2)]);
+                scores[..low].fill(f32::NEG_INFINITY);
+                scores[high..].fill(f32::NEG_INFINITY);
+                let weights = &mut weights[row * (KEYS / 2)..][..scores.len().div_ceil(2)];
+                // SAFETY: `Arithmetic::fastest` has found AVX-512 and AVX512-BF16 on this machine.
+                unsafe { softmax::round_weights(scores, maximum, weights) }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Attention of blocks of rows.
 
-use super::block::{KEYS, ROWS, STEP, scale, scale_into, take_scores};
+use super::block::{KEYS, ROWS, STEP, scale, scale_into};
 use super::factors::{Arithmetic, Destination, Factors, Tile};
 use super::{Heads, KeyValues, ROOT, Segment};
 use crate::memory::{List, Plain, with_list, with_scratch};
@@ -414,15 +414,12 @@ impl Context<'_> {
             let at = first * group + row;
             let scores = &mut state.scores[at * KEYS..][..tile.count()];
             mask(row / group, &mut scores[..high]);
-            scores[..low].fill(0.0);
-            scores[high..].fill(0.0);
             let [maximum, sum] = state.totals[at];
-            let (maximum, factor, added) = take_scores(&mut scores[low..high], maximum);
+            let (maximum, factor, added) = state.factors.take_scores(at, scores, [low, high], maximum);
             state.totals[at] = [maximum, sum * factor + added];
             if factor != 1.0 {
                 scale(&mut state.sums[at * dim..][..dim], factor);
             }
-            state.factors.take_weights(at, scores);
         }
         for from in (0..rows).step_by(STEP) {
             let count = STEP.min(rows - from);

@@ -144,12 +144,12 @@ fn every_method_gives_the_product_of_rounded_factors() {
         for method in rounded::available() {
             let mut y = vec![f32::NAN; m * n];
             let left = Left::Plain(View::new(&x, m, k));
-            rounded::multiply_by(method, left, (&panels).into(), ViewMut::new(&mut y, m, n), false);
+            rounded::multiply_by(method, left, (&panels).into(), ViewMut::new(&mut y, m, n), false, None);
             assert_close(&y, &product, 1e-5);
-            rounded::multiply_by(method, left, (&panels).into(), ViewMut::new(&mut y, m, n), true);
+            rounded::multiply_by(method, left, (&panels).into(), ViewMut::new(&mut y, m, n), true, None);
             assert_close(&y, &product.iter().map(|y| 2.0 * y).collect::<Vec<_>>(), 1e-5);
             let left = Left::Transposed(View::new(&x, k, m));
-            rounded::multiply_by(method, left, (&panels).into(), ViewMut::new(&mut y, m, n), false);
+            rounded::multiply_by(method, left, (&panels).into(), ViewMut::new(&mut y, m, n), false, None);
             assert_close(&y, &transposed, 1e-5);
         }
     }
@@ -167,7 +167,7 @@ fn a_row_does_not_depend_on_its_batch() {
         let (view, to) = (View::new(x, rows, k), ViewMut::new(&mut y, rows, n));
         match method {
             None => multiply_panels_by(level(), Factor::plain(view), &single.data, to, 1.0, false),
-            Some(method) => rounded::multiply_by(method, Left::Plain(view), (&pairs).into(), to, false),
+            Some(method) => rounded::multiply_by(method, Left::Plain(view), (&pairs).into(), to, false, None),
         }
         y
     };

@@ -9,6 +9,7 @@ use crate::random::uniform;
 use crate::transformer::layout::{fused_linears, linear_inputs};
 use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters, Transformer};
 use kernels::matrix::{Matrix, Precision, Use};
+use kernels::narrow::{Narrow, Placed, Right};
 use kernels::outer::{add_outer, add_outer_transposed};
 use kernels::product::{View, ViewMut, multiply_nn};
 
@@ -147,7 +148,7 @@ pub(crate) struct LoraLinear {
     /// The As of all segments on top of each other: `[segments * rank, inputs]`.
     a: Matrix,
     /// The B of each segment: `[segment length, rank]`.
-    b: Vec<Matrix>,
+    b: Vec<Placed>,
 }
 
 /// Outputs `start .. start + len` of a fused layer: one module of the checkpoint.
@@ -296,7 +297,9 @@ impl Parameters for Lora {
 
     fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>)) {
         let linears = self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten();
-        let matrices = linears.flat_map(|linear| std::iter::once(&mut linear.a).chain(&mut linear.b));
+        let matrices = linears.flat_map(|linear| {
+            std::iter::once(&mut linear.a).chain(linear.b.iter_mut().map(|b| &mut b.matrix))
+        });
         for (number, matrix) in matrices.enumerate() {
             visit(number, Parameter::Matrix(matrix));
         }
@@ -363,7 +366,10 @@ impl LoraLinear {
             rank,
             scale: config.scale() as f32,
             a: zeros(segments.len() * rank, inputs),
-            b: segments.iter().map(|segment| zeros(segment.len, rank)).collect(),
+            b: segments
+                .iter()
+                .map(|segment| Placed { matrix: zeros(segment.len, rank), start: segment.start })
+                .collect(),
             segments,
         })
     }
@@ -379,17 +385,15 @@ impl LoraLinear {
 
     /// In the order of the specs.
     fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        std::iter::once(&self.a).chain(&self.b)
+        std::iter::once(&self.a).chain(self.b.iter().map(|b| &b.matrix))
     }
 
-    /// `y += scale * (x . A^T) . B^T`; keeps `scale * (x . A^T)` in `inner`, `[rows, segments * rank]`.
-    pub(crate) fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut Vec<f32>) {
+    /// What is added to the wide product's result: `scale * (x . A^T) . B^T`. Keeps `scale * (x . A^T)` in `inner`,
+    /// `[rows, segments * rank]`.
+    pub(crate) fn forward<'a>(&'a self, x: &[f32], inner: &'a mut Vec<f32>) -> Narrow<'a> {
         self.inner(x, inner);
-        let (rows, width) = (x.len() / self.inputs, self.width());
-        for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
-            let inner = View::columns_of(inner, rows, width, number * self.rank, self.rank);
-            b.forward(inner, ViewMut::columns_of(y, rows, self.outputs, segment.start, segment.len), true);
-        }
+        let left = View::new(inner, x.len() / self.inputs, self.width());
+        Narrow { left, right: Right::Forward(&self.b) }
     }
 
     /// `inner = scale * (x . A^T)`, `[rows, segments * rank]`.
@@ -400,23 +404,22 @@ impl LoraLinear {
         inner.iter_mut().for_each(|value| *value *= self.scale);
     }
 
-    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and `dx += ...` where asked.
+    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and gives what is added to `dx`.
     /// `inner` is what [`LoraLinear::forward`] kept.
-    pub(crate) fn backward(
-        &self,
+    pub(crate) fn backward<'a>(
+        &'a self,
         (x, inner): (&[f32], &[f32]),
         dy: &[f32],
-        dx: Option<&mut [f32]>,
         (gradients, first): (&mut Gradients, usize),
-        dinner: &mut Vec<f32>,
-    ) {
+        dinner: &'a mut Vec<f32>,
+    ) -> Narrow<'a> {
         let rows = dy.len() / self.outputs;
         let width = self.width();
         dinner.resize(rows * width, 0.0);
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
             let columns = number * self.rank;
             let dy = View::columns_of(dy, rows, self.outputs, segment.start, segment.len);
-            b.backward(dy, ViewMut::columns_of(dinner, rows, width, columns, self.rank), false);
+            b.matrix.backward(dy, ViewMut::columns_of(dinner, rows, width, columns, self.rank), false);
             let inner = View::columns_of(inner, rows, width, columns, self.rank);
             let db = gradients.values_mut(first + 1 + number);
             add_outer_transposed(ViewMut::new(db, segment.len, self.rank), dy, inner);
@@ -425,16 +428,15 @@ impl LoraLinear {
         let dinner = View::new(dinner, rows, width);
         let da = ViewMut::new(gradients.values_mut(first), width, self.inputs);
         add_outer(da, dinner, View::new(x, rows, self.inputs));
-        if let Some(dx) = dx {
-            self.a.backward(dinner, ViewMut::new(dx, rows, self.inputs), true);
-        }
+        Narrow { left: dinner, right: Right::Backward(&self.a) }
     }
 
     /// `weights[outputs, inputs] += scale * B . A`.
     fn add_to(&self, weights: &mut [f32]) {
         let a = self.a.to_f32();
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
-            let (a, b) = (&a[number * self.rank * self.inputs..][..self.rank * self.inputs], b.to_f32());
+            let (a, b) =
+                (&a[number * self.rank * self.inputs..][..self.rank * self.inputs], b.matrix.to_f32());
             let weights = &mut weights[segment.start * self.inputs..][..segment.len * self.inputs];
             multiply_nn(
                 ViewMut::new(weights, segment.len, self.inputs),

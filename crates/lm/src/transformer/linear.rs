@@ -2,6 +2,7 @@
 
 use crate::adapter::LoraLinear;
 use kernels::matrix::{Matrix, Precision, Use};
+use kernels::narrow::Narrow;
 use kernels::product::{View, ViewMut};
 
 /// A (fused) linear layer: `y = x . W^T + bias`.
@@ -24,7 +25,9 @@ impl Linear {
     ) {
         let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
         let rows = x.len() / inputs;
-        self.matrix.forward(View::new(x, rows, inputs), ViewMut::new(y, rows, outputs), accumulate);
+        let narrow = adapter.map(|adapter| adapter.forward(x, rank));
+        let to = ViewMut::new(y, rows, outputs);
+        self.matrix.forward_with(View::new(x, rows, inputs), to, accumulate, narrow);
         if let Some(bias) = &self.bias {
             for row in y.chunks_exact_mut(outputs) {
                 for (value, shift) in row.iter_mut().zip(bias) {
@@ -32,16 +35,14 @@ impl Linear {
                 }
             }
         }
-        if let Some(adapter) = adapter {
-            adapter.forward(x, y, rank);
-        }
     }
 
-    /// `dx[rows, inputs] (+)= dy . W`.
-    pub(crate) fn backward(&self, dy: &[f32], dx: &mut [f32], accumulate: bool) {
+    /// `dx[rows, inputs] = dy . W`, and the adapter's share.
+    pub(crate) fn backward(&self, dy: &[f32], dx: &mut [f32], narrow: Option<Narrow<'_>>) {
         let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
         let rows = dy.len() / outputs;
-        self.matrix.backward(View::new(dy, rows, outputs), ViewMut::new(dx, rows, inputs), accumulate);
+        let to = ViewMut::new(dx, rows, inputs);
+        self.matrix.backward_with(View::new(dy, rows, outputs), to, false, narrow);
     }
 
     /// `dw (+)= dy^T . x`.

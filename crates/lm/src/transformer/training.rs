@@ -406,26 +406,24 @@ impl Place<'_> {
         linear: &super::Linear,
         (x, inner): (&[f32], &[f32]),
         dy: &[f32],
-        mut dx: Option<&mut Vec<f32>>,
+        dx: Option<&mut Vec<f32>>,
         gradients: &mut Gradients,
         drank: &mut Vec<f32>,
     ) {
-        if let Some(dx) = dx.as_deref_mut() {
-            linear.backward(dy, dx, false);
-        }
-        match self.adapter {
+        let narrow = match self.adapter {
             None => {
                 let (dw, accumulate) = gradients.target(self.slots.0);
                 linear.gradient(dy, x, dw, accumulate);
                 if let Some(bias) = self.slots.1 {
                     bias_gradient(dy, gradients.values_mut(bias));
                 }
+                None
             }
-            Some(Some((adapter, first))) => {
-                let dx = dx.map(Vec::as_mut_slice);
-                adapter.backward((x, inner), dy, dx, (gradients, first), drank);
-            }
-            Some(None) => {}
+            Some(Some((adapter, first))) => Some(adapter.backward((x, inner), dy, (gradients, first), drank)),
+            Some(None) => None,
+        };
+        if let Some(dx) = dx {
+            linear.backward(dy, dx, narrow);
         }
     }
 }
