@@ -1,6 +1,5 @@
 //! The embedded model: its corpus, tokenizer, training and evaluation.
 
-mod curriculum;
 mod demonstration;
 mod dice;
 mod evaluate;
@@ -9,6 +8,7 @@ mod family;
 mod grammar;
 mod initial;
 mod lexicon;
+mod measure;
 mod message;
 mod objective;
 mod sequence;
@@ -19,22 +19,20 @@ mod vocabulary;
 use crate::options::Options;
 use anyhow::{Result, anyhow, bail};
 use dice::Dice;
-use evaluate::tune::Recipe;
-use evaluate::{Curves, Evaluation, Extent};
+use evaluate::Extent;
 use export::Folder;
 use family::{Breadth, Families, Part};
 use kernels::matrix::Use;
 use lexicon::Lexicon;
 use lm::Precision;
-use lm::transformer::Transformer;
 use sequence::Generator;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 use vocabulary::Vocabulary;
 
 const USAGE: &str = "usage: cargo xtask micro <step> [--option value ...]
 
-  corpus     prints sequences of the corpus            --seed 1 --level 1.0 --length 256 --count 3 --held false
+  corpus     prints sequences of the corpus            --seed 1 --length 256 --count 3 --held false
+                                                       --written false
   tokenizer  trains the tokenizer                      --out models/micro --seed 1
   train      makes everything from a seed; goes on     --out models/micro --hours 1 (or --steps N) --seed 1
              where it was, if there is a checkpoint    --work target/micro --pause 240 --precision bf16 --threads 2
@@ -53,8 +51,8 @@ pub(super) fn run(arguments: &[&str]) -> Result<()> {
         "corpus" => corpus(&mut options),
         "tokenizer" => make_tokenizer(&mut options),
         "train" => train(&mut options),
-        "evaluate" => evaluate(&mut options),
-        "tune" => tune(&mut options),
+        "evaluate" => measure::evaluate(&mut options),
+        "tune" => measure::tune(&mut options),
         "demo-data" => demo_data(&mut options),
         _ => bail!("{USAGE}"),
     }
@@ -77,9 +75,10 @@ fn make_tokenizer(options: &mut Options) -> Result<()> {
 }
 
 fn corpus(options: &mut Options) -> Result<()> {
-    let (seed, level) = (options.number("seed", 1)?, options.number("level", 1.0)?);
+    let seed = options.number("seed", 1)?;
     let (length, count) = (options.number("length", 256usize)?, options.number("count", 3usize)?);
     let held = options.number("held", false)?;
+    let written = options.number("written", false)?;
     let model = options.path("model", "models/micro")?;
     let binary = options.path("binary", "")?;
     options.finish()?;
@@ -89,7 +88,7 @@ fn corpus(options: &mut Options) -> Result<()> {
     let generator = Generator { families: Families { lexicon: &lexicon, vocabulary: &vocabulary, part } };
     let mut dice = Dice::new(seed, 1);
     if !binary.as_os_str().is_empty() {
-        return dump(&generator, &binary, (length, count, level), &mut dice);
+        return dump(&generator, &binary, (length, count), &mut dice);
     }
     println!(
         "{} words, {} label words of {} tokens",
@@ -98,7 +97,10 @@ fn corpus(options: &mut Options) -> Result<()> {
         vocabulary.size()
     );
     for _ in 0..count {
-        let sequence = generator.sequence(length, level, &mut dice)?;
+        let sequence = match written {
+            true => generator.written(length, &mut dice)?,
+            false => generator.sequence(length, &mut dice)?,
+        };
         println!("{}\n", vocabulary.decode(&sequence.tokens)?);
     }
     Ok(())
@@ -156,7 +158,7 @@ fn train(options: &mut Options) -> Result<()> {
         ("new tasks of what was seen", Part::Training, Breadth::FEW),
     ] {
         let words = (&lexicon, &vocabulary);
-        let curves = generated(Some(&model), words, (part, false), (4, breadth), extent)?;
+        let curves = measure::generated(Some(&model), words, (part, false), (4, breadth), extent)?;
         print!("{}", evaluate::lines(name, &curves));
     }
     Ok(())
@@ -174,139 +176,16 @@ fn demo_data(options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-/// Accuracy on generated tasks: held-out ones, or new ones of what training draws from.
-fn generated(
-    model: Option<&Transformer>,
-    (lexicon, vocabulary): (&Lexicon, &Vocabulary),
-    (part, floors): (Part, bool),
-    (classes, breadth): (usize, Breadth),
-    extent: Extent,
-) -> Result<Curves> {
-    let families = Families { lexicon, vocabulary, part };
-    let labels = match part {
-        Part::Held => evaluate::held_labels(&lexicon.held_labels, vocabulary)?,
-        Part::Training => vocabulary.labels.iter().map(|&label| vec![label]).collect(),
-    };
-    let evaluation = Evaluation { transformer: model, floors, vocabulary, labels, extent };
-    let mut dice = Dice::new(77, 5);
-    let mut curves = Curves::new();
-    for example in evaluate::held_tasks(&families, (classes, breadth), extent, &mut dice)? {
-        evaluation.measure(&example, &mut dice, &mut curves)?;
-    }
-    Ok(curves)
-}
-
-fn evaluate(options: &mut Options) -> Result<()> {
-    let model = options.path("model", "models/micro")?;
-    let extent = Extent {
-        tasks: options.number("tasks", 24)?,
-        draws: options.number("draws", 3)?,
-        queries: options.number("queries", 40)?,
-        shots: evaluate::SHOTS,
-    };
-    let only_floors = options.number("only-floors", false)?;
-    let demo = options.path("demo", "examples/demo")?;
-    let real = options.path("real", "")?;
-    options.finish()?;
-    let started = Instant::now();
-    let lexicon = Lexicon::load()?;
-    let vocabulary = open_vocabulary(&model, &lexicon)?;
-    let checkpoint = lm::weights::Checkpoint::open(&lm::ModelSource::Folder(model))?;
-    let transformer =
-        Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Inference)?;
-    let transformer = Some(&transformer).filter(|_| !only_floors);
-    print!("{}", evaluate::heading());
-    for (classes, breadth, name) in
-        [(4, Breadth::FEW, "few ways"), (4, Breadth::ALL, "all ways"), (8, Breadth::FEW, "few ways")]
-    {
-        let own =
-            Extent { tasks: if classes == 4 { extent.tasks } else { extent.tasks.div_ceil(4) }, ..extent };
-        let words = (&lexicon, &vocabulary);
-        let curves = generated(transformer, words, (Part::Held, true), (classes, breadth), own)?;
-        print!("{}", evaluate::lines(&format!("{classes} classes, {name}, {} tasks", own.tasks), &curves));
-    }
-    let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
-    let evaluation = Evaluation { transformer, floors: true, vocabulary: &vocabulary, labels, extent };
-    if demo.join("dev.jsonl").exists() {
-        for natural in [true, false] {
-            let pair = (evaluate::rows(&demo.join("train.jsonl"))?, evaluate::rows(&demo.join("dev.jsonl"))?);
-            let names = evaluate::names(&pair.0);
-            let example = evaluate::from_rows((&pair.0, &pair.1), &names, natural, &vocabulary)?;
-            let own = Extent { draws: extent.draws.max(5), queries: pair.1.len(), ..extent };
-            let mut curves = Curves::new();
-            Evaluation { extent: own, labels: evaluation.labels.clone(), ..evaluation }.measure(
-                &example,
-                &mut Dice::new(78, 6),
-                &mut curves,
-            )?;
-            let labels = if natural { "its own" } else { "random" };
-            print!("{}", evaluate::lines(&format!("demo, dev set, {labels} labels"), &curves));
-        }
-    }
-    for pair in real.to_string_lossy().split(';').filter(|pair| !pair.is_empty()) {
-        let (train, test) = pair.split_once(',').unwrap_or((pair, pair));
-        real_text(&evaluation, (&PathBuf::from(train), &PathBuf::from(test)))?;
-    }
-    println!("{:.0} s", started.elapsed().as_secs_f64());
-    Ok(())
-}
-
-fn tune(options: &mut Options) -> Result<()> {
-    let model = options.path("model", "models/micro")?;
-    let extent = Extent {
-        tasks: options.number("tasks", 24)?,
-        draws: options.number("draws", 1)?,
-        queries: options.number("queries", 40)?,
-        shots: evaluate::SHOTS,
-    };
-    let recipe = Recipe {
-        labels: options.number("labels", 256)?,
-        rank: options.number("rank", 8)?,
-        rate: options.number("rate", 3e-3)?,
-        epochs: options.number("epochs", 10)?,
-    };
-    options.finish()?;
-    let lexicon = Lexicon::load()?;
-    let vocabulary = open_vocabulary(&model, &lexicon)?;
-    let checkpoint = lm::weights::Checkpoint::open(&lm::ModelSource::Folder(model))?;
-    let base =
-        Transformer::new(checkpoint.config, checkpoint.tensors.as_ref(), Precision::Bf16, Use::Frozen)?;
-    let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Held };
-    let labels = evaluate::held_labels(&lexicon.held_labels, &vocabulary)?;
-    let evaluation = Evaluation { transformer: None, floors: false, vocabulary: &vocabulary, labels, extent };
-    for (breadth, name) in [(Breadth::FEW, "few ways"), (Breadth::ALL, "all ways")] {
-        let accuracies = evaluate::tune::lora(&evaluation, (&base, &families), (4, breadth), recipe)?;
-        println!("| 4 classes, {name}, {} tasks, LoRA | {} |", extent.tasks, evaluate::interval(&accuracies));
-    }
-    Ok(())
-}
-
-/// Four labels of a real set at a time, under random labels.
-fn real_text(evaluation: &Evaluation<'_>, (train, test): (&Path, &Path)) -> Result<()> {
-    let (train_rows, test_rows) = (evaluate::rows(train)?, evaluate::rows(test)?);
-    let all = evaluate::names(&train_rows);
-    let mut dice = Dice::new(79, 7);
-    let mut curves = Curves::new();
-    for _ in 0..evaluation.extent.tasks {
-        let names: Vec<&str> = dice.sample(all.len(), 4).into_iter().map(|index| all[index]).collect();
-        let example = evaluate::from_rows((&train_rows, &test_rows), &names, false, evaluation.vocabulary)?;
-        evaluation.measure(&example, &mut dice, &mut curves)?;
-    }
-    let name = train.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    print!("{}", evaluate::lines(&format!("{name}, 4 labels"), &curves));
-    Ok(())
-}
-
 /// Writes sequences as JSON lines, for a look with other tools.
 fn dump(
     generator: &Generator<'_>,
     path: &Path,
-    (length, count, level): (usize, usize, f64),
+    (length, count): (usize, usize),
     dice: &mut Dice,
 ) -> Result<()> {
     let mut lines = String::new();
     for _ in 0..count {
-        let sequence = generator.sequence(length, level, dice)?;
+        let sequence = generator.sequence(length, dice)?;
         let choices: Vec<_> = sequence
             .choices
             .iter()

@@ -2,11 +2,13 @@
 
 mod messages;
 mod symbols;
+mod written;
 
 use super::dice::Dice;
 use super::lexicon::{Aspect, Category, Domain, Intent, Lexicon};
 use super::message::Writer;
 use super::vocabulary::Vocabulary;
+pub(super) use written::Written;
 
 /// A text of a task.
 pub(super) enum Text {
@@ -97,8 +99,6 @@ impl Breadth {
 pub(super) struct Shape {
     /// Classes at most.
     pub(super) classes: usize,
-    /// Difficulty, 0 ..= 1.
-    pub(super) level: f64,
     /// Ways in which a class is said.
     pub(super) breadth: Breadth,
 }
@@ -121,7 +121,7 @@ impl<'l> Families<'l> {
             Family::Keyword => self.keyword(shape, dice),
             Family::Mixture => self.mixture(shape, dice),
             Family::Pattern => self.pattern(shape, dice),
-            Family::Order => self.order(shape, dice),
+            Family::Order => self.order(dice),
             Family::Category => self.category(shape, dice),
             Family::Entity => self.entity(shape, dice),
             Family::Act => self.act(shape, dice),

@@ -67,19 +67,9 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// The core alone, in lower case.
-    pub(super) const BARE: Self = Self { frills: 0.0, clauses: 0.0, plain: true };
-
-    /// A random writer; `level` in 0 ..= 1 sets how much noise there may be.
-    pub(super) fn draw(level: f64, dice: &mut Dice) -> Self {
-        if level < 0.15 {
-            return Self::BARE;
-        }
-        Self {
-            frills: level * 0.35 * dice.unit(),
-            clauses: level * 0.6 * dice.unit().powi(2),
-            plain: dice.chance(0.5),
-        }
+    /// A random writer.
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        Self { frills: 0.35 * dice.unit(), clauses: 0.6 * dice.unit().powi(2), plain: dice.chance(0.5) }
     }
 }
 

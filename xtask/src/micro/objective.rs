@@ -4,17 +4,22 @@
 use super::dice::Dice;
 use super::sequence::{Choice, Sequence};
 use kernels::loss::cross_entropy;
+use std::collections::BTreeSet;
 
-/// Share of the loss over all tokens in the loss of label tokens; the rest is restricted.
-const UNRESTRICTED: f32 = 0.4;
+/// Share of the loss over all tokens in the loss of label tokens, and of the loss over the tokens of the sequence; the rest
+/// is restricted. A loss over all tokens pushes away those that no sequence asks for, and so the labels that training never
+/// uses; it is kept small.
+const UNRESTRICTED: f32 = 0.05;
+const PRESENT: f32 = 0.25;
 /// Weight of the language model's loss.
-const LANGUAGE: f32 = 0.1;
+const LANGUAGE: f32 = 0.03;
 /// Share of the rows of texts that it is computed on.
 const LANGUAGE_ROWS: f64 = 0.15;
 
 /// What is predicted at one row of a batch.
 enum Target<'a> {
-    Choice(&'a Choice),
+    /// With the number of its sequence.
+    Choice(&'a Choice, usize),
     Token(u32),
 }
 
@@ -22,6 +27,8 @@ enum Target<'a> {
 pub(super) struct Objective<'a> {
     rows: Vec<usize>,
     targets: Vec<Target<'a>>,
+    /// The different tokens of each sequence.
+    present: Vec<Vec<u32>>,
     choice_weight: f32,
     restricted: f32,
     language: f32,
@@ -37,6 +44,7 @@ impl<'a> Objective<'a> {
         let mut own = Self {
             rows: Vec::new(),
             targets: Vec::new(),
+            present: Vec::new(),
             choice_weight: 0.0,
             restricted: 0.0,
             language: 0.0,
@@ -56,8 +64,10 @@ impl<'a> Objective<'a> {
         for choice in &sequence.choices {
             self.choice_weight += choice.weight;
             self.restricted += if choice.restricted { 1.0 } else { 0.0 };
-            listed.push((choice.row, Target::Choice(choice)));
+            listed.push((choice.row, Target::Choice(choice, self.present.len())));
         }
+        let present: BTreeSet<u32> = sequence.tokens.iter().copied().collect();
+        self.present.push(present.into_iter().collect());
         for &row in sequence.language.iter().filter(|_| dice.chance(LANGUAGE_ROWS)) {
             self.language += 1.0;
             listed.push((row, Target::Token(sequence.tokens[row + 1])));
@@ -97,13 +107,21 @@ impl<'a> Objective<'a> {
                     tokens.push(token);
                     weights.push(LANGUAGE / self.language.max(1.0));
                 }
-                Target::Choice(choice) => {
+                Target::Choice(choice, sequence) => {
                     tokens.push(choice.target);
-                    let share = if self.restricted > 0.0 { UNRESTRICTED } else { 1.0 };
-                    weights.push(share * choice.weight / self.choice_weight.max(1e-6));
+                    let own = choice.weight / self.choice_weight.max(1e-6);
+                    weights.push(UNRESTRICTED * own);
+                    let row = &logits[offset * vocabulary..][..vocabulary];
+                    let target = choice.target;
+                    let part = Part { candidates: &self.present[sequence], target, weight: PRESENT * own };
+                    total += part.loss(offset, row, &mut extra).0;
                     if choice.restricted {
-                        let row = &logits[offset * vocabulary..][..vocabulary];
-                        total += self.restricted_row(offset, choice, row, &mut extra);
+                        let weight = (1.0 - UNRESTRICTED - PRESENT) / self.restricted;
+                        let part = Part { candidates: &choice.candidates, target, weight };
+                        let (loss, right) = part.loss(offset, row, &mut extra);
+                        self.right = (self.right.0 + usize::from(right), self.right.1 + 1);
+                        self.restricted_loss += loss / f64::from(weight);
+                        total += loss;
                     }
                 }
             }
@@ -114,32 +132,31 @@ impl<'a> Objective<'a> {
         }
         total
     }
+}
 
-    /// The softmax over the candidates alone.
-    fn restricted_row(
-        &mut self,
-        offset: usize,
-        choice: &Choice,
-        logits: &[f32],
-        extra: &mut Vec<(usize, u32, f32)>,
-    ) -> f64 {
-        let own: Vec<f32> = choice.candidates.iter().map(|&token| logits[token as usize]).collect();
-        let most = own.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = own.iter().map(|logit| (logit - most).exp()).sum();
-        let weight = (1.0 - UNRESTRICTED) / self.restricted;
+/// A softmax over some tokens alone.
+struct Part<'a> {
+    candidates: &'a [u32],
+    target: u32,
+    weight: f32,
+}
+
+impl Part<'_> {
+    /// The weighted loss of a row, and whether its best candidate is the target; adds the gradient to `extra`.
+    fn loss(&self, offset: usize, logits: &[f32], extra: &mut Vec<(usize, u32, f32)>) -> (f64, bool) {
+        let own = |token: u32| logits[token as usize];
+        let most = self.candidates.iter().map(|&token| own(token)).fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = self.candidates.iter().map(|&token| (own(token) - most).exp()).sum();
         let mut loss = 0.0;
-        for (&token, logit) in choice.candidates.iter().zip(&own) {
-            let share = (logit - most).exp() / sum;
-            let is_target = token == choice.target;
+        for &token in self.candidates {
+            let share = (own(token) - most).exp() / sum;
+            let is_target = token == self.target;
             if is_target {
                 loss = -f64::from(share.max(1e-30).ln());
-                self.right.0 += usize::from(*logit >= most);
             }
-            extra.push((offset, token, weight * (share - if is_target { 1.0 } else { 0.0 })));
+            extra.push((offset, token, self.weight * (share - if is_target { 1.0 } else { 0.0 })));
         }
-        self.right.1 += 1;
-        self.restricted_loss += loss;
-        loss * f64::from(weight)
+        (loss * f64::from(self.weight), own(self.target) >= most)
     }
 }
 

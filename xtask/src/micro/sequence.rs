@@ -2,7 +2,7 @@
 //! that only the context allows.
 
 use super::dice::Dice;
-use super::family::{Breadth, Families, Family, Shape, Task, Text};
+use super::family::{Breadth, Families, Family, Shape, Task, Text, Written};
 use super::vocabulary::Vocabulary;
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -33,6 +33,9 @@ pub(super) struct Sequence {
     pub(super) language: Vec<usize>,
 }
 
+/// Weight of a token of a written answer, beside 1 of a label's.
+const WRITTEN: f32 = 2.0;
+
 const VOWELS: &[u8] = b"aeiou";
 const CONSONANTS: &[u8] = b"bcdfghjklmnprstvwz";
 const ENDINGS: &[u8] = b"bdgklmnprstz";
@@ -44,27 +47,22 @@ pub(super) struct Generator<'l> {
 }
 
 impl<'l> Generator<'l> {
-    /// A sequence of exactly `length` tokens at `level` of the curriculum (0: one keyword decides; 1: everything).
-    pub(super) fn sequence(&self, length: usize, level: f64, dice: &mut Dice) -> Result<Sequence> {
-        let family = draw_family(level, dice);
-        let most = match level {
-            level if level < 0.1 => 4,
-            level if level < 0.3 => 8,
-            _ => 16,
-        };
-        let classes = (*dice.pick(&[2, 2, 3, 3, 4, 4, 4, 5, 6, 8, 8, 10, 12, 16])).min(most);
-        let shape = Shape { classes, level, breadth: Breadth::draw(dice) };
+    /// A sequence of exactly `length` tokens.
+    pub(super) fn sequence(&self, length: usize, dice: &mut Dice) -> Result<Sequence> {
+        let family = draw_family(dice);
+        let classes = *dice.pick(&[2, 2, 3, 3, 4, 4, 4, 5, 6, 8, 8, 10, 12, 16]);
+        let shape = Shape { classes, breadth: Breadth::draw(dice) };
         let task = self.families.draw(family, shape, dice);
         let natural = self.natural_labels(&task, dice)?;
         let named = natural.is_some();
         let labels = match natural {
             Some(labels) => labels,
-            None => self.labels(task.classes, level, dice)?,
+            None => self.labels(task.classes, dice)?,
         };
-        let permute = task.language && !named && dice.chance(0.5);
+        let permute = task.language && !named && dice.chance(0.15);
         let permutation = permute.then(|| self.families.vocabulary.permutation(dice));
         let mut builder = Builder::new(&labels, self.families.vocabulary, named);
-        let mut habits = Habits::draw(task.classes, level, dice);
+        let mut habits = Habits::draw(task.classes, dice);
         while builder.tokens.len() < length {
             let (class, text) = match habits.repeat(dice) {
                 Some(earlier) => earlier,
@@ -80,6 +78,18 @@ impl<'l> Generator<'l> {
             let language = task.language && permutation.is_none();
             builder.demonstrate(class, &text, language);
             habits.seen.push((class, text));
+        }
+        Ok(builder.finish(length))
+    }
+
+    /// As [`Generator::sequence`], of a task whose answers are written.
+    pub(super) fn written(&self, length: usize, dice: &mut Dice) -> Result<Sequence> {
+        let draw = self.families.written(*dice.pick(&Written::ALL), dice);
+        let mut builder = Builder::new(&[], self.families.vocabulary, false);
+        while builder.tokens.len() < length {
+            let (input, output) = draw(dice);
+            let input = self.families.vocabulary.encode(&input)?;
+            builder.write(&input, &self.families.vocabulary.label(&output)?);
         }
         Ok(builder.finish(length))
     }
@@ -107,9 +117,9 @@ impl<'l> Generator<'l> {
     }
 
     /// Random labels: words, or (now and then) invented words and pairs of words.
-    pub(super) fn labels(&self, count: usize, level: f64, dice: &mut Dice) -> Result<Vec<Vec<u32>>> {
+    pub(super) fn labels(&self, count: usize, dice: &mut Dice) -> Result<Vec<Vec<u32>>> {
         let vocabulary = self.families.vocabulary;
-        let invented = dice.chance(0.25 * (level * 4.0).min(1.0));
+        let invented = dice.chance(0.35);
         let pairs = invented && dice.chance(0.4);
         let mut labels: Vec<Vec<u32>> = Vec::new();
         while labels.len() < count {
@@ -128,12 +138,9 @@ impl<'l> Generator<'l> {
     }
 }
 
-/// Random words first; from then on ever more messages.
-fn draw_family(level: f64, dice: &mut Dice) -> Family {
-    if level < 0.04 {
-        return Family::Keyword;
-    }
-    let symbols = 0.75 - 0.35 * level;
+/// Mostly messages.
+fn draw_family(dice: &mut Dice) -> Family {
+    let symbols = 0.2;
     let weighted = [
         (Family::Keyword, symbols * 0.25),
         (Family::Mixture, symbols * 0.3),
@@ -175,7 +182,7 @@ struct Habits {
 }
 
 impl Habits {
-    fn draw(classes: usize, level: f64, dice: &mut Dice) -> Self {
+    fn draw(classes: usize, dice: &mut Dice) -> Self {
         let weights = dice.chance(0.3).then(|| {
             let mut weights: Vec<f64> = (1..=classes).map(|rank| 1.0 / rank as f64).collect();
             dice.shuffle(&mut weights);
@@ -183,7 +190,7 @@ impl Habits {
         });
         Self {
             classes,
-            again: dice.unit() * (0.5 - 0.42 * level),
+            again: dice.unit() * 0.05,
             drop: *dice.pick(&[0.0, 0.0, 0.0, 0.1]),
             weights,
             balanced: dice.chance(0.5),
@@ -261,6 +268,18 @@ impl<'a> Builder<'a> {
         self.shown[class] = true;
     }
 
+    /// A text and its answer, of which every token is predicted.
+    fn write(&mut self, text: &[u32], answer: &[u32]) {
+        self.tokens.extend_from_slice(text);
+        self.tokens.push(self.arrow);
+        for &target in answer.iter().chain([&self.line_feed]) {
+            let row = self.tokens.len() - 1;
+            let candidates = Vec::new();
+            self.choices.push(Choice { row, target, candidates, weight: WRITTEN, restricted: false });
+            self.tokens.push(target);
+        }
+    }
+
     fn finish(mut self, length: usize) -> Sequence {
         self.tokens.truncate(length);
         self.choices.retain(|choice| choice.row + 1 < length && choice.weight > 0.0);
@@ -297,7 +316,7 @@ mod tests {
         with_generator(Part::Training, |generator, _| {
             let draw = |seed| {
                 let mut dice = Dice::new(seed, 1);
-                (0..5).map(|_| generator.sequence(256, 1.0, &mut dice).unwrap()).collect::<Vec<_>>()
+                (0..5).map(|_| generator.sequence(256, &mut dice).unwrap()).collect::<Vec<_>>()
             };
             assert_eq!(draw(3), draw(3));
             assert_ne!(draw(3), draw(4));
@@ -307,8 +326,8 @@ mod tests {
     #[test]
     fn choices_predict_the_token_after_their_row() {
         with_generator(Part::Training, |generator, vocabulary| {
-            for (seed, level) in [(1, 0.0), (2, 0.2), (3, 0.6), (4, 1.0), (5, 1.0), (6, 1.0)] {
-                let sequence = generator.sequence(512, level, &mut Dice::new(seed, 1)).unwrap();
+            for seed in 1..=6 {
+                let sequence = generator.sequence(512, &mut Dice::new(seed, 1)).unwrap();
                 assert_eq!((sequence.tokens.len(), sequence.tokens[0]), (512, vocabulary.boundary));
                 assert!(sequence.choices.iter().any(|choice| choice.restricted));
                 for choice in &sequence.choices {
@@ -324,7 +343,7 @@ mod tests {
         with_generator(Part::Training, |generator, vocabulary| {
             let mut dice = Dice::new(9, 1);
             for _ in 0..300 {
-                for label in generator.labels(4, 1.0, &mut dice).unwrap() {
+                for label in generator.labels(4, &mut dice).unwrap() {
                     assert!(!vocabulary.begins_held(&label), "{label:?}");
                 }
             }

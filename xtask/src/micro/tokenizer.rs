@@ -29,7 +29,7 @@ pub(super) fn texts(lexicon: &Lexicon, part: Part, count: usize, seed: u64) -> V
             let domain = *dice.pick(&domains);
             let intent = if dice.chance(0.5) { dice.pick(&domain.intents) } else { *dice.pick(&acts) };
             let core = writer.core(dice.pick(&intent.templates), domain, &[], &mut dice);
-            let style = Style::draw(1.0, &mut dice);
+            let style = Style::draw(&mut dice);
             writer.message(&core, None, None, style, &mut dice)
         })
         .collect()
@@ -42,8 +42,11 @@ pub(super) fn train(lexicon: &Lexicon, seed: u64) -> Result<Tokenizer> {
     lines.extend(std::iter::repeat_n("\n".to_owned(), 1000));
     // Single words, with the space that labels and words inside a text have: all categories (a name of a word says
     // nothing of its class), and the words that evaluation uses as labels.
-    for word in lexicon.categories.iter().flat_map(|category| &category.words).chain(&lexicon.held_labels) {
-        for _ in 0..12 {
+    let categories = lexicon.categories.iter().flat_map(|category| &category.words).map(|word| (word, 12));
+    // Enough that a label of one word is one token, as ordinary words are in a tokenizer of ordinary size.
+    let labels = lexicon.held_labels.iter().filter(|word| !word.starts_with('#')).map(|word| (word, 60));
+    for (word, times) in categories.chain(labels) {
+        for _ in 0..times {
             lines.push(format!(" {word}"));
         }
         lines.push(word.clone());

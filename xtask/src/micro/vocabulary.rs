@@ -27,6 +27,9 @@ pub(super) struct Vocabulary {
     pub(super) labels: Vec<u32>,
     /// Content tokens (with a space before them), which a permutation may move.
     movable: Vec<u32>,
+    /// How rare every token is in the corpus, 0 ..= 1: the logarithm of the share of texts that lack it, as a share of the
+    /// largest.
+    pub(super) rarity: Vec<f64>,
     held_first: BTreeSet<u32>,
     size: usize,
 }
@@ -51,6 +54,7 @@ impl Vocabulary {
             words: Vec::new(),
             labels: Vec::new(),
             movable: Vec::new(),
+            rarity: Vec::new(),
             held_first: BTreeSet::new(),
             size,
         };
@@ -67,10 +71,12 @@ impl Vocabulary {
     fn sort_tokens(&mut self, common: &[String]) -> Result<()> {
         let mut counts = vec![0usize; self.size];
         for text in common {
-            for token in self.encode(text)? {
+            for token in self.encode(text)?.into_iter().collect::<BTreeSet<_>>() {
                 counts[token as usize] += 1;
             }
         }
+        let texts = common.len() as f64 + 1.0;
+        self.rarity = counts.iter().map(|&count| (texts / (count as f64 + 1.0)).ln() / texts.ln()).collect();
         let mut by_count: Vec<usize> = (0..self.size).collect();
         by_count.sort_by_key(|&token| (std::cmp::Reverse(counts[token]), token));
         let frequent: BTreeSet<usize> = by_count.into_iter().take(60).collect();

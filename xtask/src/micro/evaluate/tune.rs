@@ -35,7 +35,7 @@ pub(in crate::micro) fn lora(
     let kinds = kinds(classes);
     let mut number = 0;
     while accuracies.len() < evaluation.extent.tasks {
-        let shape = Shape { classes, level: 1.0, breadth };
+        let shape = Shape { classes, breadth };
         let task = families.draw(kinds[number % kinds.len()], shape, &mut dice);
         if task.classes != classes {
             continue;

@@ -8,7 +8,7 @@ use crate::micro::message::Style;
 
 impl<'l> Families<'l> {
     pub(super) fn category(&self, shape: Shape, dice: &mut Dice) -> Task<'l> {
-        let Shape { classes, level, breadth } = shape;
+        let Shape { classes, breadth } = shape;
         let open = self.categories();
         let chosen: Vec<&Category> =
             dice.sample(open.len(), classes).into_iter().map(|index| open[index]).collect();
@@ -16,9 +16,9 @@ impl<'l> Families<'l> {
         let words: Vec<Vec<String>> =
             chosen.iter().map(|category| some(&category.words, breadth.words, dice)).collect();
         let sentence = dice.chance(0.35);
-        let most = if level < 0.3 { 1 } else { dice.between(2, 5) };
+        let most = dice.between(2, 5);
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let classes = chosen.len();
         let draw = move |class: usize, dice: &mut Dice| {
             let words = words[class].as_slice();
@@ -34,7 +34,7 @@ impl<'l> Families<'l> {
         Task { classes, names: Some(names), language: true, draw: Box::new(draw) }
     }
 
-    pub(super) fn entity(&self, Shape { classes, level, .. }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn entity(&self, Shape { classes, .. }: Shape, dice: &mut Dice) -> Task<'l> {
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
         let domain = *dice.pick(&domains);
         let words: Vec<String> = if dice.chance(0.5) {
@@ -43,7 +43,7 @@ impl<'l> Families<'l> {
             dice.pick(&self.lexicon.categories).words.clone()
         };
         let chosen = some(&words, classes, dice);
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let classes = chosen.len();
         let draw = move |class: usize, dice: &mut Dice| {
             let template = mentioning_thing(&acts, dice);
@@ -53,14 +53,14 @@ impl<'l> Families<'l> {
         Task { classes, names: None, language: true, draw: Box::new(draw) }
     }
 
-    pub(super) fn act(&self, Shape { classes, level, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn act(&self, Shape { classes, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
         let (classes, groups) = groups(acts.len(), classes, dice);
         let names = names(&groups, |index| acts[index].name.clone());
         let fixed = dice.chance(0.4).then(|| *dice.pick(&domains));
         let ways: Vec<Vec<&Template>> =
             groups.iter().map(|group| ways(group.iter().map(|&index| acts[index]), breadth, dice)).collect();
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let draw = move |class: usize, dice: &mut Dice| {
             let domain = fixed.unwrap_or_else(|| *dice.pick(&domains));
             let template = dice.pick::<&Template>(&ways[class]);
@@ -70,7 +70,7 @@ impl<'l> Families<'l> {
         Task { classes, names, language: true, draw: Box::new(draw) }
     }
 
-    pub(super) fn intent(&self, Shape { classes, level, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn intent(&self, Shape { classes, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
         let pairs = |domain: &'l Domain| domain.intents.iter().map(move |intent| (domain, intent));
         let mut pool: Vec<(&Domain, &Intent)> = if dice.chance(0.5) {
@@ -92,7 +92,7 @@ impl<'l> Families<'l> {
                 group.iter().map(|&index| (pool[index].0, ways([pool[index].1], share, dice))).collect()
             })
             .collect();
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let draw = move |class: usize, dice: &mut Dice| {
             let (domain, templates) = dice.pick(&ways[class]);
             let template = dice.pick::<&Template>(templates);
@@ -102,7 +102,7 @@ impl<'l> Families<'l> {
         Task { classes, names, language: true, draw: Box::new(draw) }
     }
 
-    pub(super) fn topic(&self, Shape { classes, level, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn topic(&self, Shape { classes, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
         let (classes, groups) = groups(domains.len(), classes, dice);
         let names = names(&groups, |index| domains[index].name.clone());
@@ -111,7 +111,7 @@ impl<'l> Families<'l> {
             .iter()
             .map(|group| group.iter().map(|&index| narrowed(domains[index], breadth, dice)).collect())
             .collect();
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let draw = move |class: usize, dice: &mut Dice| {
             let domain = dice.pick(&groups[class]);
             let core = match dice.below(4) {
@@ -124,7 +124,7 @@ impl<'l> Families<'l> {
         Task { classes, names, language: true, draw: Box::new(draw) }
     }
 
-    pub(super) fn aspect(&self, Shape { classes, level, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn aspect(&self, Shape { classes, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
         let aspects = self.aspects();
         let aspect = *dice.pick(&aspects);
@@ -132,9 +132,9 @@ impl<'l> Families<'l> {
         let names = values.iter().map(|&value| aspect.values[value].0.replace('_', " ")).collect();
         let phrases: Vec<Vec<Template>> =
             values.iter().map(|&value| some(&aspect.values[value].1, breadth.ways, dice)).collect();
-        let alone = dice.chance(0.3 - 0.2 * level);
+        let alone = dice.chance(0.1);
         let fixed = dice.chance(0.4).then(|| *dice.pick(&domains));
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let classes = values.len();
         let draw = move |class: usize, dice: &mut Dice| {
             let clause = writer.clause(&phrases[class], dice);
@@ -148,7 +148,7 @@ impl<'l> Families<'l> {
         Task { classes, names: Some(names), language: true, draw: Box::new(draw) }
     }
 
-    pub(super) fn conjunction(&self, Shape { level, breadth, .. }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn conjunction(&self, Shape { breadth, .. }: Shape, dice: &mut Dice) -> Task<'l> {
         let (writer, domains, acts) = (self.writer(), self.domains(), self.acts());
         let aspects = self.aspects();
         let aspect = *dice.pick(&aspects);
@@ -160,7 +160,7 @@ impl<'l> Families<'l> {
         let pair: Vec<Vec<&Template>> =
             dice.sample(acts.len(), 2).into_iter().map(|index| ways([acts[index]], breadth, dice)).collect();
         let domain = *dice.pick(&domains);
-        let style = Style::draw(level, dice);
+        let style = Style::draw(dice);
         let exclusive = dice.chance(0.3);
         let draw = move |class: usize, dice: &mut Dice| {
             // Four classes: every pair. Two classes: equal or unequal, of which neither part tells anything alone.

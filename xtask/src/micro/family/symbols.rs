@@ -5,14 +5,13 @@ use super::{Families, Shape, Task, Text};
 use crate::micro::dice::Dice;
 
 impl<'l> Families<'l> {
-    pub(super) fn keyword(&self, Shape { classes, level, .. }: Shape, dice: &mut Dice) -> Task<'l> {
-        let each = if level > 0.4 { *dice.pick(&[1, 1, 1, 2, 3, 4]) } else { 1 };
+    pub(super) fn keyword(&self, Shape { classes, .. }: Shape, dice: &mut Dice) -> Task<'l> {
+        let each = *dice.pick(&[1, 1, 1, 2, 3, 4]);
         let keys = self.words(classes * each, dice);
-        let most = if level < 0.3 { 1 + (level * 20.0) as usize } else { 10 };
         let size = *dice.pick(&[60, 200, 600]);
         let noise = self.words(size, dice);
-        let length = dice.between(0, most);
-        let twice = most > 3 && dice.chance(0.3);
+        let length = dice.between(0, 10);
+        let twice = dice.chance(0.3);
         let draw = move |class: usize, dice: &mut Dice| {
             let count = if length == 0 { 0 } else { (length + dice.below(3)).saturating_sub(1) };
             let mut text: Vec<u32> = (0..count).map(|_| *dice.pick(&noise)).collect();
@@ -27,22 +26,21 @@ impl<'l> Families<'l> {
 
     /// Every class has its own frequencies over some cue words, and all share a background in which, as in language,
     /// few words are frequent and many rare. Some cues belong to two classes.
-    pub(super) fn mixture(&self, Shape { classes, level, .. }: Shape, dice: &mut Dice) -> Task<'l> {
-        let each = dice.between(2, 3 + (level * 9.0) as usize);
+    pub(super) fn mixture(&self, Shape { classes, .. }: Shape, dice: &mut Dice) -> Task<'l> {
+        let each = dice.between(2, 12);
         let size = *dice.pick(&[40, 150, 500]);
         let background = Ranked::new(self.words(size, dice));
         let mut pool = self.words(classes * each, dice);
         for index in 0..pool.len() {
-            if level > 0.2 && dice.chance(0.15) {
+            if dice.chance(0.15) {
                 let word = *dice.pick(&pool);
                 pool[index] = word;
             }
         }
         let cues: Vec<Ranked> = pool.chunks(each).map(|own| Ranked::new(own.to_vec())).collect();
-        let longest = 3 + (level * 9.0) as usize;
         let share = 0.25 + 0.4 * dice.unit();
         let draw = move |class: usize, dice: &mut Dice| {
-            let length = dice.between(2, longest);
+            let length = dice.between(2, 12);
             let certain = dice.below(length);
             let text = (0..length).map(|at| {
                 let cue = at == certain || dice.chance(share);
@@ -55,16 +53,14 @@ impl<'l> Families<'l> {
 
     /// What the templates of the messages are, in random words: fixed words that several classes share, words of the
     /// class, choices, and open places that any word of a list fills.
-    pub(super) fn pattern(&self, Shape { classes, level, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn pattern(&self, Shape { classes, breadth }: Shape, dice: &mut Dice) -> Task<'l> {
         let size = dice.between(8, 40);
         let shared = Ranked::new(self.words(size, dice));
         let open = self.words(size, dice);
         let ways = breadth.ways.min(6);
-        let longest = 3 + (level * 7.0) as usize;
-        let patterns: Vec<Vec<Vec<Place>>> = (0..classes)
-            .map(|_| (0..ways).map(|_| self.one_pattern(longest, &shared, dice)).collect())
-            .collect();
-        let frills = dice.unit() * 0.4 * level;
+        let patterns: Vec<Vec<Vec<Place>>> =
+            (0..classes).map(|_| (0..ways).map(|_| self.one_pattern(10, &shared, dice)).collect()).collect();
+        let frills = dice.unit() * 0.4;
         let draw = move |class: usize, dice: &mut Dice| {
             let mut text = Vec::new();
             if dice.chance(frills) {
@@ -104,12 +100,11 @@ impl<'l> Families<'l> {
         places
     }
 
-    pub(super) fn order(&self, Shape { level, .. }: Shape, dice: &mut Dice) -> Task<'l> {
+    pub(super) fn order(&self, dice: &mut Dice) -> Task<'l> {
         let size = dice.between(4, 80);
         let (pair, noise) = (self.words(2, dice), self.words(size, dice));
-        let most = 1 + (level * 7.0) as usize;
         let draw = move |class: usize, dice: &mut Dice| {
-            let mut text: Vec<u32> = (0..dice.below(most + 1)).map(|_| *dice.pick(&noise)).collect();
+            let mut text: Vec<u32> = (0..dice.below(9)).map(|_| *dice.pick(&noise)).collect();
             let second = dice.below(text.len() + 1);
             text.insert(second, pair[1 - class]);
             let first = dice.below(second + 1);
