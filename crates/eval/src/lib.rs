@@ -4,9 +4,11 @@
 //! comparison. Start at [`comparison::Comparison::from_record`].
 
 pub mod arm;
+pub mod bootstrap;
 pub mod calibration;
 pub mod comparison;
 pub mod contrast;
+pub mod crossed;
 pub mod curve;
 pub mod economics;
 pub mod effort;
@@ -14,7 +16,9 @@ mod error;
 mod evidence;
 pub mod gates;
 pub mod interval;
+pub mod mean;
 pub mod metrics;
+pub mod multiplicity;
 pub mod paired;
 mod posterior;
 pub mod power;
