@@ -55,6 +55,8 @@ pub enum Method {
     CrossedStudent,
     /// Percentiles of a bootstrap over items crossed with runs.
     CrossedBootstrap,
+    /// Confidence sequence of a paired difference: it holds at every number of items at once.
+    AnytimeValid,
     /// The interval of accuracy, for a macro-F1 whose bootstrap has no spread (no error at all, or nothing right).
     Accuracy,
     /// Dirichlet posterior of a paired difference under Jeffreys' prior.

@@ -23,6 +23,7 @@ pub mod paired;
 mod posterior;
 pub mod power;
 mod resample;
+pub mod sequential;
 pub mod table;
 pub mod verdict;
 mod wording;

@@ -36,15 +36,18 @@ impl PairedCounts {
     /// Counts `items` of (first is right, second is right).
     pub fn new(items: impl IntoIterator<Item = (bool, bool)>) -> Self {
         let mut counts = Self::default();
-        for outcome in items {
-            *match outcome {
-                (true, true) => &mut counts.both_right,
-                (false, true) => &mut counts.wins,
-                (true, false) => &mut counts.losses,
-                (false, false) => &mut counts.both_wrong,
-            } += 1;
-        }
+        items.into_iter().for_each(|(first, second)| counts.observe(first, second));
         counts
+    }
+
+    /// Counts one more item: whether the first and whether the second side got it right.
+    pub fn observe(&mut self, first: bool, second: bool) {
+        *match (first, second) {
+            (true, true) => &mut self.both_right,
+            (false, true) => &mut self.wins,
+            (true, false) => &mut self.losses,
+            (false, false) => &mut self.both_wrong,
+        } += 1;
     }
 
     /// Items in all.
