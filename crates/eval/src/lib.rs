@@ -4,11 +4,13 @@
 //! comparison. Start at [`comparison::Comparison::from_record`].
 
 pub mod arm;
+pub mod backtest;
 pub mod bootstrap;
 pub mod calibration;
 pub mod comparison;
 pub mod contrast;
 pub mod crossed;
+pub mod crossing;
 pub mod curve;
 pub mod economics;
 pub mod effort;
@@ -16,12 +18,14 @@ mod error;
 mod evidence;
 pub mod gates;
 pub mod interval;
+pub mod learning_curve;
 pub mod mean;
 pub mod metrics;
 pub mod multiplicity;
 pub mod paired;
 mod posterior;
 pub mod power;
+pub mod power_law;
 mod resample;
 pub mod sequential;
 pub mod table;

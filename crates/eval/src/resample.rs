@@ -22,14 +22,12 @@ impl Resampler {
         ((u64::from(self.generator.next_u32()) * bound as u64) >> 32) as usize
     }
 
-    /// A number in \[0, 1) for the simulations of the tests, a multiple of 2^-32.
-    #[cfg(test)]
+    /// A number in \[0, 1), a multiple of 2^-32.
     pub(crate) fn uniform(&mut self) -> f64 {
         f64::from(self.generator.next_u32()) / 4_294_967_296.0
     }
 
-    /// A standard normal number for the simulations of the tests (Box and Muller 1958).
-    #[cfg(test)]
+    /// A standard normal number (Box and Muller 1958).
     pub(crate) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
