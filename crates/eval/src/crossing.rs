@@ -204,15 +204,10 @@ struct Paths<'a> {
 impl Paths<'_> {
     fn resample(&self, in_context: &LearningCurve, fine_tune: &LearningCurve, search: &Search) -> Vec<Draw> {
         let mut resampler = Resampler::new(search.seed);
-        let items = fine_tune.items();
-        let mut times = vec![0.0; items];
         let (in_context, fine_tune) = (in_context.resampling(), fine_tune.resampling());
         (0..search.resamples)
             .map(|_| {
-                times.fill(0.0);
-                (0..items).for_each(|_| times[resampler.below(items)] += 1.0);
-                let prompt = in_context.draw(&times, || resampler.normal());
-                let tuned = fine_tune.draw(&times, || resampler.normal());
+                let [prompt, tuned] = in_context.draw_with(&fine_tune, &mut resampler);
                 Draw { scores: Scores { prompt, tuned }, shift: resampler.normal() }
             })
             .collect()

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::mean::{mean, variance};
+use crate::resample::Resampler;
 
 /// The runs of an arm at one number of labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,7 +132,12 @@ impl LearningCurve {
         let effect =
             |(size, of_run): (&Size, f64)| ((of_run - chance).max(0.0) / size.runs.len() as f64).sqrt();
         let run_effects = self.sizes.iter().zip(self.variances_of_runs()).map(effect).collect();
-        Resampling { of_items: tables.into_iter().map(|table| table.of_items).collect(), run_effects }
+        let freedom = self.sizes.iter().map(|size| size.runs.len() - 1).sum();
+        Resampling {
+            of_items: tables.into_iter().map(|table| table.of_items).collect(),
+            run_effects,
+            freedom,
+        }
     }
 }
 
@@ -170,15 +176,28 @@ impl Residuals {
 pub(crate) struct Resampling {
     of_items: Vec<Vec<f64>>,
     run_effects: Vec<f64>,
+    /// Degrees of freedom of the run effects' variance.
+    freedom: usize,
 }
 
 impl Resampling {
+    /// One draw of this curve and of `other`, on the same drawn items.
+    pub(crate) fn draw_with(&self, other: &Self, resampler: &mut Resampler) -> [Vec<f64>; 2] {
+        let items = self.of_items[0].len();
+        let mut times = vec![0.0; items];
+        (0..items).for_each(|_| times[resampler.below(items)] += 1.0);
+        [self, other].map(|curve| curve.draw(&times, || resampler.normal()))
+    }
+
     /// The mean score of every size, where each item was drawn so many `times`, with standard normal numbers from `normal`.
-    pub(crate) fn draw(&self, times: &[f64], mut normal: impl FnMut() -> f64) -> Vec<f64> {
+    fn draw(&self, times: &[f64], mut normal: impl FnMut() -> f64) -> Vec<f64> {
         let total: f64 = times.iter().sum();
+        // Few seeds do not know their variance: it is drawn too, which makes Student's t of the normal numbers.
+        let squares: f64 = (0..self.freedom).map(|_| normal().powi(2)).sum();
+        let unknown = if squares > 0.0 { (self.freedom as f64 / squares).sqrt() } else { 1.0 };
         let mut of_size = |(items, effect): (&Vec<f64>, &f64)| {
             let sum: f64 = items.iter().zip(times).map(|(score, times)| score * times).sum();
-            sum / total + effect * normal()
+            sum / total + effect * unknown * normal()
         };
         self.of_items.iter().zip(&self.run_effects).map(&mut of_size).collect()
     }
@@ -221,8 +240,8 @@ mod tests {
         let resampling = curve.resampling();
         let effect = (0.152 - 0.007_833_333_333) / 4.0 / 15.0;
         assert!((resampling.run_effects[0].powi(2) - effect).abs() < 1e-9, "{}", resampling.run_effects[0]);
-        let [whole, first] =
-            [[1.0; 5], [5.0, 0.0, 0.0, 0.0, 0.0]].map(|times| resampling.draw(&times, || 0.0)[0]);
+        let [whole, first] = [[1.0; 5], [5.0, 0.0, 0.0, 0.0, 0.0]]
+            .map(|times| resampling.draw(&times, || 1.0)[0] - resampling.run_effects[0]);
         assert!((whole - 0.29).abs() < 1e-12 && (first - 0.8 / 6.0).abs() < 1e-12, "{whole} {first}");
     }
 

@@ -12,6 +12,7 @@ pub mod contrast;
 pub mod crossed;
 pub mod crossing;
 pub mod curve;
+pub mod data_advantage;
 pub mod economics;
 pub mod effort;
 mod error;
