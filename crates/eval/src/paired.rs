@@ -13,7 +13,7 @@ use statrs::function::gamma::ln_gamma;
 use task::record::{Experiment, Prediction};
 
 use crate::Error;
-use crate::interval::{Estimate, Method, SMALL, bisect, normal_quantile};
+use crate::interval::{Estimate, Method, SMALL, bisect, normal_cdf, normal_quantile};
 use crate::posterior::DifferencePosterior;
 
 /// Level of each of the two one-sided tests of equivalence: their interval has 90% confidence.
@@ -115,6 +115,23 @@ impl PairedCounts {
     pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
         let Estimate { low, high, .. } = self.interval(1.0 - 2.0 * alpha);
         Equivalence { margin, low, high, equivalent: low > -margin && high < margin }
+    }
+
+    /// The larger of the p-values of the two one-sided tests (Schuirmann 1987): at most alpha exactly where [`PairedCounts::equivalence`] holds at
+    /// that alpha. Of fewer than [`SMALL`] items it is the posterior probability that the difference lies beyond the nearer margin, otherwise Tango's score
+    /// test against that margin. 1 without items.
+    pub fn equivalence_p(&self, margin: f64) -> f64 {
+        if self.items() == 0 {
+            return 1.0;
+        }
+        let beyond = if self.items() < SMALL {
+            let posterior =
+                DifferencePosterior::new(self.wins, self.losses, self.both_right + self.both_wrong);
+            [posterior.at_most(-margin), 1.0 - posterior.at_most(margin)]
+        } else {
+            [normal_cdf(-self.score(-margin)), normal_cdf(self.score(margin))]
+        };
+        beyond[0].max(beyond[1]).min(1.0)
     }
 }
 
@@ -246,6 +263,43 @@ mod tests {
         let same = counts(40, 22, 500).equivalence(0.065, EQUIVALENCE_ALPHA);
         assert!(same.equivalent && (same.high - 0.062_632_861).abs() < 1e-7, "{same:?}");
         assert!(!counts(40, 22, 500).equivalence(0.06, EQUIVALENCE_ALPHA).equivalent);
+    }
+
+    #[test]
+    fn the_p_of_equivalence_is_that_of_the_interval() {
+        // fixtures/scripts/eval_statistics.py: Tango's score, the constrained maximum found numerically.
+        for (wins, losses, items, margin, expected) in [
+            (40, 22, 500, 0.065, 0.037_199_177_518),
+            (20, 24, 800, 0.02, 0.040_800_381_210),
+            (0, 0, 400, 0.01, 0.022_211_592_425),
+        ] {
+            let found = counts(wins, losses, items).equivalence_p(margin);
+            assert!((found - expected).abs() < 1e-8, "{wins} {losses}: {found} against {expected}");
+        }
+        for (wins, losses, items) in [(40, 22, 500), (4, 4, 1000), (9, 4, 250), (3, 3, 120)] {
+            let counts = counts(wins, losses, items);
+            for margin in [0.01, 0.03, 0.05, 0.0625, 0.063, 0.1] {
+                let equivalent = counts.equivalence(margin, EQUIVALENCE_ALPHA).equivalent;
+                assert_eq!(
+                    equivalent,
+                    counts.equivalence_p(margin) < EQUIVALENCE_ALPHA,
+                    "{counts:?} {margin}"
+                );
+            }
+        }
+        assert_eq!(PairedCounts::default().equivalence_p(0.05), 1.0);
+    }
+
+    #[test]
+    fn sides_that_differ_by_the_margin_are_called_equivalent_at_most_at_the_level() {
+        // By enumeration. Neither test is exact: the posterior's reaches 5.6% here, the score test's 4.6%; where little disagrees both stay
+        // far below.
+        for (items, win, loss) in [(150, 0.12, 0.06), (250, 0.08, 0.03), (350, 0.09, 0.05), (500, 0.06, 0.03)]
+        {
+            let level = coverage(items, win, loss, |counts| counts.equivalence_p(win - loss) <= 0.05);
+            println!("level of the equivalence test {items}: {level}");
+            assert!(level <= 0.058, "{items} items, {win} against {loss}: {level}");
+        }
     }
 
     /// Exact coverage of a paired interval: the multinomial weight of the counts for which `covers` holds.
