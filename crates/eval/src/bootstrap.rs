@@ -60,7 +60,7 @@ impl Bootstrap {
     /// Percentile interval of `statistic` (Efron 1979), which receives the indices of the drawn items.
     ///
     /// Errors where there are fewer than two units, no resamples, or the statistic of the sample is not finite. Resamples whose
-    /// statistic is not finite are left out.
+    /// statistic is not finite are left out; it is an error where none remains.
     pub fn percentile(
         &self,
         units: &Units,
@@ -114,7 +114,7 @@ impl Bootstrap {
             }
             statistic(&items, &drawn_runs)
         });
-        let sorted = sorted(draws);
+        let sorted = sorted(draws)?;
         Ok(self.between(value, &sorted, self.tails(), Method::CrossedBootstrap))
     }
 
@@ -143,7 +143,7 @@ impl Bootstrap {
             units.draw(&mut resampler, &mut drawn);
             statistic(&drawn)
         });
-        Ok((value, sorted(draws)))
+        Ok((value, sorted(draws)?))
     }
 
     fn tails(&self) -> [f64; 2] {
@@ -164,10 +164,13 @@ fn finite(value: f64) -> Result<f64, Error> {
     Err(Error::Input { quantity: "the statistic of the sample", value, range: "finite" })
 }
 
-fn sorted(draws: impl Iterator<Item = f64>) -> Vec<f64> {
+fn sorted(draws: impl Iterator<Item = f64>) -> Result<Vec<f64>, Error> {
     let mut values: Vec<f64> = draws.filter(|value| value.is_finite()).collect();
+    if values.is_empty() {
+        return Err(Error::TooFew { what: "resamples with a finite statistic", have: 0, need: 1 });
+    }
     values.sort_unstable_by(f64::total_cmp);
-    values
+    Ok(values)
 }
 
 /// The levels of the bias-corrected and accelerated percentiles; `None` where they are not defined.
@@ -253,6 +256,12 @@ mod tests {
         let none = PLAN.bca(&Units::items(0), |_| 1.0).expect_err("is no sample");
         assert_eq!(none.to_string(), "0 items or clusters given, at least 2 needed");
         assert!(PLAN.percentile(&Units::items(5), |_| f64::NAN).is_err());
+        let mut calls = 0;
+        let once = PLAN.percentile(&Units::items(5), |_| {
+            calls += 1;
+            if calls == 1 { 1.0 } else { f64::NAN }
+        });
+        assert!(once.is_err(), "no resample has a value");
         assert!(PLAN.crossed(&Units::items(5), &[3, 0], |_, _| 1.0).is_err());
         assert!(Bootstrap { confidence: f64::NAN, ..PLAN }.bca(&Units::items(5), |_| 1.0).is_err());
         assert!(Bootstrap { resamples: 0, ..PLAN }.bca(&Units::items(5), |_| 1.0).is_err());

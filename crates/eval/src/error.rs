@@ -1,6 +1,6 @@
-//! What can be wrong with a record.
+//! What can be wrong with a record, or with the numbers given to a statistical function.
 
-/// Why a record does not make a comparison; it names the experiment, and the example where there is one.
+/// Why a record does not make a comparison (it names the experiment, and the example where there is one), or numbers no statistic.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -5,6 +5,9 @@
 //!   bound set to 0 where nothing and to 1 where everything was right (Brown, Cai and DasGupta 2001),
 //! - a share of [`SMALL`] items or more: Wilson's score interval,
 //! - macro-F1: the bias-corrected and accelerated bootstrap over items ([`macro_f1`]).
+//!
+//! Means of other scores, clustered items, items crossed with runs and any other statistic: [`crate::mean`], [`crate::crossed`] and
+//! [`crate::bootstrap`].
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};

@@ -1,9 +1,13 @@
 //! What an arm scores with so many labels, over its runs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use task::record::Experiment;
 
 use crate::Error;
 use crate::mean::{mean, variance};
+use crate::paired;
 use crate::resample::Resampler;
 
 /// The runs of an arm at one number of labels.
@@ -81,6 +85,22 @@ impl LearningCurve {
             }
         }
         Ok(Self { sizes, items })
+    }
+
+    /// The curve of recorded `experiments` of one method, all answered on the same examples: each is a run at its `labels_used` (0 counts as 1: the
+    /// logarithm starts there), an item's score is 1 where it is right. Collapsed runs and those without answers are left out: they would not be shipped.
+    ///
+    /// Errors as [`LearningCurve::new`], and where two experiments did not answer the same examples.
+    pub fn of_experiments<'a>(experiments: impl IntoIterator<Item = &'a Experiment>) -> Result<Self, Error> {
+        let mut sizes: BTreeMap<u64, Vec<Vec<f64>>> = BTreeMap::new();
+        let mut reference: Option<&Experiment> = None;
+        let healthy = |e: &&Experiment| e.collapse.is_none() && !e.predictions.is_empty();
+        for experiment in experiments.into_iter().filter(healthy) {
+            let outcomes = paired::outcomes(reference.get_or_insert(experiment), experiment)?;
+            let run = outcomes.into_iter().map(|(_, right)| f64::from(u8::from(right))).collect();
+            sizes.entry(experiment.labels_used.max(1) as u64).or_default().push(run);
+        }
+        Self::new(sizes.into_iter().map(|(labels, runs)| Size { labels, runs }).collect())
     }
 
     /// The sizes, from few labels to many.

@@ -5,7 +5,7 @@
 //! (Jeffreys' prior, equal tails), and
 //! Tango's score interval (Tango 1998) from there on. Both were checked for coverage (tests below).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
@@ -135,31 +135,35 @@ impl PairedCounts {
     }
 }
 
-/// Pairs two experiments by the ids of their examples, never by their order.
+/// Counts how two experiments did on the same examples; see [`outcomes`].
 pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Error> {
-    let known: BTreeMap<&str, &Prediction> =
-        second.predictions.iter().map(|a| (a.example.as_str(), a)).collect();
+    Ok(PairedCounts::new(outcomes(first, second)?))
+}
+
+/// Whether the first and whether the second experiment got each example right, in the order of the examples' ids. Examples are paired by id,
+/// never by the order of storage; errors where one experiment lacks an example of the other or they disagree about its true label.
+pub fn outcomes(first: &Experiment, second: &Experiment) -> Result<Vec<(bool, bool)>, Error> {
+    let [one, other] = [first, second].map(|experiment| {
+        let answers = experiment.predictions.iter().map(|answer| (answer.example.as_str(), answer));
+        answers.collect::<BTreeMap<&str, &Prediction>>()
+    });
     let unequal = |present: &Experiment, missing: &Experiment, example: &str| Error::UnequalExamples {
         present: present.id.clone(),
         missing: missing.id.clone(),
         example: example.to_owned(),
     };
-    let mut outcomes = Vec::with_capacity(known.len());
-    let mut seen = BTreeSet::new();
-    for answer in &first.predictions {
-        let other =
-            known.get(answer.example.as_str()).ok_or_else(|| unequal(first, second, &answer.example))?;
-        if other.gold != answer.gold {
+    if let Some(example) = other.keys().find(|example| !one.contains_key(*example)) {
+        return Err(unequal(second, first, example));
+    }
+    let outcome = |(example, left): (&&str, &&Prediction)| {
+        let right = other.get(example).ok_or_else(|| unequal(first, second, example))?;
+        if left.gold != right.gold {
             let [left, right] = [first, second].map(|experiment| experiment.id.clone());
-            return Err(Error::GoldDiffers { left, right, example: answer.example.clone() });
+            return Err(Error::GoldDiffers { left, right, example: (*example).to_owned() });
         }
-        seen.insert(answer.example.as_str());
-        outcomes.push((answer.predicted == answer.gold, other.predicted == other.gold));
-    }
-    match known.keys().find(|example| !seen.contains(*example)) {
-        Some(example) => Err(unequal(second, first, example)),
-        None => Ok(PairedCounts::new(outcomes)),
-    }
+        Ok((left.predicted == left.gold, right.predicted == right.gold))
+    };
+    one.iter().map(outcome).collect()
 }
 
 /// The outcome of two one-sided tests.

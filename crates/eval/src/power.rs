@@ -80,7 +80,7 @@ pub enum McNemar {
 /// `win` and the first alone with probability `loss`: the chance that the test rejects in favour of the truly better side (of either, where
 /// they are equal).
 ///
-/// Summed over the numbers of discordant items within eight standard deviations. Errors where the probabilities are no probabilities or alpha is not in (0, 1).
+/// Summed over the numbers of discordant items within eight standard deviations: quick up to some million items. Errors where the probabilities are no probabilities or alpha is not in (0, 1).
 pub fn exact_power(items: u64, win: f64, loss: f64, alpha: f64, test: McNemar) -> Result<f64, Error> {
     let discordant = win + loss;
     for (quantity, value) in

@@ -121,6 +121,17 @@ impl EProcess {
     }
 }
 
+/// The process over recorded `outcomes` (first right, second right), taken in the [`random_order`] of `seed`: where a comparison that looks after every item
+/// would have stopped. For outcomes of two recorded experiments see [`crate::paired::outcomes`].
+pub fn replay(outcomes: &[(bool, bool)], alpha: f64, seed: u64) -> Result<EProcess, Error> {
+    let mut process = EProcess::new(alpha)?;
+    for item in random_order(outcomes.len(), seed) {
+        let (first, second) = outcomes[item];
+        process.observe(first, second);
+    }
+    Ok(process)
+}
+
 /// Items, in all, at which E reaches 1 / `alpha` if wins and losses go on at the rates of `counts`; `None` where there are as many wins as
 /// losses, or where it takes more than 10^12. The stop itself varies around it.
 pub fn items_to_stop(counts: &PairedCounts, alpha: f64) -> Option<u64> {
