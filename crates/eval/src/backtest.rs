@@ -27,8 +27,8 @@ pub struct Prediction {
 }
 
 impl Backtest {
-    /// Fits the first points and predicts the others: as few are shown as lets the last one lie within `farthest` times the largest shown,
-    /// but three at least. `None` with fewer than four points.
+    /// Fits the first points and predicts the others: as few are shown as lets the last one lie within `farthest` times the
+    /// largest shown, but three at least. `None` with fewer than four points.
     pub fn new(points: &[Point], farthest: f64) -> Result<Option<Self>, Error> {
         let Some(last) = points.last().filter(|_| points.len() > 3) else { return Ok(None) };
         let reaches = |point: &Point| last.labels as f64 <= farthest * point.labels as f64;

@@ -1,8 +1,8 @@
 //! The bootstrap for any statistic of items, of clusters of items, and of items crossed with runs.
 //!
 //! A statistic is a function of drawn indices, so that the caller decides what an item is (an answer, a pair of answers, a
-//! document). It is called once for the sample, once for each of the resamples and, for [`Bootstrap::bca`], once for each unit left
-//! out. Draws come from the seed alone.
+//! document). It is called once for the sample, once for each of the resamples and, for [`Bootstrap::bca`], once for each
+//! unit left out. Draws come from the seed alone.
 
 use std::collections::BTreeMap;
 
@@ -85,13 +85,15 @@ impl Bootstrap {
         }
     }
 
-    /// Percentile interval of a statistic of items crossed with runs: items (or clusters) and the runs of every arm are drawn
-    /// independently (the pigeonhole bootstrap, Owen 2007), so that the interval speaks about new items and new seeds at once. It
-    /// counts the residual three times (Owen's result), so it is a little too wide where answers of one item change much from run to run.
+    /// Percentile interval of a statistic of items crossed with runs: items (or clusters) and the runs of every arm are
+    /// drawn independently (the pigeonhole bootstrap, Owen 2007), so that the interval speaks about new items and new seeds
+    /// at once. It counts the residual three times (Owen's result), so it is a little too wide where answers of one item
+    /// change much from run to run.
     ///
-    /// `runs` holds the number of runs of each arm; `statistic` receives the drawn items and, for each arm, its drawn runs. With few runs
-    /// a draw varies too little, by (K - 1) / K in variance, and percentiles have no t-quantile: under about ten runs an arm whose seeds
-    /// matter wants [`crate::crossed`], if its statistic is a mean. Errors as [`Bootstrap::percentile`], and where an arm has no run.
+    /// `runs` holds the number of runs of each arm; `statistic` receives the drawn items and, for each arm, its drawn runs.
+    /// With few runs a draw varies too little, by (K - 1) / K in variance, and percentiles have no t-quantile: under about
+    /// ten runs an arm whose seeds matter wants [`crate::crossed`], if its statistic is a mean. Errors as
+    /// [`Bootstrap::percentile`], and where an arm has no run.
     pub fn crossed(
         &self,
         units: &Units,
@@ -187,7 +189,8 @@ pub(crate) fn bca_levels(sorted: &[f64], value: f64, acceleration: f64, tail: f6
     levels.iter().all(|level| level.is_finite()).then_some(levels)
 }
 
-/// Acceleration by the jackknife: of (statistic without a unit, number of units like it), the skewness over six. 0 without spread.
+/// Acceleration by the jackknife: of (statistic without a unit, number of units like it), the skewness over six. 0 without
+/// spread.
 pub(crate) fn acceleration(left_out: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let units: f64 = left_out.clone().map(|(_, count)| count).sum();
     let mean = left_out.clone().map(|(score, count)| score * count).sum::<f64>() / units;
@@ -216,8 +219,8 @@ mod tests {
 
     #[test]
     fn percentiles_and_bca_are_scipys() {
-        // scipy.stats.bootstrap, 99,999 resamples of another generator (fixtures/scripts/eval_statistics.py). Of the mice's mean 86.86
-        // the bootstrap's standard error is 23.36 (Efron and Tibshirani, table 2.2).
+        // scipy.stats.bootstrap, 99,999 resamples of another generator (fixtures/scripts/eval_statistics.py). Of the mice's
+        // mean 86.86 the bootstrap's standard error is 23.36 (Efron and Tibshirani, table 2.2).
         let plan = Bootstrap { resamples: 50_000, ..PLAN };
         for (values, percentile, bca) in [
             (MICE.to_vec(), [43.428_571, 134.428_571], [46.285_714, 138.285_714]),

@@ -1,10 +1,11 @@
-//! Items crossed with runs: what a method does on average over seeds (or draws of demonstrations), with an interval that speaks about
-//! new items and new seeds at once.
+//! Items crossed with runs: what a method does on average over seeds (or draws of demonstrations), with an interval that
+//! speaks about new items and new seeds at once.
 //!
-//! Every run of an arm answers the same items. In the two-way random-effects model, score = mean + item + run + residual, the mean over n
-//! items and K runs has the variance s_item^2 / n + s_run^2 / K + s_residual^2 / (n K). Miller's (2024) formula for resampled answers,
-//! (w^2 + s^2 / K) / n, is the case without a run effect: seeds of a training run do have one. The interval is Student's with
-//! Satterthwaite's (1946) degrees of freedom, so that three to five seeds are not taken for many.
+//! Every run of an arm answers the same items. In the two-way random-effects model, score = mean + item + run + residual,
+//! the mean over n items and K runs has the variance s_item^2 / n + s_run^2 / K + s_residual^2 / (n K). Miller's (2024)
+//! formula for resampled answers, (w^2 + s^2 / K) / n, is the case without a run effect: seeds of a training run do have
+//! one. The interval is Student's with Satterthwaite's (1946) degrees of freedom, so that three to five seeds are not taken
+//! for many.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +60,9 @@ pub fn crossed_difference<C: Ord>(
     combine(&differences, &[&first, &second], clusters, confidence)
 }
 
-/// Probability that a run drawn from `second` scores higher than one drawn from `first`, ties counting half (the Mann-Whitney
-/// statistic over its maximum): how often one training run beats one draw of demonstrations. `None` where a side is empty or a score is
-/// not a number.
+/// Probability that a run drawn from `second` scores higher than one drawn from `first`, ties counting half (the
+/// Mann-Whitney statistic over its maximum): how often one training run beats one draw of demonstrations. `None` where a
+/// side is empty or a score is not a number.
 pub fn superiority(first: &[f64], second: &[f64]) -> Option<f64> {
     let pairs = first.iter().flat_map(|left| second.iter().map(move |right| right.partial_cmp(left)));
     let mut sum = 0.0;
@@ -117,8 +118,8 @@ impl Arm {
     }
 }
 
-/// `of_items` holds each item's mean (or difference of means): its variance over n counts the items and all residuals; what the runs
-/// add is (MS_run - MS_residual) / (n K) for each arm, or nothing where that is negative.
+/// `of_items` holds each item's mean (or difference of means): its variance over n counts the items and all residuals; what
+/// the runs add is (MS_run - MS_residual) / (n K) for each arm, or nothing where that is negative.
 fn combine<C: Ord>(
     of_items: &[f64],
     arms: &[&Arm],
@@ -210,8 +211,9 @@ mod tests {
             .collect()
     }
 
-    /// Coverage of the true difference of two arms, by the t-interval and by the crossed bootstrap. An item is mostly right (0.92) or
-    /// mostly wrong (0.08), evenly; for three in ten the second arm differs from the first and is mostly right with 0.7.
+    /// Coverage of the true difference of two arms, by the t-interval and by the crossed bootstrap. An item is mostly right
+    /// (0.92) or mostly wrong (0.08), evenly; for three in ten the second arm differs from the first and is mostly right
+    /// with 0.7.
     fn coverage(trials: u64, runs: [usize; 2], spread: f64, bootstrap: bool) -> f64 {
         let truth = 0.3 * (0.7 - 0.5) * (0.92 - 0.08);
         let mut source = Resampler::new(41);

@@ -1,13 +1,14 @@
 //! Labels until fine-tuning wins: where the learning curve of fine-tuning passes that of the prompt, and stays ahead.
 //!
-//! Between the sizes that were measured nothing is assumed: means are joined by straight lines over the logarithm of the labels. Beyond
-//! the largest, fine-tuning goes on along a weighted power law, and the prompt stays where it is (a context is full at some point). The law has to earn
-//! that: fitted without the last sizes it must predict them ([`Backtest`]), it is followed no farther (as a ratio) than that test reached, and the
-//! error it made there widens the answer. Where it does not pass, the answer is a [`Refusal`], not a number: on the published
-//! curves of Bertsch et al. (2024) laws through 64 to 512 labels missed the accuracy at 2,048 by up to 13 points.
+//! Between the sizes that were measured nothing is assumed: means are joined by straight lines over the logarithm of the
+//! labels. Beyond the largest, fine-tuning goes on along a weighted power law, and the prompt stays where it is (a context
+//! is full at some point). The law has to earn that: fitted without the last sizes it must predict them ([`Backtest`]), it
+//! is followed no farther (as a ratio) than that test reached, and the error it made there widens the answer. Where it does
+//! not pass, the answer is a [`Refusal`], not a number: on the published curves of Bertsch et al. (2024) laws through 32 to
+//! 512 labels missed the accuracy at 2,048 by up to 14 points.
 //!
-//! The uncertainty is a bootstrap over items (in common, so that what makes an item hard for both arms cancels) and runs (of each size, by their
-//! variance): every resample has its own crossing.
+//! The uncertainty is a bootstrap over items (in common, so that what makes an item hard for both arms cancels) and runs (of
+//! each size, by their variance): every resample has its own crossing.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,8 @@ use crate::resample::Resampler;
 pub struct Search {
     /// By how much (score) fine-tuning has to be ahead; 0 to draw level.
     pub lead: f64,
-    /// Largest error (score) that the backtest may make, where the runs' own noise does not explain a larger one (two standard errors).
+    /// Largest error (score) that the backtest may make, where the runs' own noise does not explain a larger one (two
+    /// standard errors).
     pub tolerance: f64,
     /// Largest ratio of labels by which a law may be extrapolated, above 1.
     pub farthest: f64,
@@ -55,7 +57,8 @@ pub enum LabelsUntil {
 /// The distribution of the crossing. In each figure `None` means beyond the horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Crossing {
-    /// Labels from which on fine-tuning stays ahead, by the means of all runs. The smallest measured size stands for that size or fewer.
+    /// Labels from which on fine-tuning stays ahead, by the means of all runs. The smallest measured size stands for that
+    /// size or fewer.
     pub labels: Option<u64>,
     /// Lower end of the interval over resamples.
     pub low: Option<u64>,
@@ -107,8 +110,8 @@ pub enum Refusal {
 
 /// Labels from which on `fine_tune` is ahead of `in_context`, with the interval over resamples, or the reason for having none.
 ///
-/// A prompt that uses no more labels with more of them is a curve of one size. Errors where the two curves do not have the same items, or a
-/// setting makes no sense.
+/// A prompt that uses no more labels with more of them is a curve of one size. Errors where the two curves do not have the
+/// same items, or a setting makes no sense.
 pub fn labels_until_fine_tuning_wins(
     in_context: &LearningCurve,
     fine_tune: &LearningCurve,
@@ -429,8 +432,8 @@ mod tests {
         assert!(labels_until_fine_tuning_wins(&itemised, &tuned, &Search::default()).is_err());
     }
 
-    /// Right and wrong answers of runs of which each has its accuracy: every item is right below its own threshold, half of the time by
-    /// its difficulty, which all runs share, and half by chance.
+    /// Right and wrong answers of runs of which each has its accuracy: every item is right below its own threshold, half of
+    /// the time by its difficulty, which all runs share, and half by chance.
     fn answers(source: &mut Resampler, difficulty: &[f64], runs: usize, accuracy: f64) -> Vec<Vec<f64>> {
         (0..runs)
             .map(|_| {
@@ -446,8 +449,8 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_true_crossing() {
-        // Worlds with known laws, 200 items, five seeds at 16 to 512 labels; the prompt's ten draws are crossed within the sizes (at 200
-        // labels) or beyond them (at 900).
+        // Worlds with known laws, 200 items, five seeds at 16 to 512 labels; the prompt's ten draws are crossed within the
+        // sizes (at 200 labels) or beyond them (at 900).
         let mut source = Resampler::new(91);
         let (mut covered, mut answered, mut trials) = (0u32, 0u32, 0u32);
         for world in 0..360 {

@@ -1,8 +1,8 @@
 //! What one arm is worth in labels: the "data advantage" of Le Scao and Rush (2021), "How Many Data Points is a Prompt Worth?".
 //!
-//! Two learning curves are compared not up and down (how much better at so many labels) but from left to right: how many more labels the one
-//! needs for the same score, averaged over all scores that both reach. Each curve is its best score so far, joined by straight lines over the
-//! logarithm of the labels; nothing is extrapolated.
+//! Two learning curves are compared not up and down (how much better at so many labels) but from left to right: how many
+//! more labels the one needs for the same score, averaged over all scores that both reach. Each curve is its best score so
+//! far, joined by straight lines over the logarithm of the labels; nothing is extrapolated.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,8 @@ use crate::resample::Resampler;
 pub struct DataAdvantage {
     /// Labels of the second arm less labels of the first, for the same score; negative where the first needs more.
     pub labels: f64,
-    /// Lower end of the interval over resamples of items and runs; `None` where fewer than half of the resamples have a common score.
+    /// Lower end of the interval over resamples of items and runs; `None` where fewer than half of the resamples have a
+    /// common score.
     pub low: Option<f64>,
     /// Upper end of it.
     pub high: Option<f64>,
@@ -26,10 +27,11 @@ pub struct DataAdvantage {
     pub to: f64,
 }
 
-/// The advantage in labels of `first` over `second`, with its interval at `confidence` from so many `resamples` drawn from `seed`.
+/// The advantage in labels of `first` over `second`, with its interval at `confidence` from so many `resamples` drawn from
+/// `seed`.
 ///
-/// `None` where the curves have no score in common: one of them is better at its worst than the other at its best. Errors where the curves'
-/// items differ in number or the confidence is not in (0, 1).
+/// `None` where the curves have no score in common: one of them is better at its worst than the other at its best. Errors
+/// where the curves' items differ in number or the confidence is not in (0, 1).
 pub fn data_advantage(
     first: &LearningCurve,
     second: &LearningCurve,
@@ -109,8 +111,8 @@ impl Best {
         (left.0 + way * (right.0 - left.0)).exp()
     }
 
-    /// Integral of the labels over the scores from `low` to `high`, between which there is no point: on a straight line over the logarithm the mean
-    /// of the labels is their logarithmic mean.
+    /// Integral of the labels over the scores from `low` to `high`, between which there is no point: on a straight line over
+    /// the logarithm the mean of the labels is their logarithmic mean.
     fn area(&self, low: f64, high: f64) -> f64 {
         let middle = (low + high) / 2.0;
         let [from, to] = [low, high].map(|score| self.along(score, middle));
@@ -153,8 +155,8 @@ mod tests {
 
     #[test]
     fn the_same_curve_a_few_times_farther_right_is_by_hand() {
-        // The second needs four times the labels for every score: 3 n on average, n's mean over the scores from 10 to 160 labels being the
-        // logarithmic mean 150 / ln 16.
+        // The second needs four times the labels for every score: 3 n on average, n's mean over the scores from 10 to 160
+        // labels being the logarithmic mean 150 / ln 16.
         let first = curve(&[(10, &[0.5]), (40, &[0.7]), (160, &[0.9])]);
         let second = curve(&[(40, &[0.5]), (160, &[0.7]), (640, &[0.9])]);
         let found = worth(&first, &second);
@@ -192,7 +194,8 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_true_advantage() {
-        // Curves with seeds: 0.5 to 0.9 on the logarithm of 16 to 256 labels; the prompt's score of 0.7 is worth 64 labels less its own 8.
+        // Curves with seeds: 0.5 to 0.9 on the logarithm of 16 to 256 labels; the prompt's score of 0.7 is worth 64 labels
+        // less its own 8.
         let mut source = Resampler::new(97);
         let trials = 1000;
         let covered: u32 = (0..trials)

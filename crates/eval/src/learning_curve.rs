@@ -15,8 +15,8 @@ use crate::resample::Resampler;
 pub struct Size {
     /// Labelled examples that the arm could see, at least 1.
     pub labels: u64,
-    /// `[run][item]`: the scores in \[0, 1\] of each run (seed or draw), on the same items in the same order for all runs of both arms. Where only
-    /// a run's mean is known, it is the one entry.
+    /// `[run][item]`: the scores in \[0, 1\] of each run (seed or draw), on the same items in the same order for all runs of
+    /// both arms. Where only a run's mean is known, it is the one entry.
     pub runs: Vec<Vec<f64>>,
 }
 
@@ -56,8 +56,8 @@ const PRIOR_FREEDOM: f64 = 4.0;
 const MISFIT: f64 = 0.01;
 
 impl LearningCurve {
-    /// Takes the sizes in any order. Errors where there is none, one occurs twice or has 0 labels or no runs, runs differ in their number of
-    /// items, or a score is not in \[0, 1\].
+    /// Takes the sizes in any order. Errors where there is none, one occurs twice or has 0 labels or no runs, runs differ in
+    /// their number of items, or a score is not in \[0, 1\].
     pub fn new(mut sizes: Vec<Size>) -> Result<Self, Error> {
         sizes.sort_by_key(|size| size.labels);
         let items = sizes.first().and_then(|size| size.runs.first()).map_or(0, Vec::len);
@@ -87,8 +87,9 @@ impl LearningCurve {
         Ok(Self { sizes, items })
     }
 
-    /// The curve of recorded `experiments` of one method, all answered on the same examples: each is a run at its `labels_used` (0 counts as 1: the
-    /// logarithm starts there), an item's score is 1 where it is right. Collapsed runs and those without answers are left out: they would not be shipped.
+    /// The curve of recorded `experiments` of one method, all answered on the same examples: each is a run at its
+    /// `labels_used` (0 counts as 1: the logarithm starts there), an item's score is 1 where it is right. Collapsed runs and
+    /// those without answers are left out: they would not be shipped.
     ///
     /// Errors as [`LearningCurve::new`], and where two experiments did not answer the same examples.
     pub fn of_experiments<'a>(experiments: impl IntoIterator<Item = &'a Experiment>) -> Result<Self, Error> {
@@ -118,8 +119,8 @@ impl LearningCurve {
         self.sizes.last().map_or(0, |size| size.labels)
     }
 
-    /// Means and uncertainties of all sizes. The variance over seeds at a size is drawn towards the mean of all sizes (few seeds say little about it),
-    /// and one point of accuracy squared is added, so that no point counts for certain.
+    /// Means and uncertainties of all sizes. The variance over seeds at a size is drawn towards the mean of all sizes (few
+    /// seeds say little about it), and one point of accuracy squared is added, so that no point counts for certain.
     pub fn points(&self) -> Vec<Point> {
         let variances = self.variances_of_runs();
         let point = |(size, of_run): (&Size, f64)| Point {
@@ -191,8 +192,9 @@ impl Residuals {
     }
 }
 
-/// New items and new runs: the items' means are drawn again, and the runs' common effect is a normal number with the variance that the analysis
-/// of variance leaves it, as in [`crate::crossed`]. (Drawing runs again as well would count the answers' chance three times.)
+/// New items and new runs: the items' means are drawn again, and the runs' common effect is a normal number with the
+/// variance that the analysis of variance leaves it, as in [`crate::crossed`]. (Drawing runs again as well would count the
+/// answers' chance three times.)
 pub(crate) struct Resampling {
     of_items: Vec<Vec<f64>>,
     run_effects: Vec<f64>,

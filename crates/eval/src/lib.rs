@@ -1,11 +1,13 @@
 //! Metrics, intervals, paired tests, economics and the verdict: pure functions of the stored record.
 //!
-//! No model, clock, I/O or global randomness: what is random (the bootstrap) is seeded from the record, so that one record gives one
-//! comparison. Start at [`comparison::Comparison::from_record`].
+//! No model, clock, I/O or global randomness: what is random (the bootstrap) is seeded from the record, so that one record
+//! gives one comparison. Start at [`comparison::Comparison::from_record`].
 //!
 //! What it rests on, as functions of plain numbers:
-//! - intervals: [`interval`] (shares, macro-F1), [`mean`] (Student, clustered), [`crossed`] (items and runs), [`bootstrap`] (any statistic),
-//! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`] (how many items),
+//! - intervals: [`interval`] (shares, macro-F1), [`mean`] (Student, clustered), [`crossed`] (items and runs), [`bootstrap`]
+//!   (any statistic),
+//! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`]
+//!   (how many items),
 //! - many tests: [`multiplicity`],
 //! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`].
 

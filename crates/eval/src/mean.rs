@@ -1,4 +1,5 @@
-//! Intervals for a mean of scores: token F1, a graded answer, a paired difference; shares have sharper ones in [`crate::interval`].
+//! Intervals for a mean of scores: token F1, a graded answer, a paired difference; shares have sharper ones in
+//! [`crate::interval`].
 //!
 //! - [`student`]: independent items,
 //! - [`clustered`]: items that share a source (a document, a customer, a template), which are not independent.
@@ -8,10 +9,11 @@ use std::collections::BTreeMap;
 use crate::Error;
 use crate::interval::{Estimate, Method, student_quantile};
 
-/// Mean of `scores` with Student's interval, x + t(n - 1) s / sqrt(n), which is exact for normal scores and close for bounded ones.
+/// Mean of `scores` with Student's interval, x + t(n - 1) s / sqrt(n), which is exact for normal scores and close for
+/// bounded ones.
 ///
-/// Needs two scores, all of them finite, and a confidence in (0, 1). Scores that are all the same have an interval of no width: an
-/// honest bound then needs the scores' range, as [`crate::interval::jeffreys`] has it for shares.
+/// Needs two scores, all of them finite, and a confidence in (0, 1). Scores that are all the same have an interval of no
+/// width: an honest bound then needs the scores' range, as [`crate::interval::jeffreys`] has it for shares.
 pub fn student(scores: &[f64], confidence: f64) -> Result<Estimate, Error> {
     check_confidence(confidence)?;
     check_scores(scores)?;
@@ -20,12 +22,12 @@ pub fn student(scores: &[f64], confidence: f64) -> Result<Estimate, Error> {
     Ok(around(mean, variance, (scores.len() - 1) as f64, confidence, Method::Student))
 }
 
-/// Mean of `scores` with the interval of cluster-robust standard errors (Miller 2024, "Adding Error Bars to Evals", after Liang and
-/// Zeger 1986): the residuals of a cluster are added up before they are squared.
+/// Mean of `scores` with the interval of cluster-robust standard errors (Miller 2024, "Adding Error Bars to Evals", after
+/// Liang and Zeger 1986): the residuals of a cluster are added up before they are squared.
 ///
-/// `clusters` names the cluster of each score. With G clusters, SE^2 = G / (G - 1) sum over clusters of (sum of residuals)^2 / n^2, and
-/// Student's quantile has G - 1 degrees of freedom (what statsmodels' OLS on a constant gives with `cov_type="cluster"` and
-/// `use_t=True`). It claims too much below about 20 clusters of uneven size. Needs two clusters.
+/// `clusters` names the cluster of each score. With G clusters, SE^2 = G / (G - 1) sum over clusters of (sum of residuals)^2
+/// / n^2, and Student's quantile has G - 1 degrees of freedom (what statsmodels' OLS on a constant gives with
+/// `cov_type="cluster"` and `use_t=True`). It claims too much below about 20 clusters of uneven size. Needs two clusters.
 ///
 /// For a paired difference, hand in the differences of the two sides.
 pub fn clustered<C: Ord>(scores: &[f64], clusters: &[C], confidence: f64) -> Result<Estimate, Error> {

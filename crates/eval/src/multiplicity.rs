@@ -1,16 +1,16 @@
 //! Many tests at once: p-values adjusted so that each may be read against the level of one test.
 //!
-//! The confirmatory contrast is one test and needs none of this. Everything else that a report tests is exploratory: within one table
-//! [`holm`] bounds the chance of any false finding, over slices [`benjamini_hochberg`] bounds the expected share of false findings
-//! among the findings.
+//! The confirmatory contrast is one test and needs none of this. Everything else that a report tests is exploratory: within
+//! one table [`holm`] bounds the chance of any false finding, over slices [`benjamini_hochberg`] bounds the expected share
+//! of false findings among the findings.
 
 use crate::Error;
 
 /// Holm's step-down adjustment (Holm 1979), which controls the family-wise error rate under any dependence.
 ///
-/// Returns one adjusted p-value a test, in the order given; a hypothesis is rejected at level alpha where its adjusted value is at most alpha.
-/// With m tests the k-th smallest p is multiplied by m - k + 1, values are made non-decreasing along that order and capped at 1.
-/// Errors where a p-value is not in \[0, 1\].
+/// Returns one adjusted p-value a test, in the order given; a hypothesis is rejected at level alpha where its adjusted value
+/// is at most alpha. With m tests the k-th smallest p is multiplied by m - k + 1, values are made non-decreasing along that
+/// order and capped at 1. Errors where a p-value is not in \[0, 1\].
 pub fn holm(p_values: &[f64]) -> Result<Vec<f64>, Error> {
     let order = ascending(p_values)?;
     let mut adjusted = vec![0.0; p_values.len()];
@@ -23,11 +23,11 @@ pub fn holm(p_values: &[f64]) -> Result<Vec<f64>, Error> {
     Ok(adjusted)
 }
 
-/// Benjamini and Hochberg's step-up adjustment (1995), which controls the false discovery rate of independent (or positively dependent)
-/// tests.
+/// Benjamini and Hochberg's step-up adjustment (1995), which controls the false discovery rate of independent (or positively
+/// dependent) tests.
 ///
-/// Returns one adjusted p-value a test, in the order given. With m tests the k-th smallest p is multiplied by m / k, and each value is
-/// lowered to the smallest one behind it in that order. Errors where a p-value is not in \[0, 1\].
+/// Returns one adjusted p-value a test, in the order given. With m tests the k-th smallest p is multiplied by m / k, and
+/// each value is lowered to the smallest one behind it in that order. Errors where a p-value is not in \[0, 1\].
 pub fn benjamini_hochberg(p_values: &[f64]) -> Result<Vec<f64>, Error> {
     let order = ascending(p_values)?;
     let mut adjusted = vec![0.0; p_values.len()];
@@ -94,8 +94,9 @@ mod tests {
 
     #[test]
     fn false_findings_stay_at_or_below_the_level() {
-        // Twenty tests, twelve of true hypotheses (uniform p) and eight of false ones (p = u^6): over 4,000 tables, any false
-        // rejection under Holm, and the mean share of false ones among the rejected under Benjamini-Hochberg (bound 0.05 x 12/20).
+        // Twenty tests, twelve of true hypotheses (uniform p) and eight of false ones (p = u^6): over 4,000 tables, any
+        // false rejection under Holm, and the mean share of false ones among the rejected under Benjamini-Hochberg (bound
+        // 0.05 x 12/20).
         let mut source = Resampler::new(5);
         let tables = 4000;
         let (mut any_false, mut share_false) = (0, 0.0);

@@ -1,9 +1,9 @@
 //! Two sides that answered the same items.
 //!
-//! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the first did.
-//! The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and ties
-//! (Jeffreys' prior, equal tails), and
-//! Tango's score interval (Tango 1998) from there on. Both were checked for coverage (tests below).
+//! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the
+//! first did. The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and
+//! ties (Jeffreys' prior, equal tails), and Tango's score interval (Tango 1998) from there on. Both were checked for
+//! coverage (tests below).
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,8 @@ impl PairedCounts {
         ((self.wins + self.losses) as f64 + 0.5) / (self.items() + 1) as f64
     }
 
-    /// The difference with its interval at `confidence`: the posterior under [`SMALL`] items, Tango's score interval from there on.
+    /// The difference with its interval at `confidence`: the posterior under [`SMALL`] items, Tango's score interval from
+    /// there on.
     pub fn interval(&self, confidence: f64) -> Estimate {
         if self.items() < SMALL { self.posterior(confidence) } else { self.tango(confidence) }
     }
@@ -117,9 +118,9 @@ impl PairedCounts {
         Equivalence { margin, low, high, equivalent: low > -margin && high < margin }
     }
 
-    /// The larger of the p-values of the two one-sided tests (Schuirmann 1987): at most alpha exactly where [`PairedCounts::equivalence`] holds at
-    /// that alpha. Of fewer than [`SMALL`] items it is the posterior probability that the difference lies beyond the nearer margin, otherwise Tango's score
-    /// test against that margin. 1 without items.
+    /// The larger of the p-values of the two one-sided tests (Schuirmann 1987): at most alpha exactly where
+    /// [`PairedCounts::equivalence`] holds at that alpha. Of fewer than [`SMALL`] items it is the posterior probability that
+    /// the difference lies beyond the nearer margin, otherwise Tango's score test against that margin. 1 without items.
     pub fn equivalence_p(&self, margin: f64) -> f64 {
         if self.items() == 0 {
             return 1.0;
@@ -140,8 +141,9 @@ pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Err
     Ok(PairedCounts::new(outcomes(first, second)?))
 }
 
-/// Whether the first and whether the second experiment got each example right, in the order of the examples' ids. Examples are paired by id,
-/// never by the order of storage; errors where one experiment lacks an example of the other or they disagree about its true label.
+/// Whether the first and whether the second experiment got each example right, in the order of the examples' ids. Examples
+/// are paired by id, never by the order of storage; errors where one experiment lacks an example of the other or they
+/// disagree about its true label.
 pub fn outcomes(first: &Experiment, second: &Experiment) -> Result<Vec<(bool, bool)>, Error> {
     let [one, other] = [first, second].map(|experiment| {
         let answers = experiment.predictions.iter().map(|answer| (answer.example.as_str(), answer));
@@ -188,8 +190,8 @@ pub fn mcnemar_exact(wins: u64, losses: u64) -> f64 {
     (2.0 * binomial_at_most(fewer, total)).min(1.0)
 }
 
-/// McNemar's mid-p test: the exact p less the probability of the split seen. Less conservative than the exact test, and close to its
-/// level in small samples too (Fagerland, Lydersen and Laake 2013).
+/// McNemar's mid-p test: the exact p less the probability of the split seen. Less conservative than the exact test, and
+/// close to its level in small samples too (Fagerland, Lydersen and Laake 2013).
 pub fn mcnemar_mid_p(wins: u64, losses: u64) -> f64 {
     let (fewer, total) = (wins.min(losses), wins + losses);
     if fewer == total - fewer {
@@ -296,8 +298,8 @@ mod tests {
 
     #[test]
     fn sides_that_differ_by_the_margin_are_called_equivalent_at_most_at_the_level() {
-        // By enumeration. Neither test is exact: the posterior's reaches 5.6% here, the score test's 4.6%; where little disagrees both stay
-        // far below.
+        // By enumeration. Neither test is exact: the posterior's reaches 5.6% here, the score test's 4.6%; where little
+        // disagrees both stay far below.
         for (items, win, loss) in [(150, 0.12, 0.06), (250, 0.08, 0.03), (350, 0.09, 0.05), (500, 0.06, 0.03)]
         {
             let level = coverage(items, win, loss, |counts| counts.equivalence_p(win - loss) <= 0.05);

@@ -1,7 +1,8 @@
 //! How many test items a comparison needs, before it is run and after.
 //!
-//! [`items_to_detect`] and [`items_to_equate`] are the formulas of the verdict; [`items_for_score_test`] is the usual one for McNemar's test, slightly
-//! larger; [`exact_power`] is the truth that both approximate, and [`detectable_difference`] says what a test set of given size can see.
+//! [`items_to_detect`] and [`items_to_equate`] are the formulas of the verdict; [`items_for_score_test`] is the usual one
+//! for McNemar's test, slightly larger; [`exact_power`] is the truth that both approximate, and [`detectable_difference`]
+//! says what a test set of given size can see.
 
 use statrs::function::beta::beta_reg;
 use statrs::function::gamma::ln_gamma;
@@ -17,7 +18,8 @@ pub const POWER: f64 = 0.8;
 /// sides disagree (one right, one wrong) on the share `discordant` of the items:
 /// n = (z(confidence) + z(80%))^2 (discordant - difference^2) / difference^2, rounded up.
 ///
-/// At 95% the factor is 7.85. `None` where the difference is 0. A discordance below the difference is impossible and is raised to it.
+/// At 95% the factor is 7.85. `None` where the difference is 0. A discordance below the difference is impossible and is
+/// raised to it.
 pub fn items_to_detect(difference: f64, discordant: f64, confidence: f64) -> Option<u64> {
     items(difference, difference, discordant, 0.5 + confidence / 2.0)
 }
@@ -38,11 +40,12 @@ fn items(distance: f64, difference: f64, discordant: f64, level: f64) -> Option<
     (distance != 0.0 && needed.is_finite() && needed < 1e18).then(|| (needed.ceil() as u64).max(1))
 }
 
-/// Items at which McNemar's score test at `confidence` (two-sided) sees a true difference of `difference` with the given `power`:
-/// n = (z(confidence) sqrt(D) + z(power) sqrt(D - difference^2))^2 / difference^2, rounded up, with D the share `discordant` (Miettinen 1968; Connor 1987).
+/// Items at which McNemar's score test at `confidence` (two-sided) sees a true difference of `difference` with the given
+/// `power`: n = (z(confidence) sqrt(D) + z(power) sqrt(D - difference^2))^2 / difference^2, rounded up, with D the share
+/// `discordant` (Miettinen 1968; Connor 1987).
 ///
-/// It differs from [`items_to_detect`] in taking the variance under "no difference" for the critical value. `None` where the difference is 0 or
-/// an argument is no share. A discordance below the difference is raised to it.
+/// It differs from [`items_to_detect`] in taking the variance under "no difference" for the critical value. `None` where the
+/// difference is 0 or an argument is no share. A discordance below the difference is raised to it.
 pub fn items_for_score_test(difference: f64, discordant: f64, confidence: f64, power: f64) -> Option<u64> {
     if !(0.0..=1.0).contains(&discordant) {
         return None;
@@ -55,8 +58,8 @@ pub fn items_for_score_test(difference: f64, discordant: f64, confidence: f64, p
     (needed.is_finite() && needed < 1e18 && discordant <= 1.0).then(|| (needed.ceil() as u64).max(1))
 }
 
-/// The smallest true difference that [`items_to_detect`] allows `items` to see at `confidence`, where the sides disagree on the share
-/// `discordant`; `None` where even complete disagreement in one direction is too little, or there are no items.
+/// The smallest true difference that [`items_to_detect`] allows `items` to see at `confidence`, where the sides disagree on
+/// the share `discordant`; `None` where even complete disagreement in one direction is too little, or there are no items.
 pub fn detectable_difference(items: u64, discordant: f64, confidence: f64) -> Option<f64> {
     if !(0.0..=1.0).contains(&discordant) {
         return None;
@@ -76,11 +79,12 @@ pub enum McNemar {
     MidP,
 }
 
-/// The exact power of a two-sided McNemar test at level `alpha` on `items` items, of which the second side alone is right with probability
-/// `win` and the first alone with probability `loss`: the chance that the test rejects in favour of the truly better side (of either, where
-/// they are equal).
+/// The exact power of a two-sided McNemar test at level `alpha` on `items` items, of which the second side alone is right
+/// with probability `win` and the first alone with probability `loss`: the chance that the test rejects in favour of the
+/// truly better side (of either, where they are equal).
 ///
-/// Summed over the numbers of discordant items within eight standard deviations: quick up to some million items. Errors where the probabilities are no probabilities or alpha is not in (0, 1).
+/// Summed over the numbers of discordant items within eight standard deviations: quick up to some million items. Errors
+/// where the probabilities are no probabilities or alpha is not in (0, 1).
 pub fn exact_power(items: u64, win: f64, loss: f64, alpha: f64, test: McNemar) -> Result<f64, Error> {
     let discordant = win + loss;
     for (quantity, value) in
@@ -161,7 +165,8 @@ mod tests {
 
     #[test]
     fn worked_values_of_the_method() {
-        // Worked values of the method; SciPy's quantiles give 463.08, 1038.67, 1954.37 and 4701.48 (fixtures/scripts/eval_reference.py).
+        // Worked values of the method; SciPy's quantiles give 463.08, 1038.67, 1954.37 and 4701.48
+        // (fixtures/scripts/eval_reference.py).
         let cases = [(0.05, 0.15, 464), (0.03, 0.12, 1039), (0.02, 0.10, 1955), (0.01, 0.06, 4702)];
         for (difference, discordant, expected) in cases {
             assert_eq!(items_to_detect(difference, discordant, 0.95), Some(expected));
@@ -180,8 +185,8 @@ mod tests {
 
     #[test]
     fn the_score_test_needs_what_the_literature_says() {
-        // Duffy (1984): 45% against 5% discordant, 80% power: 22 pairs (the validated example of R's MESS::power_mcnemar_test), 22.01 to
-        // two digits, here rounded up.
+        // Duffy (1984): 45% against 5% discordant, 80% power: 22 pairs (the validated example of R's
+        // MESS::power_mcnemar_test), 22.01 to two digits, here rounded up.
         assert_eq!(items_for_score_test(0.4, 0.5, 0.95, 0.8), Some(23));
         // fixtures/scripts/eval_statistics.py.
         assert_eq!(items_for_score_test(0.05, 0.15, 0.95, 0.8), Some(469));
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn exact_power_is_messs_and_scipys() {
-        // 144 pairs, 0.45 against 0.25, one-sided level 0.025, exact test: power 0.80 (the validated example of MESS, after Duffy 1984).
+        // 144 pairs, 0.45 against 0.25, one-sided level 0.025, exact test: power 0.80 (the validated example of MESS, after
+        // Duffy 1984).
         let power = exact_power(144, 0.45, 0.25, 0.05, McNemar::Exact).expect("are shares");
         assert!((power - 0.80).abs() < 0.005, "{power}");
         // Complete enumeration with scipy.stats.binom (fixtures/scripts/eval_statistics.py).

@@ -37,8 +37,8 @@ const REFINEMENTS: usize = 24;
 impl PowerLaw {
     /// Weighted least squares with floor and gain at or above 0.
     ///
-    /// For a given exponent the other two have a closed form, so only the exponent is searched (variable projection, Golub and Pereyra 1973).
-    /// Needs three observations at different numbers of labels, finite, with positive weights.
+    /// For a given exponent the other two have a closed form, so only the exponent is searched (variable projection, Golub
+    /// and Pereyra 1973). Needs three observations at different numbers of labels, finite, with positive weights.
     pub fn fit(observations: &[Observation]) -> Result<Self, Error> {
         let mut labels: Vec<f64> = observations.iter().map(|o| o.labels).collect();
         labels.sort_by(f64::total_cmp);

@@ -1,19 +1,21 @@
 //! Looking after every item, and stopping as soon as it is decided.
 //!
-//! McNemar's test and the intervals of [`crate::paired`] hold for a number of items fixed beforehand: looking after each item and stopping at
-//! the first p below alpha rejects a true hypothesis far more often than alpha. The e-process here may be looked at after every item.
+//! McNemar's test and the intervals of [`crate::paired`] hold for a number of items fixed beforehand: looking after each
+//! item and stopping at the first p below alpha rejects a true hypothesis far more often than alpha. The e-process here may
+//! be looked at after every item.
 //!
-//! Of the items on which exactly one side is right (the discordant ones), each is a win of the second side with probability 1/2 where
-//! the sides do not differ. Betting on wins with every stake at once, weighted by Jeffreys' Beta(1/2, 1/2), multiplies a capital of 1 to
+//! Of the items on which exactly one side is right (the discordant ones), each is a win of the second side with probability
+//! 1/2 where the sides do not differ. Betting on wins with every stake at once, weighted by Jeffreys' Beta(1/2, 1/2),
+//! multiplies a capital of 1 to
 //!
 //! E = 2^(w + l) B(w + 1/2, l + 1/2) / B(1/2, 1/2)
 //!
-//! after w wins and l losses: a martingale where the sides do not differ, so that it ever reaches 1 / alpha with probability at most alpha (Ville
-//! 1939; the mixture is Robbins 1970 and Krichevsky and Trofimov 1981). The items must come in an order that does not depend on the
-//! answers: see [`random_order`].
+//! after w wins and l losses: a martingale where the sides do not differ, so that it ever reaches 1 / alpha with probability
+//! at most alpha (Ville 1939; the mixture is Robbins 1970 and Krichevsky and Trofimov 1981). The items must come in an order
+//! that does not depend on the answers: see [`random_order`].
 //!
-//! E is two-sided. At the stop the side with more wins is named; that it is the wrong one has probability at most alpha as well, since the
-//! half of the mixture that bets on it then holds at least 1 / alpha.
+//! E is two-sided. At the stop the side with more wins is named; that it is the wrong one has probability at most alpha as
+//! well, since the half of the mixture that bets on it then holds at least 1 / alpha.
 
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::ln_beta;
@@ -76,8 +78,8 @@ impl EProcess {
         Err(Error::Input { quantity: "alpha", value: alpha, range: "in (0, 1)" })
     }
 
-    /// Takes one more item: whether the first and whether the second side got it right. Returns the stop, once there is one; items after it
-    /// are counted and do not move it.
+    /// Takes one more item: whether the first and whether the second side got it right. Returns the stop, once there is one;
+    /// items after it are counted and do not move it.
     pub fn observe(&mut self, first: bool, second: bool) -> Option<Stop> {
         self.counts.observe(first, second);
         let PairedCounts { wins, losses, .. } = self.counts;
@@ -111,8 +113,8 @@ impl EProcess {
         (-self.log_peak).exp()
     }
 
-    /// Whether E can still reach 1 / alpha within `remaining` more items: it does at the earliest where one side wins all of them. Where it
-    /// cannot, going on is for the interval only.
+    /// Whether E can still reach 1 / alpha within `remaining` more items: it does at the earliest where one side wins all of
+    /// them. Where it cannot, going on is for the interval only.
     pub fn can_stop_within(&self, remaining: u64) -> bool {
         let PairedCounts { wins, losses, .. } = self.counts;
         let (more, fewer) = (wins.max(losses), wins.min(losses));
@@ -121,8 +123,9 @@ impl EProcess {
     }
 }
 
-/// The process over recorded `outcomes` (first right, second right), taken in the [`random_order`] of `seed`: where a comparison that looks after every item
-/// would have stopped. For outcomes of two recorded experiments see [`crate::paired::outcomes`].
+/// The process over recorded `outcomes` (first right, second right), taken in the [`random_order`] of `seed`: where a
+/// comparison that looks after every item would have stopped. For outcomes of two recorded experiments see
+/// [`crate::paired::outcomes`].
 pub fn replay(outcomes: &[(bool, bool)], alpha: f64, seed: u64) -> Result<EProcess, Error> {
     let mut process = EProcess::new(alpha)?;
     for item in random_order(outcomes.len(), seed) {
@@ -132,8 +135,8 @@ pub fn replay(outcomes: &[(bool, bool)], alpha: f64, seed: u64) -> Result<EProce
     Ok(process)
 }
 
-/// Items, in all, at which E reaches 1 / `alpha` if wins and losses go on at the rates of `counts`; `None` where there are as many wins as
-/// losses, or where it takes more than 10^12. The stop itself varies around it.
+/// Items, in all, at which E reaches 1 / `alpha` if wins and losses go on at the rates of `counts`; `None` where there are
+/// as many wins as losses, or where it takes more than 10^12. The stop itself varies around it.
 pub fn items_to_stop(counts: &PairedCounts, alpha: f64) -> Option<u64> {
     let seen = counts.items() as f64;
     if counts.wins == counts.losses || !(alpha > 0.0 && alpha < 1.0) {
@@ -162,13 +165,14 @@ pub fn random_order(items: usize, seed: u64) -> Vec<usize> {
     order
 }
 
-/// The difference of the two sides' accuracies (second less first) with an interval that holds at every number of items at once: the
-/// chance that it ever leaves out the true difference, however often one looks, is at most 1 - `confidence`.
+/// The difference of the two sides' accuracies (second less first) with an interval that holds at every number of items at
+/// once: the chance that it ever leaves out the true difference, however often one looks, is at most 1 - `confidence`.
 ///
-/// It keeps the differences d against which a bettor has not multiplied the capital by 1 / (1 - confidence). With every item's score x (1 for
-/// a win, -1 for a loss, 0 for a tie) a stake s multiplies the capital by 1 + s (x - d); the stakes that can never go broke are mixed by
-/// Jeffreys' prior (betting: Waudby-Smith and Ramdas 2024; this mixture: Orabona and Jun 2024). At d = 0 the capital is E itself, so the interval leaves
-/// out 0 exactly where [`EProcess`] stands at 1 / alpha. The capital is log-convex in d, so that what is kept is an interval.
+/// It keeps the differences d against which a bettor has not multiplied the capital by 1 / (1 - confidence). With every
+/// item's score x (1 for a win, -1 for a loss, 0 for a tie) a stake s multiplies the capital by 1 + s (x - d); the stakes
+/// that can never go broke are mixed by Jeffreys' prior (betting: Waudby-Smith and Ramdas 2024; this mixture: Orabona and
+/// Jun 2024). At d = 0 the capital is E itself, so the interval leaves out 0 exactly where [`EProcess`] stands at 1 / alpha.
+/// The capital is log-convex in d, so that what is kept is an interval.
 ///
 /// With it a comparison may also stop early for equivalence: once the interval lies within the margin.
 pub fn confidence_sequence(counts: &PairedCounts, confidence: f64) -> Result<Estimate, Error> {
@@ -184,13 +188,14 @@ pub fn confidence_sequence(counts: &PairedCounts, confidence: f64) -> Result<Est
     })
 }
 
-/// Log of the capital of the bettor against `difference`: the mean over p ~ Beta(1/2, 1/2) of
-/// (2p / (1 + d))^wins (2 (1 - p) / (1 - d))^losses (p / (1 + d) + (1 - p) / (1 - d))^ties, p standing for the stake's place between the two that can go broke.
+/// Log of the capital of the bettor against `difference`: the mean over p ~ Beta(1/2, 1/2) of (2p / (1 + d))^wins (2 (1 - p)
+/// / (1 - d))^losses (p / (1 + d) + (1 - p) / (1 - d))^ties, p standing for the stake's place between the two that can go
+/// broke.
 fn log_capital(counts: &PairedCounts, difference: f64) -> f64 {
     let [wins, losses, ties] =
         [counts.wins, counts.losses, counts.both_right + counts.both_wrong].map(|count| count as f64);
-    // With p = sin^2(angle) the prior is even in the angle and the integrand periodic: equal steps converge exponentially once they are
-    // smaller than the peak, whose width is about 1 / sqrt(items).
+    // With p = sin^2(angle) the prior is even in the angle and the integrand periodic: equal steps converge exponentially
+    // once they are smaller than the peak, whose width is about 1 / sqrt(items).
     let points = 64 + (16.0 * (counts.items() as f64).sqrt()).min(1e6) as usize;
     let logs: Vec<f64> = (0..points)
         .map(|point| {

@@ -1,5 +1,5 @@
-//! The published runs of Bertsch et al. (2024) as an external check: shown only the first sizes of fine-tuning, the estimate of "labels until
-//! fine-tuning wins" must be right or refuse. The accuracies come from fixtures/scripts/eval_bertsch.py.
+//! The published runs of Bertsch et al. (2024) as an external check: shown only the first sizes of fine-tuning, the estimate
+//! of "labels until fine-tuning wins" must be right or refuse. The accuracies come from fixtures/scripts/eval_bertsch.py.
 
 use std::collections::BTreeMap;
 
@@ -81,8 +81,8 @@ fn the_estimate_is_right_or_refuses() {
     println!("{right} right, refused {refused:?}, wrong {wrong:?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(right >= 16, "{right} of 40 estimated");
-    // Both have a plateau between 256 and 512 labels that no power law knows of. (From 512 labels of CLINC150 the answer is "not within 2,048",
-    // which is true.)
+    // Both have a plateau between 256 and 512 labels that no power law knows of. (From 512 labels of CLINC150 the answer is
+    // "not within 2,048", which is true.)
     assert_eq!((refused["banking77"], refused["clinic150"]), (8, 6));
 }
 
