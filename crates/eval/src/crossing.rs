@@ -476,7 +476,7 @@ mod tests {
         }
         let share = f64::from(covered) / f64::from(answered);
         println!("crossing coverage {share}, {answered} of {trials} answered");
-        // A true law is seldom refused; 330 answers have a standard deviation of 1.2 points.
+        // A true law is seldom refused; 330 answers have a standard deviation of 1.2 points (3,000 worlds: 94.4% covered).
         assert!(answered * 10 >= trials * 8, "{answered} of {trials} answered");
         assert!((0.93..=0.97).contains(&share), "{share}");
     }

@@ -30,9 +30,9 @@ pub struct Observation {
 /// Exponents tried: the error of a curve flatter than the first falls by less than 3% for four times the labels.
 const EXPONENTS: [f64; 2] = [0.02, 3.0];
 /// Steps of the first search, even in the logarithm.
-const STEPS: usize = 48;
+const STEPS: usize = 32;
 /// Steps of the golden section after it.
-const REFINEMENTS: usize = 24;
+const REFINEMENTS: usize = 20;
 
 impl PowerLaw {
     /// Weighted least squares with floor and gain at or above 0.
