@@ -66,7 +66,8 @@ pub fn best(scores: &[f64]) -> usize {
     winner
 }
 
-fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+/// Natural log of the sum of the exponentials.
+pub(crate) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let highest = values.clone().fold(f64::NEG_INFINITY, f64::max);
     if !highest.is_finite() {
         return highest;

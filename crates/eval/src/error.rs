@@ -1,6 +1,6 @@
-//! What can be wrong with a record.
+//! What can be wrong with a record, or with the numbers given to a statistical function.
 
-/// Why a record does not make a comparison; it names the experiment, and the example where there is one.
+/// Why a record does not make a comparison (it names the experiment, and the example where there is one), or numbers no statistic.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -110,5 +110,35 @@ pub enum Error {
         value: f64,
         /// What it may be.
         range: &'static str,
+    },
+    /// A number given to a statistical function makes no sense.
+    #[error("{quantity} is {value}, but must be {range}")]
+    Input {
+        /// Which number.
+        quantity: &'static str,
+        /// What it is.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// A sample is too small for what is asked of it.
+    #[error("{have} {what} given, at least {need} needed")]
+    TooFew {
+        /// What there is too little of, in the plural.
+        what: &'static str,
+        /// How many there are.
+        have: usize,
+        /// How many are needed.
+        need: usize,
+    },
+    /// Two lists that belong together differ in length.
+    #[error("{have} {what} given where {need} are expected")]
+    Length {
+        /// What the list holds, in the plural.
+        what: &'static str,
+        /// Its length.
+        have: usize,
+        /// The length of what it belongs to.
+        need: usize,
     },
 }

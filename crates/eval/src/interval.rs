@@ -5,11 +5,15 @@
 //!   bound set to 0 where nothing and to 1 where everything was right (Brown, Cai and DasGupta 2001),
 //! - a share of [`SMALL`] items or more: Wilson's score interval,
 //! - macro-F1: the bias-corrected and accelerated bootstrap over items ([`macro_f1`]).
+//!
+//! Means of other scores, clustered items, items crossed with runs and any other statistic: [`crate::mean`], [`crate::crossed`] and
+//! [`crate::bootstrap`].
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::beta::beta_reg;
 
+use crate::bootstrap::{self, bca_levels};
 use crate::metrics::{Confusion, Tally};
 use crate::resample::Resampler;
 
@@ -46,6 +50,16 @@ pub enum Method {
     BootstrapBca,
     /// Percentiles of a bootstrap.
     BootstrapPercentile,
+    /// Student's interval of a mean.
+    Student,
+    /// Student's interval of a mean of items that come in clusters.
+    ClusteredStudent,
+    /// Student's interval of a mean over items crossed with runs.
+    CrossedStudent,
+    /// Percentiles of a bootstrap over items crossed with runs.
+    CrossedBootstrap,
+    /// Confidence sequence of a paired difference: it holds at every number of items at once.
+    AnytimeValid,
     /// The interval of accuracy, for a macro-F1 whose bootstrap has no spread (no error at all, or nothing right).
     Accuracy,
     /// Dirichlet posterior of a paired difference under Jeffreys' prior.
@@ -132,20 +146,6 @@ pub fn macro_f1(pairs: &[(usize, usize)], labels: usize, confidence: f64, seed: 
     Estimate { value, low, high, interval }
 }
 
-/// The levels of the bias-corrected and accelerated percentiles; `None` where they are not defined.
-fn bca_levels(sorted: &[f64], value: f64, acceleration: f64, tail: f64) -> Option<[f64; 2]> {
-    let below = sorted.partition_point(|&score| score < value) as f64;
-    let equal = sorted.partition_point(|&score| score <= value) as f64 - below;
-    let bias = normal_quantile((below + equal / 2.0) / sorted.len() as f64);
-    let level = |probability: f64| {
-        let moved = bias + normal_quantile(probability);
-        let stretch = 1.0 - acceleration * moved;
-        (stretch > 0.0).then(|| normal_cdf(bias + moved / stretch))
-    };
-    let levels = [level(tail)?, level(1.0 - tail)?];
-    levels.iter().all(|level| level.is_finite()).then_some(levels)
-}
-
 /// Acceleration by the jackknife: leaving out one item changes the score only through the item's cell of the confusion counts.
 /// `tally` holds the same items.
 fn acceleration(whole: &Confusion, tally: &mut Tally) -> f64 {
@@ -157,12 +157,7 @@ fn acceleration(whole: &Confusion, tally: &mut Tally) -> f64 {
             tally.add((gold, predicted), 1);
         }
     }
-    let items: f64 = left_out.iter().map(|(_, count)| count).sum();
-    let mean = left_out.iter().map(|(score, count)| score * count).sum::<f64>() / items;
-    let moment =
-        |power: i32| left_out.iter().map(|(score, count)| count * (mean - score).powi(power)).sum::<f64>();
-    let squares = moment(2);
-    if squares > 0.0 { moment(3) / (6.0 * squares.powf(1.5)) } else { 0.0 }
+    bootstrap::acceleration(left_out.iter().copied())
 }
 
 /// Quantile of sorted values, interpolated linearly (NumPy's default).
@@ -187,13 +182,27 @@ pub(crate) fn normal_quantile(probability: f64) -> f64 {
     if (0.0..=1.0).contains(&probability) { Normal::standard().inverse_cdf(probability) } else { f64::NAN }
 }
 
-fn normal_cdf(value: f64) -> f64 {
+pub(crate) fn normal_cdf(value: f64) -> f64 {
     Normal::standard().cdf(value)
 }
 
 /// Quantile of Beta(`a`, `b`) by bisection on the regularised incomplete beta function, to the last bit that it resolves.
 pub(crate) fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
     bisect(0.0, 1.0, |x| beta_reg(a, b, x) < probability)
+}
+
+/// Quantile of Student's t with `freedom` (> 0, not necessarily whole) degrees of freedom, through that of t^2 / (freedom + t^2),
+/// which is Beta(1/2, freedom / 2).
+pub(crate) fn student_quantile(freedom: f64, probability: f64) -> f64 {
+    if freedom.is_nan() || freedom <= 0.0 || !(0.0..=1.0).contains(&probability) {
+        return f64::NAN;
+    }
+    if freedom > 1e7 {
+        return normal_quantile(probability);
+    }
+    let share = beta_quantile(0.5, freedom / 2.0, (2.0 * probability - 1.0).abs());
+    let size = (freedom * share / (1.0 - share)).sqrt();
+    if probability < 0.5 { -size } else { size }
 }
 
 /// The point between `low` and `high` where `below` turns from true to false.
@@ -241,6 +250,24 @@ mod tests {
         assert_bounds(clopper_pearson(8, 10, 0.95), 0.443_904_537_692_358_5, 0.974_789_273_673_166_6, 1e-9);
         assert_bounds(clopper_pearson(250, 300, 0.9), 0.793_842_824_437_452_5, 0.867_815_108_189_257_3, 1e-9);
         assert_bounds(clopper_pearson(20, 20, 0.95), 0.831_566_529_016_914_7, 1.0, 1e-9);
+    }
+
+    #[test]
+    fn students_quantiles_are_scipys() {
+        // scipy.stats.t.ppf.
+        let cases = [
+            (1.0, 0.975, 12.706_204_736_174_698),
+            (4.0, 0.025, -2.776_445_105_197_798_7),
+            (4.37, 0.975, 2.686_148_100_040_884_7),
+            (29.0, 0.95, 1.699_127_026_533_497),
+            (1e6, 0.975, 1.959_966_356_814_107),
+            (12.0, 0.5, 0.0),
+        ];
+        for (freedom, probability, expected) in cases {
+            let found = student_quantile(freedom, probability);
+            assert!((found - expected).abs() < 1e-8, "{freedom}: {found} against {expected}");
+        }
+        assert!(student_quantile(0.0, 0.9).is_nan() && student_quantile(3.0, 1.5).is_nan());
     }
 
     #[test]

@@ -1,24 +1,42 @@
 //! Metrics, intervals, paired tests, economics and the verdict: pure functions of the stored record.
 //!
-//! No model, clock, I/O or global randomness: what is random (the bootstrap) is seeded from the record, so that one record gives one
-//! comparison. Start at [`comparison::Comparison::from_record`].
+//! No model, clock, I/O or global randomness: what is random (the bootstrap) is seeded from the record, so that one record
+//! gives one comparison. Start at [`comparison::Comparison::from_record`].
+//!
+//! What it rests on, as functions of plain numbers:
+//! - intervals: [`interval`] (shares, macro-F1), [`mean`] (Student, clustered), [`crossed`] (items and runs), [`bootstrap`]
+//!   (any statistic),
+//! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`]
+//!   (how many items),
+//! - many tests: [`multiplicity`],
+//! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`].
 
 pub mod arm;
+pub mod backtest;
+pub mod bootstrap;
 pub mod calibration;
 pub mod comparison;
 pub mod contrast;
+pub mod crossed;
+pub mod crossing;
 pub mod curve;
+pub mod data_advantage;
 pub mod economics;
 pub mod effort;
 mod error;
 mod evidence;
 pub mod gates;
 pub mod interval;
+pub mod learning_curve;
+pub mod mean;
 pub mod metrics;
+pub mod multiplicity;
 pub mod paired;
 mod posterior;
 pub mod power;
+pub mod power_law;
 mod resample;
+pub mod sequential;
 pub mod table;
 pub mod verdict;
 mod wording;

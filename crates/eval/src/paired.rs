@@ -1,11 +1,11 @@
 //! Two sides that answered the same items.
 //!
-//! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the first did.
-//! The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and ties
-//! (Jeffreys' prior, equal tails), and
-//! Tango's score interval (Tango 1998) from there on. Both were checked for coverage (tests below).
+//! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the
+//! first did. The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and
+//! ties (Jeffreys' prior, equal tails), and Tango's score interval (Tango 1998) from there on. Both were checked for
+//! coverage (tests below).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
@@ -13,7 +13,7 @@ use statrs::function::gamma::ln_gamma;
 use task::record::{Experiment, Prediction};
 
 use crate::Error;
-use crate::interval::{Estimate, Method, SMALL, bisect, normal_quantile};
+use crate::interval::{Estimate, Method, SMALL, bisect, normal_cdf, normal_quantile};
 use crate::posterior::DifferencePosterior;
 
 /// Level of each of the two one-sided tests of equivalence: their interval has 90% confidence.
@@ -36,15 +36,18 @@ impl PairedCounts {
     /// Counts `items` of (first is right, second is right).
     pub fn new(items: impl IntoIterator<Item = (bool, bool)>) -> Self {
         let mut counts = Self::default();
-        for outcome in items {
-            *match outcome {
-                (true, true) => &mut counts.both_right,
-                (false, true) => &mut counts.wins,
-                (true, false) => &mut counts.losses,
-                (false, false) => &mut counts.both_wrong,
-            } += 1;
-        }
+        items.into_iter().for_each(|(first, second)| counts.observe(first, second));
         counts
+    }
+
+    /// Counts one more item: whether the first and whether the second side got it right.
+    pub fn observe(&mut self, first: bool, second: bool) {
+        *match (first, second) {
+            (true, true) => &mut self.both_right,
+            (false, true) => &mut self.wins,
+            (true, false) => &mut self.losses,
+            (false, false) => &mut self.both_wrong,
+        } += 1;
     }
 
     /// Items in all.
@@ -63,7 +66,8 @@ impl PairedCounts {
         ((self.wins + self.losses) as f64 + 0.5) / (self.items() + 1) as f64
     }
 
-    /// The difference with its interval at `confidence`: the posterior under [`SMALL`] items, Tango's score interval from there on.
+    /// The difference with its interval at `confidence`: the posterior under [`SMALL`] items, Tango's score interval from
+    /// there on.
     pub fn interval(&self, confidence: f64) -> Estimate {
         if self.items() < SMALL { self.posterior(confidence) } else { self.tango(confidence) }
     }
@@ -113,33 +117,55 @@ impl PairedCounts {
         let Estimate { low, high, .. } = self.interval(1.0 - 2.0 * alpha);
         Equivalence { margin, low, high, equivalent: low > -margin && high < margin }
     }
+
+    /// The larger of the p-values of the two one-sided tests (Schuirmann 1987): at most alpha exactly where
+    /// [`PairedCounts::equivalence`] holds at that alpha. Of fewer than [`SMALL`] items it is the posterior probability that
+    /// the difference lies beyond the nearer margin, otherwise Tango's score test against that margin. 1 without items.
+    pub fn equivalence_p(&self, margin: f64) -> f64 {
+        if self.items() == 0 {
+            return 1.0;
+        }
+        let beyond = if self.items() < SMALL {
+            let posterior =
+                DifferencePosterior::new(self.wins, self.losses, self.both_right + self.both_wrong);
+            [posterior.at_most(-margin), 1.0 - posterior.at_most(margin)]
+        } else {
+            [normal_cdf(-self.score(-margin)), normal_cdf(self.score(margin))]
+        };
+        beyond[0].max(beyond[1]).min(1.0)
+    }
 }
 
-/// Pairs two experiments by the ids of their examples, never by their order.
+/// Counts how two experiments did on the same examples; see [`outcomes`].
 pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Error> {
-    let known: BTreeMap<&str, &Prediction> =
-        second.predictions.iter().map(|a| (a.example.as_str(), a)).collect();
+    Ok(PairedCounts::new(outcomes(first, second)?))
+}
+
+/// Whether the first and whether the second experiment got each example right, in the order of the examples' ids. Examples
+/// are paired by id, never by the order of storage; errors where one experiment lacks an example of the other or they
+/// disagree about its true label.
+pub fn outcomes(first: &Experiment, second: &Experiment) -> Result<Vec<(bool, bool)>, Error> {
+    let [one, other] = [first, second].map(|experiment| {
+        let answers = experiment.predictions.iter().map(|answer| (answer.example.as_str(), answer));
+        answers.collect::<BTreeMap<&str, &Prediction>>()
+    });
     let unequal = |present: &Experiment, missing: &Experiment, example: &str| Error::UnequalExamples {
         present: present.id.clone(),
         missing: missing.id.clone(),
         example: example.to_owned(),
     };
-    let mut outcomes = Vec::with_capacity(known.len());
-    let mut seen = BTreeSet::new();
-    for answer in &first.predictions {
-        let other =
-            known.get(answer.example.as_str()).ok_or_else(|| unequal(first, second, &answer.example))?;
-        if other.gold != answer.gold {
+    if let Some(example) = other.keys().find(|example| !one.contains_key(*example)) {
+        return Err(unequal(second, first, example));
+    }
+    let outcome = |(example, left): (&&str, &&Prediction)| {
+        let right = other.get(example).ok_or_else(|| unequal(first, second, example))?;
+        if left.gold != right.gold {
             let [left, right] = [first, second].map(|experiment| experiment.id.clone());
-            return Err(Error::GoldDiffers { left, right, example: answer.example.clone() });
+            return Err(Error::GoldDiffers { left, right, example: (*example).to_owned() });
         }
-        seen.insert(answer.example.as_str());
-        outcomes.push((answer.predicted == answer.gold, other.predicted == other.gold));
-    }
-    match known.keys().find(|example| !seen.contains(*example)) {
-        Some(example) => Err(unequal(second, first, example)),
-        None => Ok(PairedCounts::new(outcomes)),
-    }
+        Ok((left.predicted == left.gold, right.predicted == right.gold))
+    };
+    one.iter().map(outcome).collect()
 }
 
 /// The outcome of two one-sided tests.
@@ -164,8 +190,8 @@ pub fn mcnemar_exact(wins: u64, losses: u64) -> f64 {
     (2.0 * binomial_at_most(fewer, total)).min(1.0)
 }
 
-/// McNemar's mid-p test: the exact p less the probability of the split seen. Less conservative than the exact test, and close to its
-/// level in small samples too (Fagerland, Lydersen and Laake 2013).
+/// McNemar's mid-p test: the exact p less the probability of the split seen. Less conservative than the exact test, and
+/// close to its level in small samples too (Fagerland, Lydersen and Laake 2013).
 pub fn mcnemar_mid_p(wins: u64, losses: u64) -> f64 {
     let (fewer, total) = (wins.min(losses), wins + losses);
     if fewer == total - fewer {
@@ -243,6 +269,43 @@ mod tests {
         let same = counts(40, 22, 500).equivalence(0.065, EQUIVALENCE_ALPHA);
         assert!(same.equivalent && (same.high - 0.062_632_861).abs() < 1e-7, "{same:?}");
         assert!(!counts(40, 22, 500).equivalence(0.06, EQUIVALENCE_ALPHA).equivalent);
+    }
+
+    #[test]
+    fn the_p_of_equivalence_is_that_of_the_interval() {
+        // fixtures/scripts/eval_statistics.py: Tango's score, the constrained maximum found numerically.
+        for (wins, losses, items, margin, expected) in [
+            (40, 22, 500, 0.065, 0.037_199_177_518),
+            (20, 24, 800, 0.02, 0.040_800_381_210),
+            (0, 0, 400, 0.01, 0.022_211_592_425),
+        ] {
+            let found = counts(wins, losses, items).equivalence_p(margin);
+            assert!((found - expected).abs() < 1e-8, "{wins} {losses}: {found} against {expected}");
+        }
+        for (wins, losses, items) in [(40, 22, 500), (4, 4, 1000), (9, 4, 250), (3, 3, 120)] {
+            let counts = counts(wins, losses, items);
+            for margin in [0.01, 0.03, 0.05, 0.0625, 0.063, 0.1] {
+                let equivalent = counts.equivalence(margin, EQUIVALENCE_ALPHA).equivalent;
+                assert_eq!(
+                    equivalent,
+                    counts.equivalence_p(margin) < EQUIVALENCE_ALPHA,
+                    "{counts:?} {margin}"
+                );
+            }
+        }
+        assert_eq!(PairedCounts::default().equivalence_p(0.05), 1.0);
+    }
+
+    #[test]
+    fn sides_that_differ_by_the_margin_are_called_equivalent_at_most_at_the_level() {
+        // By enumeration. Neither test is exact: the posterior's reaches 5.6% here, the score test's 4.6%; where little
+        // disagrees both stay far below.
+        for (items, win, loss) in [(150, 0.12, 0.06), (250, 0.08, 0.03), (350, 0.09, 0.05), (500, 0.06, 0.03)]
+        {
+            let level = coverage(items, win, loss, |counts| counts.equivalence_p(win - loss) <= 0.05);
+            println!("level of the equivalence test {items}: {level}");
+            assert!(level <= 0.058, "{items} items, {win} against {loss}: {level}");
+        }
     }
 
     /// Exact coverage of a paired interval: the multinomial weight of the counts for which `covers` holds.

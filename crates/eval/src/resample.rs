@@ -22,6 +22,17 @@ impl Resampler {
         ((u64::from(self.generator.next_u32()) * bound as u64) >> 32) as usize
     }
 
+    /// A number in \[0, 1), a multiple of 2^-32.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        f64::from(self.generator.next_u32()) / 4_294_967_296.0
+    }
+
+    /// A standard normal number (Box and Muller 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
     /// Puts as many of `pairs` into `tally` as there are, drawn with replacement.
     pub(crate) fn fill(&mut self, tally: &mut Tally, pairs: &[(usize, usize)]) {
         tally.clear();
