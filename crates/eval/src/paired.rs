@@ -3,9 +3,9 @@
 //! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the first did.
 //! The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and ties
 //! (Jeffreys' prior, equal tails), and
-//! Tango's score interval (Tango 1998) from there on. Both were checked for coverage (tests below).
+//! Tango's score interval (Tango 1998) from there on. Scores between 0 and 1 are paired by [`crate::graded`]. Both were checked for coverage (tests below).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
@@ -13,8 +13,11 @@ use statrs::function::gamma::ln_gamma;
 use task::record::{Experiment, Prediction};
 
 use crate::Error;
+use crate::graded::{PairedScores, is_binary};
 use crate::interval::{Estimate, Method, SMALL, bisect, normal_quantile};
+use crate::metrics::label_pair;
 use crate::posterior::DifferencePosterior;
+use crate::resample;
 
 /// Level of each of the two one-sided tests of equivalence: their interval has 90% confidence.
 pub const EQUIVALENCE_ALPHA: f64 = 0.05;
@@ -110,13 +113,53 @@ impl PairedCounts {
     /// Whether the two sides differ by less than `margin`: two one-sided tests at level `alpha`, decided by whether the interval
     /// at confidence 1 - 2 `alpha` lies within the margin on both sides.
     pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
-        let Estimate { low, high, .. } = self.interval(1.0 - 2.0 * alpha);
-        Equivalence { margin, low, high, equivalent: low > -margin && high < margin }
+        Equivalence::new(&self.interval(1.0 - 2.0 * alpha), margin)
     }
 }
 
-/// Pairs two experiments by the ids of their examples, never by their order.
-pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Error> {
+/// Two sides on the same items: counted where every score is 0 or 1, else as differences of scores.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pairing {
+    /// Right and wrong answers.
+    Counts(PairedCounts),
+    /// Scores between 0 and 1.
+    Scores(PairedScores),
+}
+
+impl Pairing {
+    /// Items in all.
+    pub fn items(&self) -> u64 {
+        match self {
+            Self::Counts(counts) => counts.items(),
+            Self::Scores(scores) => scores.items(),
+        }
+    }
+
+    /// Mean score of the second side less the first's.
+    pub fn difference(&self) -> f64 {
+        match self {
+            Self::Counts(counts) => counts.difference(),
+            Self::Scores(scores) => scores.difference(),
+        }
+    }
+
+    /// The difference with its interval at `confidence`.
+    pub fn interval(&self, confidence: f64) -> Estimate {
+        match self {
+            Self::Counts(counts) => counts.interval(confidence),
+            Self::Scores(scores) => scores.interval(confidence),
+        }
+    }
+
+    /// As [`PairedCounts::equivalence`].
+    pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
+        Equivalence::new(&self.interval(1.0 - 2.0 * alpha), margin)
+    }
+}
+
+/// Pairs two experiments by the ids of their examples, never by their order. `data_sha256` (the identity of the split) and the ids
+/// decide random draws.
+pub fn pair(first: &Experiment, second: &Experiment, data_sha256: &str) -> Result<Pairing, Error> {
     let known: BTreeMap<&str, &Prediction> =
         second.predictions.iter().map(|a| (a.example.as_str(), a)).collect();
     let unequal = |present: &Experiment, missing: &Experiment, example: &str| Error::UnequalExamples {
@@ -124,22 +167,26 @@ pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Err
         missing: missing.id.clone(),
         example: example.to_owned(),
     };
-    let mut outcomes = Vec::with_capacity(known.len());
-    let mut seen = BTreeSet::new();
+    let mut scores = BTreeMap::new();
     for answer in &first.predictions {
         let other =
             known.get(answer.example.as_str()).ok_or_else(|| unequal(first, second, &answer.example))?;
-        if other.gold != answer.gold {
+        if label_pair(other).map(|pair| pair.0) != label_pair(answer).map(|pair| pair.0) {
             let [left, right] = [first, second].map(|experiment| experiment.id.clone());
             return Err(Error::GoldDiffers { left, right, example: answer.example.clone() });
         }
-        seen.insert(answer.example.as_str());
-        outcomes.push((answer.predicted == answer.gold, other.predicted == other.gold));
+        scores.insert(answer.example.as_str(), [answer.score(), other.score()]);
     }
-    match known.keys().find(|example| !seen.contains(*example)) {
-        Some(example) => Err(unequal(second, first, example)),
-        None => Ok(PairedCounts::new(outcomes)),
+    if let Some(example) = known.keys().find(|example| !scores.contains_key(*example)) {
+        return Err(unequal(second, first, example));
     }
+    if scores.values().all(|pair| is_binary(pair)) {
+        let outcomes = scores.values().map(|[first, second]| (*first == 1.0, *second == 1.0));
+        return Ok(Pairing::Counts(PairedCounts::new(outcomes)));
+    }
+    let differences = scores.values().map(|[first, second]| second - first).collect();
+    let seed = resample::seed(data_sha256, &format!("{} and {}", first.id, second.id));
+    Ok(Pairing::Scores(PairedScores::new(differences, seed)))
 }
 
 /// The outcome of two one-sided tests.
@@ -153,6 +200,14 @@ pub struct Equivalence {
     pub high: f64,
     /// Whether the interval lies within the margin.
     pub equivalent: bool,
+}
+
+impl Equivalence {
+    /// Whether the interval of `difference` lies within `margin`.
+    fn new(difference: &Estimate, margin: f64) -> Self {
+        let Estimate { low, high, .. } = *difference;
+        Self { margin, low, high, equivalent: low > -margin && high < margin }
+    }
 }
 
 /// McNemar's exact test (two-sided): the binomial probability of a split at least as uneven as `wins` to `losses`.

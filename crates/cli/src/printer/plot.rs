@@ -64,7 +64,7 @@ pub(super) fn plot(comparison: &Comparison, width: usize, characters: Characters
     let best = on_test
         .iter()
         .filter(|curve| curve.family == Family::InContext)
-        .flat_map(|curve| curve.points.iter().map(|point| point.accuracy))
+        .flat_map(|curve| curve.points.iter().map(|point| point.score))
         .reduce(f64::max);
     let crossing = best.and_then(|best| first_to_reach(&on_test, Family::FineTune, best));
     let at = crossing.map(|(_, point)| point.at);
@@ -93,7 +93,7 @@ fn series(curve: &Curve, characters: Characters) -> Option<Series> {
         (Family::Floor, "logistic_regression") => ('■', '#'),
         _ => return None,
     };
-    let points = curve.points.iter().map(|point| (point.at, point.accuracy)).collect();
+    let points = curve.points.iter().map(|point| (point.at, point.score)).collect();
     Some(Series { name: arms::method(&curve.method), mark: characters.pick(unicode, ascii), points })
 }
 
