@@ -50,7 +50,7 @@ pub struct TextGuide<'a> {
     tokenizer: &'a Tokenizer,
     end: &'a str,
     tokens: Vec<u32>,
-    /// Tokens whose text was looked at before; the end may begin in them.
+    /// Tokens that the answer may still have.
     left: usize,
     ended: bool,
 }
