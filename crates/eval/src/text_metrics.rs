@@ -120,6 +120,8 @@ fn overlap<T: Hash + Eq>(one: &HashMap<T, usize>, other: &HashMap<T, usize>) -> 
 mod tests {
     use super::*;
 
+    type Metric = fn(&str, &str) -> f64;
+
     /// Values of fixtures/scripts/text_metrics_reference.py: rouge-score, sacreBLEU, and the functions of the SQuAD script.
     const REFERENCE: &str = include_str!("../tests/fixtures/text_metrics_reference.json");
 
@@ -130,7 +132,7 @@ mod tests {
         for row in rows {
             let (answer, target) =
                 (row["answer"].as_str().expect("text"), row["target"].as_str().expect("text"));
-            let metrics: [(&str, fn(&str, &str) -> f64); 4] =
+            let metrics: [(&str, Metric); 4] =
                 [("exact_match", exact_match), ("token_f1", token_f1), ("rouge_l", rouge_l), ("chrf", chrf)];
             for (name, metric) in metrics {
                 let Some(expected) = row[name].as_f64() else { continue };
