@@ -7,13 +7,7 @@ use std::collections::BTreeMap;
 
 use task::record::{Experiment, Family, Part};
 
-/// Share of right answers; 0 without answers.
-pub(crate) fn accuracy(experiment: &Experiment) -> f64 {
-    let right = experiment.predictions.iter().filter(|answer| answer.gold == answer.predicted).count();
-    right as f64 / experiment.predictions.len().max(1) as f64
-}
-
-/// Experiments that differ in their seed alone, with their mean dev accuracy.
+/// Experiments that differ in their seed alone, with the mean of their scores on dev.
 #[derive(Debug)]
 struct Group<'a> {
     members: Vec<&'a Experiment>,
@@ -37,7 +31,7 @@ fn groups(experiments: &[Experiment], family: Family) -> Vec<Group<'_>> {
         .into_iter()
         .filter_map(|key| members.remove(&key))
         .map(|members| {
-            let mean = members.iter().map(|e| accuracy(e)).sum::<f64>() / members.len() as f64;
+            let mean = members.iter().map(|e| e.mean_score()).sum::<f64>() / members.len() as f64;
             Group { members, mean }
         })
         .collect()
@@ -81,7 +75,7 @@ pub(crate) fn learning_rate(experiments: &[Experiment], method: &str, labels: us
     let nearest = tried.iter().map(|e| distance(e.labels_used)).min_by(f64::total_cmp)?;
     let mut best: Option<(&Experiment, f64)> = None;
     for experiment in tried.into_iter().filter(|e| distance(e.labels_used) <= nearest + 1e-12) {
-        let value = accuracy(experiment);
+        let value = experiment.mean_score();
         if best.is_none_or(|(_, highest)| value > highest) {
             best = Some((experiment, value));
         }
@@ -134,7 +128,7 @@ pub(crate) fn finalist(experiments: &[Experiment], family: Family) -> Option<&Ex
     }
     let mut best: Option<&Experiment> = None;
     for member in leader?.members.into_iter().filter(|e| e.collapse.is_none()) {
-        if best.is_none_or(|holder| accuracy(member) > accuracy(holder)) {
+        if best.is_none_or(|holder| member.mean_score() > holder.mean_score()) {
             best = Some(member);
         }
     }
@@ -151,7 +145,7 @@ fn simpler(challenger: &Experiment, holder: &Experiment) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use task::record::{Prediction, Setup, TokensPerRequest};
+    use task::record::{Answer, Prediction, Setup, TokensPerRequest};
 
     use super::*;
 
@@ -166,9 +160,7 @@ mod tests {
         let predictions = (0..10)
             .map(|index| Prediction {
                 example: format!("e{index}"),
-                gold: 0,
-                predicted: usize::from(index >= right),
-                scores: Vec::new(),
+                answer: Answer::Label { gold: 0, predicted: usize::from(index >= right), scores: Vec::new() },
             })
             .collect();
         Experiment {

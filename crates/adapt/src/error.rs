@@ -15,6 +15,9 @@ pub enum Error {
     /// A floor could not be fitted.
     #[error(transparent)]
     Floor(#[from] crate::floor::FloorError),
+    /// The user's metric failed.
+    #[error("task.metric_command: {0}")]
+    MetricCommand(#[from] crate::metric_command::MetricCommandError),
     /// The model could not answer or train.
     #[error("{experiment}: {source}")]
     Model {
@@ -39,8 +42,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is the user's metric that failed: no fault of an arm, so the run stops instead of going on without a result.
+    pub(crate) fn is_metric(&self) -> bool {
+        matches!(self, Self::MetricCommand(_))
+    }
+
     /// Names the experiment that a model's error belongs to.
     pub(crate) fn model(experiment: &str) -> impl FnOnce(PredictError) -> Self + '_ {
-        move |source| Self::Model { experiment: experiment.to_owned(), source }
+        // An error of this crate that came back through the model's own keeps its kind.
+        move |source| match source.downcast::<Self>() {
+            Ok(own) => *own,
+            Err(source) => Self::Model { experiment: experiment.to_owned(), source },
+        }
     }
 }

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use task::dataset::Dataset;
-use task::predictor::{
-    Control, EpochReport, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob, Tuned,
-};
-use task::prompt::Rendered;
-use task::record::{Experiment, Family, Part, Prediction, Setup};
+use task::predictor::{Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, Tuned};
+use task::record::{Answer, Experiment, Family, Part, Prediction, Setup};
 
 use crate::Error;
-use crate::in_context::prediction;
+use crate::answering::{Answers, answer};
 use crate::plan::{TuneTrial, evaluated_epochs, method_name};
 use crate::selection;
-use crate::writer::{PromptWriter, examples, inputs};
+use crate::writer::{PromptWriter, examples, inputs, label_count};
 
-/// Evaluations without a better dev accuracy after which a training stops.
+/// Evaluations without a better mean score on dev after which a training stops.
 const PATIENCE: usize = 2;
 
 /// The arm on one task.
@@ -37,18 +34,12 @@ pub(crate) fn name(trial: &TuneTrial, learning_rate: f64) -> String {
 /// The dev answers of the best epoch so far.
 struct Best {
     epoch: usize,
-    right: usize,
+    score: f64,
     answers: Answers,
 }
 
-/// Answers to one part, and what they took.
-struct Answers {
-    predictions: Vec<Prediction>,
-    scored: Scored,
-}
-
 impl FineTune<'_> {
-    /// Trains at `learning_rate`, keeps the epoch with the best dev accuracy, and saves what would be shipped in `folder`.
+    /// Trains at `learning_rate`, keeps the epoch with the best mean score on dev, and saves what would be shipped in `folder`.
     /// A training that diverges is a result too: an experiment without answers, marked as collapsed.
     pub(crate) fn on_dev(
         &self,
@@ -72,7 +63,10 @@ impl FineTune<'_> {
                 experiment.artefact = Some(tuned.save(folder).map_err(Error::model(&name))?);
                 experiment.configuration.insert("best_epoch".to_owned(), best.epoch.into());
                 experiment.setup = Setup { seconds, tokens, flops };
-                fill(&mut experiment, best.answers);
+                fill(&mut experiment, best.answers, self.dataset);
+            }
+            (Err(error), _) if error.downcast_ref::<Error>().is_some_and(Error::is_metric) => {
+                return Err(Error::model(&name)(error));
             }
             (Err(error), _) => {
                 experiment.collapse = Some(error.to_string());
@@ -94,12 +88,12 @@ impl FineTune<'_> {
         let mut tuned = trainer.load(folder).map_err(Error::model(&id))?;
         let answers = self.answer(Part::Test, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
         let mut experiment = Experiment { id, part: Part::Test, ..chosen.clone() };
-        fill(&mut experiment, answers);
+        fill(&mut experiment, answers, self.dataset);
         Ok(experiment)
     }
 
     fn job(&self, trial: &TuneTrial, learning_rate: f64) -> Result<TrainingJob, Error> {
-        let labels = self.dataset.labels.len();
+        let labels = label_count(self.dataset);
         let chosen = selection::nested_subset(self.targets, labels, trial.labels, trial.seed);
         let rows: Result<Vec<_>, Error> =
             chosen.into_iter().map(|index| self.writer.training_row(&self.dataset.train[index])).collect();
@@ -128,15 +122,15 @@ impl FineTune<'_> {
                 return Ok(Control::Continue);
             }
             let answers = self.answer(Part::Dev, predictor)?;
-            let right = answers.predictions.iter().filter(|answer| answer.gold == answer.predicted).count();
+            let score = answers.predictions.iter().map(Prediction::score).sum::<f64>();
             // An equal later epoch is preferred: it saw a lower learning rate.
-            if best.as_ref().is_none_or(|holder| right >= holder.right) {
-                without_gain = if best.as_ref().is_none_or(|holder| right > holder.right) {
+            if best.as_ref().is_none_or(|holder| score >= holder.score) {
+                without_gain = if best.as_ref().is_none_or(|holder| score > holder.score) {
                     0
                 } else {
                     without_gain + 1
                 };
-                *best = Some(Best { epoch: report.epoch, right, answers });
+                *best = Some(Best { epoch: report.epoch, score, answers });
                 return Ok(if without_gain >= PATIENCE { Control::KeepAndStop } else { Control::Keep });
             }
             without_gain += 1;
@@ -146,15 +140,8 @@ impl FineTune<'_> {
 
     fn answer(&self, part: Part, predictor: &mut dyn Predictor) -> Result<Answers, PredictError> {
         let items = examples(self.dataset, part);
-        let Rendered { shared, requests } = self.writer.tuned_prompts(&inputs(items))?;
-        let batch = PromptBatch { shared: &shared, requests: &requests, answers: self.writer.answers() };
-        let scored = predictor.score(&batch)?;
-        let predictions = items
-            .iter()
-            .zip(&scored.log_probabilities)
-            .map(|(example, row)| prediction(example, self.dataset, &eval::calibration::apply(row, None)))
-            .collect();
-        Ok(Answers { predictions, scored })
+        let prompts = self.writer.tuned_prompts(&inputs(items))?;
+        answer(self.writer, self.dataset, items, &prompts, predictor)
     }
 
     fn blank(&self, trial: &TuneTrial, learning_rate: f64, part: Part, id: &str) -> Experiment {
@@ -183,17 +170,27 @@ impl FineTune<'_> {
     }
 }
 
-/// Puts answers and their cost into `experiment`, and marks a run that gives one label to everything.
-fn fill(experiment: &mut Experiment, answers: Answers) {
+/// Puts answers and their cost into `experiment`, and marks a run that gives one answer to everything.
+fn fill(experiment: &mut Experiment, answers: Answers, dataset: &Dataset) {
     let items = answers.predictions.len().max(1) as f64;
-    experiment.tokens = answers.scored.tokens;
-    experiment.seconds_per_request = (answers.scored.seconds - answers.scored.shared_seconds) / items;
-    let first = answers.predictions.first().map(|answer| (answer.predicted, answer.gold));
-    let same_answer =
-        answers.predictions.iter().all(|answer| Some(answer.predicted) == first.map(|pair| pair.0));
-    let same_gold = answers.predictions.iter().all(|answer| Some(answer.gold) == first.map(|pair| pair.1));
-    if same_answer && !same_gold {
-        experiment.collapse = Some("one label for every input".to_owned());
+    let Answers { predictions, usage } = answers;
+    experiment.tokens = usage.tokens;
+    experiment.seconds_per_request = (usage.seconds - usage.shared_seconds) / items;
+    let targets = examples(dataset, experiment.part);
+    let differ = targets.iter().any(|example| example.target != targets[0].target);
+    let same = predictions.windows(2).all(|pair| is_same(&pair[0].answer, &pair[1].answer));
+    if same && differ {
+        let noun = if dataset.labels.is_empty() { "answer" } else { "label" };
+        experiment.collapse = Some(format!("one {noun} for every input"));
     }
-    experiment.predictions = answers.predictions;
+    experiment.predictions = predictions;
+}
+
+/// Whether two answers say the same.
+fn is_same(one: &Answer, other: &Answer) -> bool {
+    match (one, other) {
+        (Answer::Label { predicted, .. }, Answer::Label { predicted: second, .. }) => predicted == second,
+        (Answer::Text { text, .. }, Answer::Text { text: second, .. }) => text == second,
+        _ => false,
+    }
 }

@@ -1,4 +1,4 @@
-//! The in-context arm: an instruction and demonstrations, scored label by label, under several calibrations.
+//! The in-context arm: an instruction and demonstrations; labels are scored under several calibrations, texts are written.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,18 @@ use eval::calibration;
 use sha2::{Digest, Sha256};
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Predictor, PromptBatch, Scored};
+use task::predictor::{Predictor, PromptBatch, Scored, Usage};
 use task::prompt::Rendered;
-use task::record::{Artefact, Experiment, Family, Part, Prediction, Setup};
+use task::record::{Answer, Artefact, Experiment, Family, Part, Prediction, Setup};
 use task::settings::{Calibration, Order};
 
 use crate::Error;
+use crate::answering::{Answers, answer};
 use crate::digest::hex;
 use crate::plan::{PromptTrial, Selection};
 use crate::retrieval::Bm25;
 use crate::selection;
-use crate::writer::{PromptWriter, examples, inputs, target_index};
+use crate::writer::{PromptWriter, examples, inputs, label_count, target_index};
 
 /// Inputs without content, for contextual calibration (Zhao et al. 2021).
 const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
@@ -45,13 +46,17 @@ pub(crate) struct InContext<'a> {
     order: Order,
 }
 
-/// The scores of one prompt trial on one part.
+/// The answers to one prompt trial on one part.
 struct Trial {
+    /// What the model wrote, where it writes; else the answers follow from the scores and a calibration.
+    written: Option<Vec<Prediction>>,
+    /// Prompts, those of content-free inputs included.
+    requests: usize,
     /// `[examples][labels]`.
     rows: Vec<Vec<f64>>,
     /// `[content-free inputs][labels]`; empty for retrieval, whose prompt differs from request to request.
     content_free: Vec<Vec<f64>>,
-    scored: Scored,
+    usage: Usage,
     shared: String,
 }
 
@@ -114,7 +119,7 @@ impl<'a> InContext<'a> {
         let mut chosen = match trial.selection {
             Selection::ZeroShot => Vec::new(),
             Selection::Random => {
-                selection::balanced_draw(self.targets, self.dataset.labels.len(), trial.shots, trial.seed)
+                selection::balanced_draw(self.targets, label_count(self.dataset), trial.shots, trial.seed)
             }
             Selection::Bm25 => selection::retrieved(&self.index, query, self.targets, trial.shots, None),
         };
@@ -124,36 +129,56 @@ impl<'a> InContext<'a> {
         chosen.into_iter().map(|index| &self.dataset.train[index]).collect()
     }
 
-    fn score(&self, trial: &PromptTrial, part: Part, predictor: &mut dyn Predictor) -> Result<Trial, Error> {
-        let items = examples(self.dataset, part);
-        let mut queries = inputs(items);
-        let rendered = if trial.selection == Selection::Bm25 {
+    /// The prompts of a trial for `queries`.
+    fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
+        if trial.selection == Selection::Bm25 {
             // Retrieved demonstrations differ from request to request: the model finds by itself what prompts share.
             let train = inputs(&self.dataset.train);
             let places = (self.order == Order::Fixed)
                 .then(|| selection::fixed_order(&self.index, &train, self.targets, trial.shots));
             let mut requests = Vec::with_capacity(queries.len());
-            for query in &queries {
+            for query in queries {
                 let one =
                     self.writer.prompts(&self.demonstrations(trial, query, places.as_deref()), &[query])?;
                 requests.push(one.shared + &one.requests[0]);
             }
-            Rendered { shared: String::new(), requests }
-        } else {
+            return Ok(Rendered { shared: String::new(), requests });
+        }
+        self.writer.prompts(&self.demonstrations(trial, "", None), queries)
+    }
+
+    fn score(&self, trial: &PromptTrial, part: Part, predictor: &mut dyn Predictor) -> Result<Trial, Error> {
+        let items = examples(self.dataset, part);
+        let mut queries = inputs(items);
+        if self.writer.texts().is_some() {
+            let prompts = self.prompts(trial, &queries)?;
+            let Answers { predictions, usage } =
+                answer(self.writer, self.dataset, items, &prompts, predictor)
+                    .map_err(Error::model(&trial.name()))?;
+            return Ok(Trial {
+                written: Some(predictions),
+                requests: items.len(),
+                rows: Vec::new(),
+                content_free: Vec::new(),
+                usage,
+                shared: prompts.shared,
+            });
+        }
+        if trial.selection != Selection::Bm25 {
             queries.extend(CONTENT_FREE);
-            self.writer.prompts(&self.demonstrations(trial, "", None), &queries)?
-        };
-        let Rendered { shared, requests } = rendered;
+        }
+        let Rendered { shared, requests } = self.prompts(trial, &queries)?;
         let batch = PromptBatch { shared: &shared, requests: &requests, answers: self.writer.answers() };
         let mut scored = predictor.score(&batch).map_err(Error::model(&trial.name()))?;
         let content_free = scored.log_probabilities.split_off(items.len());
-        Ok(Trial { rows: std::mem::take(&mut scored.log_probabilities), content_free, scored, shared })
+        let Scored { log_probabilities: rows, usage } = scored;
+        Ok(Trial { written: None, requests: requests.len(), rows, content_free, usage, shared })
     }
 
     /// What had to be processed before the first request: the shared prefix once, and what the calibration reads.
     fn setup(&self, calibration: Calibration, scores: &Trial, predictor: &dyn Predictor) -> Setup {
-        let scored = &scores.scored;
-        let requests = (scores.rows.len() + scores.content_free.len()).max(1) as f64;
+        let scored = &scores.usage;
+        let requests = scores.requests.max(1) as f64;
         let own = (scored.processed_tokens - scored.shared_tokens) as f64 / requests;
         let own_seconds = (scored.seconds - scored.shared_seconds) / requests;
         let read = match calibration {
@@ -178,11 +203,13 @@ impl<'a> InContext<'a> {
         prior: Option<&[f64]>,
     ) -> Experiment {
         let items = examples(self.dataset, part);
-        let predictions = items
-            .iter()
-            .zip(&scores.rows)
-            .map(|(example, row)| prediction(example, self.dataset, &calibration::apply(row, prior)))
-            .collect();
+        let calibrated = |(example, row): (&Example, &Vec<f64>)| {
+            prediction(example, self.dataset, &calibration::apply(row, prior))
+        };
+        let predictions = match &scores.written {
+            Some(written) => written.clone(),
+            None => items.iter().zip(&scores.rows).map(calibrated).collect(),
+        };
         let mut configuration = BTreeMap::from([
             ("selection".to_owned(), trial.selection.name().into()),
             ("calibration".to_owned(), calibration_name(calibration).into()),
@@ -193,7 +220,7 @@ impl<'a> InContext<'a> {
         if let Some(prior) = prior {
             configuration.insert("log_prior".to_owned(), prior.into());
         }
-        let requests = (scores.rows.len() + scores.content_free.len()).max(1) as f64;
+        let requests = scores.requests.max(1) as f64;
         let suffix = if part == Part::Test { "test" } else { "dev" };
         Experiment {
             id: format!("{}/{}@{suffix}", trial.name(), calibration_name(calibration)),
@@ -209,9 +236,9 @@ impl<'a> InContext<'a> {
             configuration,
             part,
             predictions,
-            tokens: scores.scored.tokens,
+            tokens: scores.usage.tokens,
             setup: Setup::default(),
-            seconds_per_request: (scores.scored.seconds - scores.scored.shared_seconds) / requests,
+            seconds_per_request: (scores.usage.seconds - scores.usage.shared_seconds) / requests,
             artefact: Some(artefact(trial, scores)),
             collapse: None,
         }
@@ -224,7 +251,7 @@ fn artefact(trial: &PromptTrial, scores: &Trial) -> Artefact {
         kind: if trial.selection == Selection::Bm25 { "retrieval prompt" } else { "prompt" }.to_owned(),
         bytes: scores.shared.len() as u64,
         sha256: hex(&Sha256::digest(scores.shared.as_bytes())),
-        prompt_tokens: scores.scored.shared_tokens,
+        prompt_tokens: scores.usage.shared_tokens,
         path: None,
     }
 }
@@ -233,8 +260,10 @@ fn artefact(trial: &PromptTrial, scores: &Trial) -> Artefact {
 pub(crate) fn prediction(example: &Example, dataset: &Dataset, scores: &[f64]) -> Prediction {
     Prediction {
         example: example.id.clone(),
-        gold: target_index(dataset, example),
-        predicted: calibration::best(scores),
-        scores: scores.iter().map(|&score| score as f32).collect(),
+        answer: Answer::Label {
+            gold: target_index(dataset, example),
+            predicted: calibration::best(scores),
+            scores: scores.iter().map(|&score| score as f32).collect(),
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! The arms: in-context learning, fine-tuning and floors, and the runner that turns a plan into recorded experiments.
 
+mod answering;
 mod choice;
 mod digest;
 pub mod engine;
@@ -10,6 +11,7 @@ mod floor_arm;
 mod in_context;
 pub mod local;
 mod measure;
+mod metric_command;
 pub mod observer;
 pub mod plan;
 pub mod retrieval;
@@ -18,6 +20,8 @@ pub mod runner;
 pub mod scripted;
 pub mod selection;
 pub mod text;
+mod text_answers;
 mod writer;
 
 pub use error::Error;
+pub use metric_command::MetricCommandError;

@@ -2,12 +2,13 @@
 
 mod scoring;
 mod training;
+mod writing;
 
 use std::sync::Arc;
 
 use lm::transformer::Transformer;
 use lm::{Model, ModelSource, Precision, Use};
-use task::predictor::{PredictError, Predictor, PromptBatch, Scored};
+use task::predictor::{PredictError, Predictor, PromptBatch, Scored, WritingBatch, Written};
 use task::prompt::ChatTemplate;
 use task::record::ModelIdentity;
 
@@ -23,6 +24,8 @@ pub struct LocalModel {
     context: usize,
     /// The precision of training.
     precision: Precision,
+    /// The constraint that was compiled last.
+    constraint: writing::Compiled,
 }
 
 /// Sets the number of threads that the engine computes with; only the first call has an effect. Returns the number in force.
@@ -52,7 +55,7 @@ impl LocalModel {
             sha256: model.sha256.clone(),
         };
         let context = model.config.context.min(context.unwrap_or(usize::MAX));
-        Ok(Self { model, scoring, identity, context, precision })
+        Ok(Self { model, scoring, identity, context, precision, constraint: Default::default() })
     }
 }
 
@@ -113,5 +116,9 @@ impl Predictor for LocalPredictor<'_> {
 
     fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
         scoring::score(self.owner, self.weights, batch)
+    }
+
+    fn write(&mut self, batch: &WritingBatch<'_>) -> Result<Written, PredictError> {
+        writing::write(self.owner, self.weights, batch)
     }
 }

@@ -2,13 +2,14 @@
 
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Control, PromptBatch, TrainingJob, TrainingMethod};
+use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
 use task::prompt::Rendered;
 use task::settings::{self, FineTuneMethod, Settings};
 
 use crate::Error;
 use crate::engine::Engine;
 use crate::plan::{Measured, Wishes};
+use crate::text_answers::TextAnswers;
 use crate::writer::{PromptWriter, target_index};
 
 /// Examples whose lengths are counted.
@@ -33,14 +34,20 @@ pub(crate) fn measure(
     let mut demonstrations = Vec::new();
     for (example, request) in sample.iter().zip(&asked.requests) {
         let query = count(&format!("{}{request}", asked.shared))?;
-        let answer = count(writer.answers()[target_index(dataset, example)].as_str())?;
+        let answer = match writer.texts() {
+            Some(texts) => count(&texts.framed(&example.target))?,
+            None => count(writer.answers()[target_index(dataset, example)].as_str())?,
+        };
         queries.push(query);
         demonstrations.push(query + answer + 1);
     }
     let answers: Result<Vec<usize>, Error> = writer.answers().iter().map(|answer| count(answer)).collect();
     let answers = answers?;
     let context = predictor.context().min(settings.model.context.unwrap_or(usize::MAX));
-    let longest_answer = answers.iter().copied().max().unwrap_or(0);
+    let longest_answer = match writer.texts() {
+        Some(texts) => texts.max_tokens(),
+        None => answers.iter().copied().max().unwrap_or(0),
+    };
     let mut measured = Measured {
         forward_speed: 0.0,
         training_speed: 0.0,
@@ -51,10 +58,14 @@ pub(crate) fn measure(
         longest_demonstration: demonstrations.iter().copied().max().unwrap_or(0),
         // A tree of n answers of m tokens has at most n (m - 1) internal nodes; shared beginnings make it smaller.
         answers: answers.iter().map(|&tokens| tokens.saturating_sub(1) as f64).sum::<f64>(),
+        writing: 0.0,
         context,
     };
     check_context(settings, &measured)?;
-    measured.forward_speed = forward_speed(dataset, writer, predictor.as_mut())?;
+    (measured.forward_speed, measured.writing) = match writer.texts() {
+        Some(texts) => writing_speed(dataset, writer, texts, predictor.as_mut())?,
+        None => (forward_speed(dataset, writer, predictor.as_mut())?, 0.0),
+    };
     drop(predictor);
     measured.training_speed = training_speed(settings, dataset, writer, engine, measured.demonstration)?;
     Ok(measured)
@@ -76,7 +87,7 @@ fn check_context(settings: &Settings, measured: &Measured) -> Result<(), Error> 
 fn forward_speed(
     dataset: &Dataset,
     writer: &PromptWriter,
-    predictor: &mut dyn task::predictor::Predictor,
+    predictor: &mut dyn Predictor,
 ) -> Result<f64, Error> {
     let items = spread(&dataset.train, TIMED);
     let Rendered { shared, requests } =
@@ -84,7 +95,29 @@ fn forward_speed(
     let batch = PromptBatch { shared: &shared, requests: &requests, answers: writer.answers() };
     predictor.score(&batch).map_err(Error::model("measuring"))?;
     let scored = predictor.score(&batch).map_err(Error::model("measuring"))?;
-    Ok(scored.processed_tokens as f64 / scored.seconds.max(1e-6))
+    Ok(scored.usage.processed_tokens as f64 / scored.usage.seconds.max(1e-6))
+}
+
+/// Forward tokens a second, and how many of them take as long as the writing of an answer. The untuned model, which seldom ends an
+/// answer early, writes longer than a tuned one: the estimate is on the safe side.
+fn writing_speed(
+    dataset: &Dataset,
+    writer: &PromptWriter,
+    texts: &TextAnswers,
+    predictor: &mut dyn Predictor,
+) -> Result<(f64, f64), Error> {
+    let items = spread(&dataset.train, TIMED);
+    let prompts = writer.tuned_prompts(&items.iter().map(|e| e.input.as_str()).collect::<Vec<_>>())?;
+    let mut timed = |max_tokens: usize| -> Result<Usage, Error> {
+        let written =
+            predictor.write(&texts.batch(&prompts, max_tokens)).map_err(Error::model("measuring"))?;
+        Ok(written.usage)
+    };
+    timed(1)?;
+    let (brief, whole) = (timed(1)?, timed(texts.max_tokens())?);
+    let speed = brief.processed_tokens as f64 / brief.seconds.max(1e-6);
+    let each = (whole.seconds - brief.seconds).max(0.0) / items.len().max(1) as f64;
+    Ok((speed, each * speed))
 }
 
 fn training_speed(

@@ -104,6 +104,9 @@ pub struct Measured {
     pub longest_demonstration: usize,
     /// Internal nodes of the label tree, scored after each query.
     pub answers: f64,
+    /// What writing one answer costs, in forward tokens that take as long; 0 where answers are labels.
+    #[serde(default)]
+    pub writing: f64,
     /// Tokens that the model holds.
     pub context: usize,
 }
@@ -205,7 +208,7 @@ fn describe(trial: &TuneTrial) -> String {
 /// Prompts in order of interest, and the names of those that cannot fit the context.
 fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>, Vec<String>) {
     let items: usize = wishes.evaluated.iter().sum();
-    let each = measured.query + measured.answers;
+    let each = measured.query + measured.answers + measured.writing;
     let seconds = |selection: Selection, shots: usize| {
         let shown = shots as f64 * measured.demonstration;
         let tokens = match selection {
@@ -312,7 +315,7 @@ impl Candidates<'_> {
     fn push(&mut self, method: TrainingMethod, rows: (usize, usize), seed: u64, learning_rate: LearningRate) {
         let (labels, epochs) = rows;
         let [dev, test] = self.wishes.evaluated.map(|items| items as f64);
-        let each = self.measured.query + self.measured.answers;
+        let each = self.measured.query + self.measured.answers + self.measured.writing;
         let speed = match method {
             TrainingMethod::Lora { .. } => self.measured.training_speed,
             TrainingMethod::Full => self.measured.training_speed / FULL_SLOWDOWN,
@@ -361,6 +364,7 @@ mod tests {
             longest_query: 40,
             longest_demonstration: 45,
             answers: 10.0,
+            writing: 0.0,
             context: 1000,
         }
     }

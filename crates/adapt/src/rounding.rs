@@ -9,7 +9,7 @@ use crate::Error;
 use crate::engine::Engine;
 use crate::plan::{Plan, Selection};
 use crate::selection;
-use crate::writer::{PromptWriter, inputs, target_index};
+use crate::writer::{PromptWriter, inputs, label_count, target_index};
 
 /// Dev examples that are compared.
 const SAMPLE: usize = 64;
@@ -70,14 +70,17 @@ pub(crate) fn measure(
     targets: &[usize],
     engine: &dyn Engine,
 ) -> Result<Option<Rounding>, Error> {
-    let Some(mut reference) = engine.reference() else { return Ok(None) };
+    // Written answers have no scores to compare.
+    let Some(mut reference) = engine.reference().filter(|_| writer.texts().is_none()) else {
+        return Ok(None);
+    };
     let trial = plan
         .prompts
         .iter()
         .filter(|trial| trial.selection == Selection::Random)
         .max_by_key(|trial| trial.shots);
     let drawn = trial.map_or_else(Vec::new, |trial| {
-        selection::balanced_draw(targets, dataset.labels.len(), trial.shots, trial.seed)
+        selection::balanced_draw(targets, label_count(dataset), trial.shots, trial.seed)
     });
     let demonstrations: Vec<_> = drawn.iter().map(|&index| &dataset.train[index]).collect();
     let sample = &dataset.dev[..SAMPLE.min(dataset.dev.len())];

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use task::dataset::Dataset;
 use task::record::{Experiment, Family, Finalists, Part, PartSizes, RunRecord, TaskFacts};
-use task::settings::Settings;
+use task::settings::{Settings, TaskKind};
 use task::store::Store;
 
 use crate::Error;
@@ -120,7 +120,7 @@ impl Session<'_> {
     }
 
     fn floors(&mut self) -> Result<(), Error> {
-        let arm = FloorArm::new(self.run.dataset, self.targets);
+        let arm = FloorArm::new(self.run.dataset, self.targets, self.writer);
         for plan in arm.plan(&self.run.settings.fine_tune.labels) {
             if !self.run.store.contains(&format!("{}@dev", plan.name()))? {
                 self.run.observer.started(&plan.name());
@@ -148,6 +148,7 @@ impl Session<'_> {
         let share = trial.seconds * self.dev_share();
         match outcome {
             Ok(experiments) => self.put_all(experiments, share),
+            Err(error) if error.is_metric() => Err(error),
             Err(error) => self.failed(&trial.name(), &error, Family::InContext),
         }
     }
@@ -209,7 +210,7 @@ impl Session<'_> {
 
     fn answer_test(&self, chosen: &Experiment) -> Result<Experiment, Error> {
         match chosen.family {
-            Family::Floor => FloorArm::new(self.run.dataset, self.targets).on_test(chosen),
+            Family::Floor => FloorArm::new(self.run.dataset, self.targets, self.writer).on_test(chosen),
             Family::FineTune => {
                 let name = chosen.id.trim_end_matches("@dev");
                 self.fine_tune().on_test(chosen, self.run.engine, &self.folder(name)?)
@@ -309,7 +310,15 @@ impl Session<'_> {
 fn facts(settings: &Settings, dataset: &Dataset) -> TaskFacts {
     TaskFacts {
         name: settings.task.name.clone(),
-        kind: "classify".to_owned(),
+        kind: match settings.task.kind {
+            TaskKind::Classify => "classify",
+            TaskKind::Extract => "extract",
+            TaskKind::Generate => "generate",
+        }
+        .to_owned(),
+        metrics: settings.task.answers.as_ref().map_or_else(Vec::new, |answers| {
+            answers.metrics.iter().map(|metric| metric.name().to_owned()).collect()
+        }),
         items: PartSizes { train: dataset.train.len(), dev: dataset.dev.len(), test: dataset.test.len() },
         data_sha256: dataset.sha256.clone(),
     }

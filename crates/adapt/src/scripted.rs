@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use task::predictor::{
     Control, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob, Tuned,
+    Usage, WritingBatch, Written,
 };
 use task::prompt::ChatTemplate;
 use task::record::{Artefact, ModelIdentity, TokensPerRequest};
@@ -68,22 +69,82 @@ fn noise(seed: u64, text: &str) -> f64 {
     f64::from(u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])) / f64::from(u32::MAX)
 }
 
+/// What requests took: a word is a token, and each prompt takes a millisecond. Written answers are processed, given ones are not.
+fn usage(shared: &str, prompts: &[String], answers: &[String], written: bool) -> Usage {
+    let shared = length(shared);
+    let total = |texts: &[String]| texts.iter().map(|text| length(text)).sum::<usize>();
+    let (prompt, answer) = (total(prompts), total(answers));
+    let requests = prompts.len().max(1) as f64;
+    let own = prompt - shared * prompts.len() + if written { answer } else { 0 };
+    Usage {
+        tokens: TokensPerRequest {
+            prompt: prompt as f64 / requests,
+            cached: shared as f64,
+            completion: answer as f64 / answers.len().max(1) as f64,
+        },
+        processed_tokens: (own + shared) as u64,
+        shared_tokens: shared as u64,
+        seconds: 1e-3 * requests,
+        shared_seconds: 1e-3,
+    }
+}
+
+/// Arrow prompts have an example on a line, the other styles an empty line between examples.
+fn separator(prompt: &str) -> &'static str {
+    if prompt.ends_with("->") { "\n" } else { "\n\n" }
+}
+
+/// How alike a known example and the `asked` words are.
+fn overlap(known: &str, asked: &HashSet<String>) -> f64 {
+    words(known).intersection(asked).count() as f64 / (words(known).len() + 1) as f64
+}
+
 impl ScriptedPredictor<'_> {
+    /// The whole prompts.
+    fn prompts(&self, shared: &str, requests: &[String]) -> Result<Vec<String>, PredictError> {
+        let whole = |request: &String| {
+            let text = format!("{shared}{request}");
+            match length(&text) {
+                tokens if tokens > self.model.context => {
+                    Err(format!("{tokens} tokens do not fit the context of {}", self.model.context).into())
+                }
+                _ => Ok(text),
+            }
+        };
+        requests.iter().map(whole).collect()
+    }
+
+    /// The answer of the example in the prompt or in memory that has most words in common with the query.
+    fn most_similar(&self, prompt: &str) -> Option<String> {
+        let mut blocks: Vec<&str> = prompt.split(separator(prompt)).collect();
+        let asked = words(blocks.pop().unwrap_or_default());
+        let shown =
+            blocks.iter().filter_map(|block| block.rsplit_once("\nOutput: ").or(block.rsplit_once(" -> ")));
+        let learnt =
+            self.memory.rows.iter().map(|(prompt, completion)| (prompt.as_str(), completion.as_str()));
+        let mut best: Option<(f64, &str)> = None;
+        for (input, answer) in shown.chain(learnt) {
+            let likeness = overlap(input, &asked);
+            if best.is_none_or(|(highest, _)| likeness > highest) {
+                best = Some((likeness, answer));
+            }
+        }
+        Some(best?.1.trim().to_owned())
+    }
+
     /// Overlap in words with the most similar known example of each answer, plus a little noise.
     fn log_probabilities(&self, prompt: &str, answers: &[String]) -> Vec<f64> {
-        // Arrow prompts have an example on a line, the other styles an empty line between examples.
-        let separator = if prompt.ends_with("->") { "\n" } else { "\n\n" };
-        let mut blocks: Vec<&str> = prompt.split(separator).collect();
+        let mut blocks: Vec<&str> = prompt.split(separator(prompt)).collect();
         let query = blocks.pop().unwrap_or_default();
         let asked = words(query);
-        let overlap =
-            |known: &str| words(known).intersection(&asked).count() as f64 / (words(known).len() + 1) as f64;
         let logits: Vec<f64> = answers
             .iter()
             .map(|answer| {
                 let shown = blocks.iter().filter(|block| block.trim_end().ends_with(answer.trim_end()));
                 let learnt = self.memory.rows.iter().filter(|(_, completion)| completion == answer);
-                let best = shown.map(|block| overlap(block)).chain(learnt.map(|(prompt, _)| overlap(prompt)));
+                let best = shown
+                    .map(|block| overlap(block, &asked))
+                    .chain(learnt.map(|(prompt, _)| overlap(prompt, &asked)));
                 8.0 * best.fold(0.0, f64::max) + 0.1 * noise(self.memory.seed, &format!("{query}|{answer}"))
             })
             .collect();
@@ -114,34 +175,24 @@ impl Predictor for ScriptedPredictor<'_> {
     }
 
     fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
-        let shared = length(batch.shared);
-        let mut prompt = 0;
-        let mut rows = Vec::with_capacity(batch.requests.len());
-        for request in batch.requests {
-            let text = format!("{}{request}", batch.shared);
-            let tokens = length(&text);
-            if tokens > self.model.context {
-                return Err(
-                    format!("{tokens} tokens do not fit the context of {}", self.model.context).into()
-                );
-            }
-            prompt += tokens;
-            rows.push(self.log_probabilities(&text, batch.answers));
-        }
-        let requests = batch.requests.len().max(1) as f64;
-        let answers = batch.answers.iter().map(|answer| length(answer)).sum::<usize>() as f64;
-        Ok(Scored {
-            log_probabilities: rows,
-            tokens: TokensPerRequest {
-                prompt: prompt as f64 / requests,
-                cached: shared as f64,
-                completion: answers / batch.answers.len().max(1) as f64,
-            },
-            processed_tokens: (prompt - shared * batch.requests.len() + shared) as u64,
-            shared_tokens: shared as u64,
-            seconds: 1e-3 * requests,
-            shared_seconds: 1e-3,
-        })
+        let prompts = self.prompts(batch.shared, batch.requests)?;
+        let log_probabilities =
+            prompts.iter().map(|text| self.log_probabilities(text, batch.answers)).collect();
+        Ok(Scored { log_probabilities, usage: usage(batch.shared, &prompts, batch.answers, false) })
+    }
+
+    /// The answer of the most similar known example; `{}` or nothing where none is known.
+    fn write(&mut self, batch: &WritingBatch<'_>) -> Result<Written, PredictError> {
+        let prompts = self.prompts(batch.shared, batch.requests)?;
+        let texts: Vec<String> = prompts
+            .iter()
+            .map(|text| {
+                let known = self.most_similar(text).unwrap_or_default();
+                if batch.schema.is_some() && known.is_empty() { "{}".to_owned() } else { known }
+            })
+            .collect();
+        let usage = usage(batch.shared, &prompts, &texts, true);
+        Ok(Written { texts, usage })
     }
 }
 

@@ -9,11 +9,13 @@ use task::settings::Settings;
 
 use crate::Error;
 use crate::engine::Engine;
+use crate::text_answers::TextAnswers;
 
 /// Writes every prompt of a run: both arms share it, so that they differ in the adaptation and in nothing else.
 pub(crate) struct PromptWriter {
     format: PromptFormat,
     answers: Vec<String>,
+    texts: Option<TextAnswers>,
 }
 
 impl PromptWriter {
@@ -23,10 +25,19 @@ impl PromptWriter {
             format = format.with_template(template);
         }
         let answers = format.answers(&dataset.labels).map_err(Error::model("prompt"))?;
-        Ok(Self { format, answers })
+        let texts = settings.task.answers.as_ref();
+        let texts = texts
+            .map(|answers| TextAnswers::new(answers, dataset, &format, engine.base().as_ref()))
+            .transpose()?;
+        Ok(Self { format, answers, texts })
     }
 
-    /// The answers to score, one a label, in the labels' order.
+    /// What is asked of written answers; `None` for labels.
+    pub(crate) fn texts(&self) -> Option<&TextAnswers> {
+        self.texts.as_ref()
+    }
+
+    /// The answers to score, one a label, in the labels' order; none where answers are written.
     pub(crate) fn answers(&self) -> &[String] {
         &self.answers
     }
@@ -63,7 +74,15 @@ pub(crate) fn inputs(examples: &[Example]) -> Vec<&str> {
     examples.iter().map(|example| example.input.as_str()).collect()
 }
 
-/// The index of `example`'s label.
+/// How many labels draws are balanced over: texts count as one.
+pub(crate) fn label_count(dataset: &Dataset) -> usize {
+    dataset.labels.len().max(1)
+}
+
+/// The index of `example`'s label; 0 for a text.
 pub(crate) fn target_index(dataset: &Dataset, example: &Example) -> usize {
+    if dataset.labels.is_empty() {
+        return 0;
+    }
     dataset.label_index(&example.target).expect("a data set has a label for each of its examples")
 }

@@ -93,11 +93,10 @@ impl Observer for Progress {
     }
 
     fn stored(&mut self, experiment: &Experiment, share: f64) {
-        let right = experiment.predictions.iter().filter(|answer| answer.gold == answer.predicted).count();
-        let accuracy = right as f64 / experiment.predictions.len().max(1) as f64;
         // Test figures stay out of sight until the verdict: nobody should stop a run because of them.
         if experiment.part == Part::Dev {
-            self.say(&format!("  dev {accuracy:.3}  {}", experiment.id.trim_end_matches("@dev")));
+            let score = experiment.mean_score();
+            self.say(&format!("  dev {score:.3}  {}", experiment.id.trim_end_matches("@dev")));
         }
         self.bar.set_position((share * UNITS as f64) as u64);
         if let Some(left) = self.remaining(share) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use task::record::{Artefact, Family, Part, Setup, TokensPerRequest};
+use task::record::{Answer, Artefact, Family, Part, Prediction, Setup, TokensPerRequest};
 
 use crate::evidence::{Answered, Evidence};
+use crate::graded;
 use crate::interval::{self, Estimate};
-use crate::metrics::{Confusion, LabelScore};
+use crate::metrics::{Confusion, LabelScore, label_pair};
 use crate::resample;
 
 /// An experiment with its metrics: every one on test, and those on dev whose configuration did not go on to test.
@@ -52,10 +53,18 @@ pub struct Arm {
 pub struct Metrics {
     /// Items answered.
     pub items: u64,
-    /// Share of right answers.
-    pub accuracy: Estimate,
-    /// Mean F1 over the labels that occur as gold or as predicted.
-    pub macro_f1: Estimate,
+    /// Every metric by its name. Of labels: `accuracy` (the share of right answers) and `macro_f1` (the mean F1 over the labels
+    /// that occur as gold or as predicted). Of texts: the mean of each of the task's metrics, and for JSON precision, recall
+    /// and F1 over the fields of all answers together: `micro_precision`, `micro_recall`, `micro_f1`.
+    #[serde(flatten)]
+    pub values: BTreeMap<String, Estimate>,
+}
+
+impl Metrics {
+    /// The metric of that name.
+    pub fn get(&self, name: &str) -> Option<&Estimate> {
+        self.values.get(name)
+    }
 }
 
 /// The arms, in the order of the evidence: test before dev, by family and id.
@@ -74,6 +83,7 @@ pub(crate) fn arms(evidence: &Evidence<'_>) -> Vec<Arm> {
 
 fn arm(evidence: &Evidence<'_>, answered: &Answered<'_>, finalist: bool) -> Arm {
     let experiment = answered.experiment;
+    let labels = finalist && !evidence.record.labels.is_empty();
     let settings =
         experiment.configuration.iter().filter(|(_, value)| !value.is_array() && !value.is_object());
     Arm {
@@ -91,22 +101,53 @@ fn arm(evidence: &Evidence<'_>, answered: &Answered<'_>, finalist: bool) -> Arm 
         seconds_per_request: experiment.seconds_per_request,
         artefact: experiment.artefact.clone(),
         collapse: experiment.collapse.clone(),
-        per_label: finalist.then(|| answered.confusion.per_label(&evidence.record.labels)),
-        confusion: finalist.then(|| answered.confusion.clone()),
+        per_label: labels.then(|| answered.confusion.per_label(&evidence.record.labels)),
+        confusion: labels.then(|| answered.confusion.clone()),
     }
 }
 
 fn metrics(evidence: &Evidence<'_>, answered: &Answered<'_>) -> Option<Metrics> {
-    answered.accuracy()?;
+    answered.score()?;
     let record = evidence.record;
     let confidence = record.decision.confidence;
-    let (right, items) = (answered.confusion.right(), answered.confusion.items());
-    let pairs: Vec<(usize, usize)> =
-        answered.predictions.iter().map(|answer| (answer.gold, answer.predicted)).collect();
     let seed = resample::seed(&record.task.data_sha256, &answered.experiment.id);
-    Some(Metrics {
-        items,
-        accuracy: interval::proportion(right, items, confidence),
-        macro_f1: interval::macro_f1(&pairs, record.labels.len(), confidence, seed),
-    })
+    let values = if record.task.metrics.is_empty() {
+        let (right, items) = (answered.confusion.right(), answered.confusion.items());
+        let pairs: Vec<(usize, usize)> =
+            answered.predictions.iter().filter_map(|prediction| label_pair(prediction)).collect();
+        BTreeMap::from([
+            ("accuracy".to_owned(), interval::proportion(right, items, confidence)),
+            ("macro_f1".to_owned(), interval::macro_f1(&pairs, record.labels.len(), confidence, seed)),
+        ])
+    } else {
+        text_metrics(&record.task.metrics, &answered.predictions, confidence, seed)
+    };
+    Some(Metrics { items: answered.predictions.len() as u64, values })
+}
+
+/// The mean of every metric, and for JSON the shares of fields.
+fn text_metrics(
+    names: &[String],
+    predictions: &[&Prediction],
+    confidence: f64,
+    seed: u64,
+) -> BTreeMap<String, Estimate> {
+    let mut columns = vec![Vec::with_capacity(predictions.len()); names.len()];
+    let mut counts = Vec::new();
+    for prediction in predictions {
+        let Answer::Text { values, fields, .. } = &prediction.answer else { continue };
+        columns.iter_mut().zip(values).for_each(|(column, value)| column.push(*value));
+        counts.extend(fields);
+    }
+    let mut metrics: BTreeMap<String, Estimate> = names
+        .iter()
+        .zip(columns)
+        .map(|(name, column)| (name.clone(), graded::mean(&column, confidence, seed)))
+        .collect();
+    if !counts.is_empty() {
+        for (name, share) in graded::FIELD_SHARES {
+            metrics.insert(name.to_owned(), graded::field_share(&counts, share, confidence, seed));
+        }
+    }
+    metrics
 }

@@ -11,6 +11,7 @@ use crate::economics::Economics;
 use crate::evidence::Evidence;
 use crate::table::{self, Row};
 use crate::verdict::{Grounds, Verdict};
+use crate::wording::metric_name;
 
 /// A record, compared. It is a pure function of the record, whatever order its experiments and predictions are stored in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,13 +20,15 @@ pub struct Comparison {
     pub task: TaskFacts,
     /// The model.
     pub model: ModelIdentity,
-    /// The labels, in order.
+    /// The labels, in order; none where texts are answered.
     pub labels: Vec<String>,
+    /// What answers are scored by: `accuracy` for labels, else the task's main metric.
+    pub metric: String,
     /// How the verdict was to be decided.
     pub decision: Decision,
     /// Every experiment on test, and those on dev that did not go on to test.
     pub arms: Vec<Arm>,
-    /// Accuracy against demonstrations and labels.
+    /// The metric against demonstrations and labels.
     pub curves: Vec<Curve>,
     /// The eight rows of the comparison.
     pub table: Vec<Row>,
@@ -56,8 +59,9 @@ impl Comparison {
             floor: floor_contrast.as_ref(),
             economics: &economics,
             margin: record.decision.margin,
-            accuracies: [evidence.in_context(), evidence.fine_tune()]
-                .map(|finalist| finalist.confusion.accuracy()),
+            scores: [evidence.in_context(), evidence.fine_tune()]
+                .map(|finalist| finalist.score().unwrap_or(0.0)),
+            metric: metric_name(evidence.metric()),
         });
         let table = table::rows(&table::Sources {
             evidence: &evidence,
@@ -69,6 +73,7 @@ impl Comparison {
             task: record.task.clone(),
             model: record.model.clone(),
             labels: record.labels.clone(),
+            metric: evidence.metric().to_owned(),
             decision: record.decision.clone(),
             arms: arm::arms(&evidence),
             curves,

@@ -6,8 +6,10 @@ use task::record::Decision;
 use crate::Error;
 use crate::evidence::{Answered, Evidence};
 use crate::interval::Estimate;
-use crate::paired::{EQUIVALENCE_ALPHA, Equivalence, PairedCounts, mcnemar_exact, mcnemar_mid_p, pair};
-use crate::power::{items_to_detect, items_to_equate};
+use crate::paired::{
+    EQUIVALENCE_ALPHA, Equivalence, PairedCounts, Pairing, mcnemar_exact, mcnemar_mid_p, pair,
+};
+use crate::power::{self, items_to_detect, items_to_equate};
 
 /// The paired comparison of the two finalists. The difference is fine-tuned less in-context.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,9 +18,9 @@ pub struct Contrast {
     pub in_context: String,
     /// The fine-tuned finalist.
     pub fine_tune: String,
-    /// Difference of the accuracies, with its interval at the decision's confidence.
+    /// Difference of the mean scores (of labels: of the accuracies), with its interval at the decision's confidence.
     pub difference: Estimate,
-    /// McNemar's test on the same counts.
+    /// The paired test of no difference on the same items.
     pub test: Test,
     /// Two one-sided tests against the margin.
     pub equivalence: Equivalence,
@@ -31,16 +33,68 @@ pub struct Contrast {
 /// A paired test of "no difference".
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Test {
-    /// `mcnemar`.
+    /// `mcnemar` for answers that are right or wrong, `paired_permutation` for scores between 0 and 1.
     pub name: String,
     /// Items.
     pub items: u64,
-    /// How the two did on them; a win is an item that only the fine-tuned model got right.
-    pub counts: PairedCounts,
-    /// Two-sided exact p.
-    pub p_exact: f64,
-    /// Two-sided mid-p.
-    pub p_mid: f64,
+    /// How the two did on them; a win is an item that only the fine-tuned model got right. Only for `mcnemar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<PairedCounts>,
+    /// Items on which the fine-tuned model scores higher, and on which the prompt does. Only for `paired_permutation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wins_and_losses: Option<[u64; 2]>,
+    /// Two-sided exact p of McNemar's test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_exact: Option<f64>,
+    /// Two-sided mid-p of McNemar's test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_mid: Option<f64>,
+    /// Two-sided p of the permutation test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_permutation: Option<f64>,
+}
+
+impl Test {
+    fn new(pairing: &Pairing) -> Self {
+        let none = Self {
+            name: String::new(),
+            items: pairing.items(),
+            counts: None,
+            wins_and_losses: None,
+            p_exact: None,
+            p_mid: None,
+            p_permutation: None,
+        };
+        match pairing {
+            Pairing::Counts(counts) => Self {
+                name: "mcnemar".to_owned(),
+                counts: Some(*counts),
+                p_exact: Some(mcnemar_exact(counts.wins, counts.losses)),
+                p_mid: Some(mcnemar_mid_p(counts.wins, counts.losses)),
+                ..none
+            },
+            Pairing::Scores(scores) => Self {
+                name: "paired_permutation".to_owned(),
+                wins_and_losses: Some(scores.wins_and_losses()),
+                p_permutation: Some(scores.permutation_p()),
+                ..none
+            },
+        }
+    }
+
+    /// The p that is shown, and what test it is of.
+    pub fn shown(&self) -> (&'static str, f64) {
+        match (self.p_mid, self.p_permutation) {
+            (Some(p), _) => ("McNemar mid-p", p),
+            (None, p) => ("permutation p", p.unwrap_or(f64::NAN)),
+        }
+    }
+
+    /// Share of the items on which the two sides differ.
+    pub(crate) fn disagreement(&self) -> f64 {
+        let [wins, losses] = self.wins_and_losses.unwrap_or_default();
+        self.counts.map_or((wins + losses) as f64 / self.items.max(1) as f64, |counts| counts.discordant())
+    }
 }
 
 /// What the data say about the difference.
@@ -73,25 +127,19 @@ impl Contrast {
     /// Contrasts the finalists of `evidence`.
     pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Self, Error> {
         let (first, second) = (evidence.in_context().experiment, evidence.fine_tune().experiment);
-        let counts = pair(first, second)?;
+        let pairing = pair(first, second, &evidence.record.task.data_sha256)?;
         let decision = &evidence.record.decision;
-        let difference = counts.interval(decision.confidence);
-        let equivalence = counts.equivalence(decision.margin, EQUIVALENCE_ALPHA);
+        let difference = pairing.interval(decision.confidence);
+        let equivalence = pairing.equivalence(decision.margin, EQUIVALENCE_ALPHA);
         let outcome = outcome(&difference, &equivalence, decision.margin);
         Ok(Self {
             in_context: first.id.clone(),
             fine_tune: second.id.clone(),
             difference,
-            test: Test {
-                name: "mcnemar".to_owned(),
-                items: counts.items(),
-                counts,
-                p_exact: mcnemar_exact(counts.wins, counts.losses),
-                p_mid: mcnemar_mid_p(counts.wins, counts.losses),
-            },
+            test: Test::new(&pairing),
             equivalence,
             outcome,
-            items_needed: (outcome == Outcome::Undecided).then(|| ItemsNeeded::new(&counts, decision)),
+            items_needed: (outcome == Outcome::Undecided).then(|| ItemsNeeded::new(&pairing, decision)),
         })
     }
 }
@@ -112,19 +160,33 @@ fn outcome(difference: &Estimate, equivalence: &Equivalence, margin: f64) -> Out
 }
 
 impl ItemsNeeded {
-    fn new(counts: &PairedCounts, decision: &Decision) -> Self {
-        let (difference, discordant) = (counts.difference(), counts.discordant());
-        let for_margin = items_to_detect(decision.margin, discordant, decision.confidence);
-        let as_observed = if difference.abs() >= decision.margin {
-            items_to_detect(difference, discordant, decision.confidence)
-        } else {
-            items_to_equate(difference, decision.margin, discordant, EQUIVALENCE_ALPHA)
+    fn new(pairing: &Pairing, decision: &Decision) -> Self {
+        let &Decision { margin, confidence } = decision;
+        let difference = pairing.difference();
+        let detectable = difference.abs() >= margin;
+        let (for_margin, as_observed) = match pairing {
+            Pairing::Counts(counts) => {
+                let discordant = counts.discordant();
+                let as_observed = match detectable {
+                    true => items_to_detect(difference, discordant, confidence),
+                    false => items_to_equate(difference, margin, discordant, EQUIVALENCE_ALPHA),
+                };
+                (items_to_detect(margin, discordant, confidence), as_observed)
+            }
+            Pairing::Scores(scores) => {
+                let (variance, two_sided) = (scores.variance(), 0.5 + confidence / 2.0);
+                let as_observed = match detectable {
+                    true => power::items(difference, variance, two_sided),
+                    false => power::items(margin - difference.abs(), variance, 1.0 - EQUIVALENCE_ALPHA),
+                };
+                (power::items(margin, variance, two_sided), as_observed)
+            }
         };
         let more = [for_margin, as_observed]
             .into_iter()
             .flatten()
             .max()
-            .map(|needed| needed.saturating_sub(counts.items()));
+            .map(|needed| needed.saturating_sub(pairing.items()));
         Self { for_margin, as_observed, more: more.filter(|more| *more > 0) }
     }
 }
@@ -134,9 +196,9 @@ impl ItemsNeeded {
 pub struct FloorContrast {
     /// The floor.
     pub floor: String,
-    /// The finalist with the higher accuracy on test (the in-context one where they are equal).
+    /// The finalist with the higher mean score on test (the in-context one where they are equal).
     pub against: String,
-    /// Difference of the accuracies, with its interval at the decision's confidence.
+    /// Difference of the mean scores, with its interval at the decision's confidence.
     pub difference: Estimate,
     /// Lower end of the one-sided 95% interval of the difference to the better finalist and to the other one: the smaller.
     pub low: f64,
@@ -150,15 +212,16 @@ impl FloorContrast {
     pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Option<Self>, Error> {
         let Some(floor) = evidence.floor() else { return Ok(None) };
         let (mut better, mut other) = (evidence.in_context(), evidence.fine_tune());
-        if other.confusion.right() > better.confusion.right() {
+        if other.score() > better.score() {
             (better, other) = (other, better);
         }
         let decision = &evidence.record.decision;
+        let data = &evidence.record.task.data_sha256;
         let low = |finalist: &Answered<'_>| -> Result<f64, Error> {
-            let counts = pair(finalist.experiment, floor.experiment)?;
-            Ok(counts.interval(1.0 - 2.0 * EQUIVALENCE_ALPHA).low)
+            let paired = pair(finalist.experiment, floor.experiment, data)?;
+            Ok(paired.interval(1.0 - 2.0 * EQUIVALENCE_ALPHA).low)
         };
-        let difference = pair(better.experiment, floor.experiment)?.interval(decision.confidence);
+        let difference = pair(better.experiment, floor.experiment, data)?.interval(decision.confidence);
         let low = low(better)?.min(low(other)?);
         Ok(Some(Self {
             floor: floor.experiment.id.clone(),
@@ -197,7 +260,7 @@ mod tests {
     #[test]
     fn undecided_contrasts_say_what_would_decide() {
         let counts = PairedCounts { both_right: 83, wins: 12, losses: 5, both_wrong: 0 };
-        let needed = ItemsNeeded::new(&counts, &Decision { margin: 0.05, confidence: 0.95 });
+        let needed = ItemsNeeded::new(&Pairing::Counts(counts), &Decision { margin: 0.05, confidence: 0.95 });
         // Disagreement (17 + 1/2) / 101 = 0.17327: 7.84888 x (0.17327 - 0.0025) / 0.0025 = 536.1, and at the 7 points seen
         // 7.84888 x (0.17327 - 0.0049) / 0.0049 = 269.7.
         assert_eq!(needed, ItemsNeeded { for_margin: Some(537), as_observed: Some(270), more: Some(437) });

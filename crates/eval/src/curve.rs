@@ -1,4 +1,4 @@
-//! Accuracy against demonstrations and against labels.
+//! The main metric (accuracy, for labels) against demonstrations and against labels.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use task::record::{Experiment, Family, Part};
 
 use crate::evidence::{Answered, Evidence};
 
-/// How accuracy rises with what a method is given.
+/// How the main metric rises with what a method is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// Side of the comparison.
@@ -37,11 +37,11 @@ pub enum Axis {
 pub struct CurvePoint {
     /// Demonstrations or labels.
     pub at: usize,
-    /// Mean accuracy over the seeds.
-    pub accuracy: f64,
-    /// Accuracy of the worst seed.
+    /// Mean over the seeds of the task's main metric: of labels, of accuracy.
+    pub score: f64,
+    /// The worst seed's.
     pub lowest: f64,
-    /// Accuracy of the best seed.
+    /// The best seed's.
     pub highest: f64,
     /// Standard deviation over seeds (n - 1 in the denominator); `None` for a single seed.
     pub standard_deviation: Option<f64>,
@@ -62,7 +62,7 @@ type Slot<'a> = (Family, &'a str, usize);
 /// only where there are none.
 ///
 /// Where one seed of a size was answered under several settings (calibrations, learning rates), the setting that went on to test
-/// stands; among several (or none) of those, the one with the highest accuracy on dev, never on test.
+/// stands; among several (or none) of those, the one with the highest score on dev, never on test.
 pub(crate) fn curves(evidence: &Evidence<'_>) -> Vec<Curve> {
     let mut methods: BTreeMap<(Family, &str), BTreeMap<usize, Vec<&Answered<'_>>>> = BTreeMap::new();
     for answered in &evidence.answered {
@@ -109,14 +109,14 @@ fn points(
 
 fn point(evidence: &Evidence<'_>, at: usize, all: &[&Answered<'_>], part: Part) -> Option<CurvePoint> {
     let mut seeds: BTreeMap<Option<u64>, &Answered<'_>> = BTreeMap::new();
-    for &candidate in all.iter().filter(|a| a.experiment.part == part && a.accuracy().is_some()) {
+    for &candidate in all.iter().filter(|a| a.experiment.part == part && a.score().is_some()) {
         let holder = seeds.entry(candidate.experiment.seed).or_insert(candidate);
         if rank(evidence, candidate) > rank(evidence, holder) {
             *holder = candidate;
         }
     }
-    let accuracies: Vec<f64> = seeds.values().filter_map(|answered| answered.accuracy()).collect();
-    let spread = Spread::of(&accuracies)?;
+    let scores: Vec<f64> = seeds.values().filter_map(|answered| answered.score()).collect();
+    let spread = Spread::of(&scores)?;
     let mut runs: BTreeMap<&str, bool> = BTreeMap::new();
     for answered in all {
         *runs.entry(crate::evidence::stem(&answered.experiment.id)).or_default() |=
@@ -124,20 +124,20 @@ fn point(evidence: &Evidence<'_>, at: usize, all: &[&Answered<'_>], part: Part) 
     }
     Some(CurvePoint {
         at,
-        accuracy: spread.mean,
+        score: spread.mean,
         lowest: spread.lowest,
         highest: spread.highest,
         standard_deviation: spread.standard_deviation,
-        seeds: accuracies.len(),
+        seeds: scores.len(),
         runs: runs.len(),
         collapsed: runs.values().filter(|collapsed| **collapsed).count(),
         experiments: seeds.values().map(|answered| answered.experiment.id.clone()).collect(),
     })
 }
 
-/// What decides between settings of one seed: whether it is on test, then its accuracy on dev. Equal ranks keep the first id.
+/// What decides between settings of one seed: whether it is on test, then its score on dev. Equal ranks keep the first id.
 fn rank(evidence: &Evidence<'_>, answered: &Answered<'_>) -> (bool, f64) {
-    let dev = evidence.twin(answered.experiment, Part::Dev).and_then(Answered::accuracy);
+    let dev = evidence.twin(answered.experiment, Part::Dev).and_then(Answered::score);
     (evidence.is_on_test(answered.experiment), dev.unwrap_or(-1.0))
 }
 
@@ -163,12 +163,12 @@ impl Spread {
     }
 }
 
-/// The smallest observed size, over `curves` of `family`, at which the mean accuracy is at least `accuracy`: (curve, point).
+/// The smallest observed size, over `curves` of `family`, at which the mean score is at least `score`: (curve, point).
 /// Nothing is read between the points or beyond the last one.
-pub fn first_to_reach(curves: &[Curve], family: Family, accuracy: f64) -> Option<(&Curve, &CurvePoint)> {
+pub fn first_to_reach(curves: &[Curve], family: Family, score: f64) -> Option<(&Curve, &CurvePoint)> {
     let reaching = curves.iter().filter(|curve| curve.family == family).filter_map(|curve| {
-        // A mean of equal accuracies may miss them by a rounding.
-        let point = curve.points.iter().find(|point| point.accuracy >= accuracy - 1e-12)?;
+        // A mean of equal scores may miss them by a rounding.
+        let point = curve.points.iter().find(|point| point.score >= score - 1e-12)?;
         Some((curve, point))
     });
     reaching.min_by_key(|(_, point)| point.at)

@@ -61,6 +61,30 @@ pub enum Error {
         /// How many labels the record has.
         labels: usize,
     },
+    /// A text has another number of values than the task has metrics.
+    #[error("experiment `{experiment}`, example `{example}`: {values} values for {metrics} metrics")]
+    MetricCount {
+        /// The experiment's id.
+        experiment: String,
+        /// The example's id.
+        example: String,
+        /// How many values it has.
+        values: usize,
+        /// How many metrics the task has.
+        metrics: usize,
+    },
+    /// A text's value is outside 0..=1, or not a number.
+    #[error("experiment `{experiment}`, example `{example}`: {metric} is {value}, but must lie in 0..=1")]
+    MetricValue {
+        /// The experiment's id.
+        experiment: String,
+        /// The example's id.
+        example: String,
+        /// The metric.
+        metric: String,
+        /// What it is.
+        value: f64,
+    },
     /// Two experiments that are to be paired did not answer the same examples.
     #[error("`{present}` answers example `{example}`, `{missing}` does not: they cannot be paired")]
     UnequalExamples {

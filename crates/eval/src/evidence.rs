@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use task::record::{Experiment, Family, Part, Prediction, RunRecord};
+use task::record::{Answer, Experiment, Family, Part, Prediction, RunRecord};
 
 use crate::Error;
-use crate::metrics::{Confusion, confusion};
+use crate::metrics::{Confusion, confusion, label_pair};
 
 /// A checked record. Everything else in this crate reads the record through it.
 pub(crate) struct Evidence<'a> {
@@ -26,9 +26,15 @@ pub(crate) struct Answered<'a> {
 }
 
 impl Answered<'_> {
-    /// Share of right answers; `None` without answers.
-    pub(crate) fn accuracy(&self) -> Option<f64> {
-        (!self.predictions.is_empty()).then(|| self.confusion.accuracy())
+    /// The score of each answer by the task's main metric.
+    pub(crate) fn scores(&self) -> Vec<f64> {
+        self.predictions.iter().map(|prediction| prediction.score()).collect()
+    }
+
+    /// Mean of the scores: of labels the share of right ones. `None` without answers.
+    pub(crate) fn score(&self) -> Option<f64> {
+        (!self.predictions.is_empty())
+            .then(|| self.scores().iter().sum::<f64>() / self.predictions.len() as f64)
     }
 }
 
@@ -42,7 +48,7 @@ impl<'a> Evidence<'a> {
             if !ids.insert(experiment.id.as_str()) {
                 return Err(Error::DuplicateExperiment { experiment: experiment.id.clone() });
             }
-            answered.push(check(experiment, record.labels.len())?);
+            answered.push(check(experiment, record)?);
         }
         answered.sort_by_key(|a| (order(a.experiment.part), a.experiment.family, a.experiment.id.as_str()));
         check_gold(&answered)?;
@@ -57,6 +63,11 @@ impl<'a> Evidence<'a> {
         let tested = answered.iter().filter(|a| a.experiment.part == Part::Test);
         let on_test = tested.map(|a| stem(&a.experiment.id)).collect();
         Ok(Self { record, in_context, fine_tune, floor, on_test, answered })
+    }
+
+    /// What answers are scored by: `accuracy` for labels, else the task's main metric.
+    pub(crate) fn metric(&self) -> &'a str {
+        self.record.task.metrics.first().map_or("accuracy", String::as_str)
     }
 
     /// The in-context finalist on test.
@@ -135,7 +146,7 @@ fn check_settings(record: &RunRecord) -> Result<(), Error> {
     Ok(())
 }
 
-fn check(experiment: &Experiment, labels: usize) -> Result<Answered<'_>, Error> {
+fn check<'a>(experiment: &'a Experiment, record: &RunRecord) -> Result<Answered<'a>, Error> {
     let id = &experiment.id;
     let quantities = [
         ("tokens.prompt", experiment.tokens.prompt),
@@ -158,13 +169,37 @@ fn check(experiment: &Experiment, labels: usize) -> Result<Answered<'_>, Error> 
     if let Some(pair) = predictions.windows(2).find(|pair| pair[0].example == pair[1].example) {
         return Err(Error::DuplicateExample { experiment: id.clone(), example: pair[0].example.clone() });
     }
-    for answer in &predictions {
-        if let Some(&index) = [answer.gold, answer.predicted].iter().find(|index| **index >= labels) {
-            let example = answer.example.clone();
-            return Err(Error::LabelOutOfRange { experiment: id.clone(), example, index, labels });
+    predictions.iter().try_for_each(|prediction| check_answer(id, prediction, record))?;
+    let confusion = confusion(&experiment.predictions, record.labels.len());
+    Ok(Answered { experiment, predictions, confusion })
+}
+
+/// A label must be one of the record's, a text must have a value in 0..=1 for each of its metrics.
+fn check_answer(id: &str, prediction: &Prediction, record: &RunRecord) -> Result<(), Error> {
+    let (experiment, example) = (id.to_owned(), prediction.example.clone());
+    match &prediction.answer {
+        Answer::Label { gold, predicted, .. } => {
+            let labels = record.labels.len();
+            match [*gold, *predicted].into_iter().find(|index| *index >= labels) {
+                Some(index) => Err(Error::LabelOutOfRange { experiment, example, index, labels }),
+                None => Ok(()),
+            }
+        }
+        Answer::Text { values, .. } => {
+            let metrics = &record.task.metrics;
+            if values.len() != metrics.len() || metrics.is_empty() {
+                let (values, metrics) = (values.len(), metrics.len());
+                return Err(Error::MetricCount { experiment, example, values, metrics });
+            }
+            let bad = values.iter().zip(metrics).find(|(value, _)| !(0.0..=1.0).contains(*value));
+            match bad {
+                Some((&value, metric)) => {
+                    Err(Error::MetricValue { experiment, example, metric: metric.clone(), value })
+                }
+                None => Ok(()),
+            }
         }
     }
-    Ok(Answered { experiment, predictions, confusion: confusion(&experiment.predictions, labels) })
 }
 
 /// The same example must have the same true label in all experiments.
@@ -172,9 +207,10 @@ fn check_gold(answered: &[Answered<'_>]) -> Result<(), Error> {
     let mut known: BTreeMap<(u8, &str), (usize, &str)> = BTreeMap::new();
     for Answered { experiment, predictions, .. } in answered {
         for answer in predictions {
+            let Some((own, _)) = label_pair(answer) else { continue };
             let key = (order(experiment.part), answer.example.as_str());
-            let (gold, first) = *known.entry(key).or_insert((answer.gold, experiment.id.as_str()));
-            if gold != answer.gold {
+            let (gold, first) = *known.entry(key).or_insert((own, experiment.id.as_str()));
+            if gold != own {
                 let example = answer.example.clone();
                 return Err(Error::GoldDiffers {
                     left: first.to_owned(),

@@ -53,11 +53,11 @@ impl Gates {
         ]
     }
 
-    pub(crate) fn new(economics: &Economics, contrast: &Contrast, margin: f64) -> Self {
+    pub(crate) fn new(economics: &Economics, contrast: &Contrast, margin: f64, metric: &str) -> Self {
         Self {
             stable: stable(economics),
             long_and_expensive: long_and_expensive(economics),
-            enough_data: enough_data(contrast, margin),
+            enough_data: enough_data(contrast, margin, metric),
         }
     }
 }
@@ -147,7 +147,7 @@ fn long_and_expensive(economics: &Economics) -> Gate {
 }
 
 /// *Enough data*: the confirmatory contrast. Yes where fine-tuned is better, no where in-context is better or the two are equivalent.
-fn enough_data(contrast: &Contrast, margin: f64) -> Gate {
+fn enough_data(contrast: &Contrast, margin: f64, metric: &str) -> Gate {
     let difference = &contrast.difference;
     let measured = format!("{} ({})", points(difference.value), range(difference.low, difference.high));
     let (state, reason) = match contrast.outcome {
@@ -177,7 +177,7 @@ fn enough_data(contrast: &Contrast, margin: f64) -> Gate {
     Gate {
         state,
         number: Some(difference.value),
-        meaning: "accuracy of fine-tuned less in-context, on test".to_owned(),
+        meaning: format!("{metric} of fine-tuned less in-context, on test"),
         reason,
     }
 }

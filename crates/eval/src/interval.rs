@@ -4,9 +4,10 @@
 //! - a share of fewer than [`SMALL`] items: the equal-tailed posterior under Jeffreys' prior, Beta(k + 1/2, n - k + 1/2), with the
 //!   bound set to 0 where nothing and to 1 where everything was right (Brown, Cai and DasGupta 2001),
 //! - a share of [`SMALL`] items or more: Wilson's score interval,
-//! - macro-F1: the bias-corrected and accelerated bootstrap over items ([`macro_f1`]).
+//! - macro-F1: the bias-corrected and accelerated bootstrap over items ([`macro_f1`]); so too means of graded scores
+//!   ([`crate::graded`]).
 //!
-//! Means of other scores, clustered items, items crossed with runs and any other statistic: [`crate::mean`], [`crate::crossed`] and
+//! Other means, clustered items, items crossed with runs and any other statistic: [`crate::mean`], [`crate::crossed`] and
 //! [`crate::bootstrap`].
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use crate::resample::Resampler;
 pub const SMALL: u64 = 300;
 
 /// Resamples of a bootstrap.
-const RESAMPLES: usize = 2000;
+pub(crate) const RESAMPLES: usize = 2000;
 
 /// A measured number and its interval at the confidence of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +67,8 @@ pub enum Method {
     DirichletPosterior,
     /// Tango's score interval of a paired difference (Tango 1998).
     TangoScore,
+    /// Hoeffding's bound (Hoeffding 1963), for scores whose bootstrap has no spread.
+    Hoeffding,
 }
 
 /// The interval of `right` of `items`, chosen by the number of items as the module says. Without items it is (0, 1).
@@ -127,8 +130,7 @@ pub fn macro_f1(pairs: &[(usize, usize)], labels: usize, confidence: f64, seed: 
             tally.macro_f1()
         })
         .collect();
-    scores.sort_unstable_by(f64::total_cmp);
-    if scores.first() == scores.last() {
+    let Some(estimate) = bootstrap(value, &mut scores, acceleration, confidence) else {
         let accuracy = proportion(whole.right(), whole.items(), confidence);
         return Estimate {
             value,
@@ -136,14 +138,29 @@ pub fn macro_f1(pairs: &[(usize, usize)], labels: usize, confidence: f64, seed: 
             high: accuracy.high.max(value),
             interval: Method::Accuracy,
         };
+    };
+    estimate
+}
+
+/// The bias-corrected and accelerated interval of `value` from its resamples `scores`, or their percentiles where the acceleration
+/// or the bias cannot be computed; `None` where all resamples agree.
+pub(crate) fn bootstrap(
+    value: f64,
+    scores: &mut [f64],
+    acceleration: f64,
+    confidence: f64,
+) -> Option<Estimate> {
+    scores.sort_unstable_by(f64::total_cmp);
+    if scores.first() == scores.last() {
+        return None;
     }
     let tail = (1.0 - confidence) / 2.0;
-    let (levels, interval) = match bca_levels(&scores, value, acceleration, tail) {
+    let (levels, interval) = match bca_levels(scores, value, acceleration, tail) {
         Some(levels) => (levels, Method::BootstrapBca),
         None => ([tail, 1.0 - tail], Method::BootstrapPercentile),
     };
-    let [low, high] = levels.map(|level| quantile(&scores, level));
-    Estimate { value, low, high, interval }
+    let [low, high] = levels.map(|level| quantile(scores, level));
+    Some(Estimate { value, low, high, interval })
 }
 
 /// Acceleration by the jackknife: leaving out one item changes the score only through the item's cell of the confusion counts.

@@ -1,7 +1,7 @@
 //! How good the answers of one experiment are.
 
 use serde::{Deserialize, Serialize};
-use task::record::Prediction;
+use task::record::{Answer, Prediction};
 
 /// How often each true label (row) was answered with each label (column).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,8 +132,10 @@ impl Tally {
 
 /// Share of right answers; 0 without answers.
 pub fn accuracy(predictions: &[Prediction]) -> f64 {
-    let right = predictions.iter().filter(|answer| answer.gold == answer.predicted).count();
-    ratio(right as u64, predictions.len() as u64)
+    let right = predictions
+        .iter()
+        .filter(|answer| matches!(label_pair(answer), Some((gold, label)) if gold == label));
+    ratio(right.count() as u64, predictions.len() as u64)
 }
 
 /// Macro-F1 over `labels` labels: [`Confusion::macro_f1`].
@@ -141,9 +143,17 @@ pub fn macro_f1(predictions: &[Prediction], labels: usize) -> f64 {
     confusion(predictions, labels).macro_f1()
 }
 
-/// The confusion counts of an experiment's answers.
+/// (true label, predicted label); `None` for a text.
+pub(crate) fn label_pair(prediction: &Prediction) -> Option<(usize, usize)> {
+    match prediction.answer {
+        Answer::Label { gold, predicted, .. } => Some((gold, predicted)),
+        Answer::Text { .. } => None,
+    }
+}
+
+/// The confusion counts of an experiment's labels; texts are left out.
 pub fn confusion(predictions: &[Prediction], labels: usize) -> Confusion {
-    Confusion::new(predictions.iter().map(|answer| (answer.gold, answer.predicted)), labels)
+    Confusion::new(predictions.iter().filter_map(label_pair), labels)
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {

@@ -3,7 +3,7 @@
 //! The difference is always `second - first`; a win is an item that only the second side got right, a loss one that only the
 //! first did. The interval of the difference is, for fewer than [`SMALL`] items, the Dirichlet posterior of wins, losses and
 //! ties (Jeffreys' prior, equal tails), and Tango's score interval (Tango 1998) from there on. Both were checked for
-//! coverage (tests below).
+//! coverage (tests below). Scores between 0 and 1 are paired by [`crate::graded`].
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,11 @@ use statrs::function::gamma::ln_gamma;
 use task::record::{Experiment, Prediction};
 
 use crate::Error;
+use crate::graded::{PairedScores, is_binary};
 use crate::interval::{Estimate, Method, SMALL, bisect, normal_cdf, normal_quantile};
+use crate::metrics::label_pair;
 use crate::posterior::DifferencePosterior;
+use crate::resample;
 
 /// Level of each of the two one-sided tests of equivalence: their interval has 90% confidence.
 pub const EQUIVALENCE_ALPHA: f64 = 0.05;
@@ -114,8 +117,7 @@ impl PairedCounts {
     /// Whether the two sides differ by less than `margin`: two one-sided tests at level `alpha`, decided by whether the interval
     /// at confidence 1 - 2 `alpha` lies within the margin on both sides.
     pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
-        let Estimate { low, high, .. } = self.interval(1.0 - 2.0 * alpha);
-        Equivalence { margin, low, high, equivalent: low > -margin && high < margin }
+        Equivalence::new(&self.interval(1.0 - 2.0 * alpha), margin)
     }
 
     /// The larger of the p-values of the two one-sided tests (Schuirmann 1987): at most alpha exactly where
@@ -136,15 +138,70 @@ impl PairedCounts {
     }
 }
 
-/// Counts how two experiments did on the same examples; see [`outcomes`].
-pub fn pair(first: &Experiment, second: &Experiment) -> Result<PairedCounts, Error> {
-    Ok(PairedCounts::new(outcomes(first, second)?))
+/// Two sides on the same items: counted where every score is 0 or 1, else as differences of scores.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pairing {
+    /// Right and wrong answers.
+    Counts(PairedCounts),
+    /// Scores between 0 and 1.
+    Scores(PairedScores),
 }
 
-/// Whether the first and whether the second experiment got each example right, in the order of the examples' ids. Examples
-/// are paired by id, never by the order of storage; errors where one experiment lacks an example of the other or they
-/// disagree about its true label.
+impl Pairing {
+    /// Items in all.
+    pub fn items(&self) -> u64 {
+        match self {
+            Self::Counts(counts) => counts.items(),
+            Self::Scores(scores) => scores.items(),
+        }
+    }
+
+    /// Mean score of the second side less the first's.
+    pub fn difference(&self) -> f64 {
+        match self {
+            Self::Counts(counts) => counts.difference(),
+            Self::Scores(scores) => scores.difference(),
+        }
+    }
+
+    /// The difference with its interval at `confidence`.
+    pub fn interval(&self, confidence: f64) -> Estimate {
+        match self {
+            Self::Counts(counts) => counts.interval(confidence),
+            Self::Scores(scores) => scores.interval(confidence),
+        }
+    }
+
+    /// As [`PairedCounts::equivalence`].
+    pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
+        Equivalence::new(&self.interval(1.0 - 2.0 * alpha), margin)
+    }
+}
+
+/// Pairs two experiments by the ids of their examples, never by their order. `data_sha256` (the identity of the split) and the ids
+/// decide random draws.
+pub fn pair(first: &Experiment, second: &Experiment, data_sha256: &str) -> Result<Pairing, Error> {
+    let scores = scores(first, second)?;
+    if scores.iter().all(|pair| is_binary(pair)) {
+        return Ok(Pairing::Counts(PairedCounts::new(scores.into_iter().map(right))));
+    }
+    let differences = scores.iter().map(|[first, second]| second - first).collect();
+    let seed = resample::seed(data_sha256, &format!("{} and {}", first.id, second.id));
+    Ok(Pairing::Scores(PairedScores::new(differences, seed)))
+}
+
+/// Whether the first and whether the second experiment got each example wholly right, in the order of the examples' ids. Errors
+/// where one experiment lacks an example of the other or they disagree about its true label.
 pub fn outcomes(first: &Experiment, second: &Experiment) -> Result<Vec<(bool, bool)>, Error> {
+    Ok(scores(first, second)?.into_iter().map(right).collect())
+}
+
+fn right([first, second]: [f64; 2]) -> (bool, bool) {
+    (first == 1.0, second == 1.0)
+}
+
+/// The scores of both on each example, in the order of the examples' ids.
+fn scores(first: &Experiment, second: &Experiment) -> Result<Vec<[f64; 2]>, Error> {
     let [one, other] = [first, second].map(|experiment| {
         let answers = experiment.predictions.iter().map(|answer| (answer.example.as_str(), answer));
         answers.collect::<BTreeMap<&str, &Prediction>>()
@@ -157,15 +214,15 @@ pub fn outcomes(first: &Experiment, second: &Experiment) -> Result<Vec<(bool, bo
     if let Some(example) = other.keys().find(|example| !one.contains_key(*example)) {
         return Err(unequal(second, first, example));
     }
-    let outcome = |(example, left): (&&str, &&Prediction)| {
+    let both = |(example, left): (&&str, &&Prediction)| {
         let right = other.get(example).ok_or_else(|| unequal(first, second, example))?;
-        if left.gold != right.gold {
+        if label_pair(left).map(|pair| pair.0) != label_pair(right).map(|pair| pair.0) {
             let [left, right] = [first, second].map(|experiment| experiment.id.clone());
             return Err(Error::GoldDiffers { left, right, example: (*example).to_owned() });
         }
-        Ok((left.predicted == left.gold, right.predicted == right.gold))
+        Ok([left.score(), right.score()])
     };
-    one.iter().map(outcome).collect()
+    one.iter().map(both).collect()
 }
 
 /// The outcome of two one-sided tests.
@@ -179,6 +236,14 @@ pub struct Equivalence {
     pub high: f64,
     /// Whether the interval lies within the margin.
     pub equivalent: bool,
+}
+
+impl Equivalence {
+    /// Whether the interval of `difference` lies within `margin`.
+    fn new(difference: &Estimate, margin: f64) -> Self {
+        let Estimate { low, high, .. } = *difference;
+        Self { margin, low, high, equivalent: low > -margin && high < margin }
+    }
 }
 
 /// McNemar's exact test (two-sided): the binomial probability of a split at least as uneven as `wins` to `losses`.

@@ -21,7 +21,7 @@ pub const POWER: f64 = 0.8;
 /// At 95% the factor is 7.85. `None` where the difference is 0. A discordance below the difference is impossible and is
 /// raised to it.
 pub fn items_to_detect(difference: f64, discordant: f64, confidence: f64) -> Option<u64> {
-    items(difference, difference, discordant, 0.5 + confidence / 2.0)
+    items(difference, paired_variance(difference, discordant), 0.5 + confidence / 2.0)
 }
 
 /// Items at which two one-sided tests at level `alpha` declare equivalence within `margin` with 80% power, where the true
@@ -30,12 +30,17 @@ pub fn items_to_detect(difference: f64, discordant: f64, confidence: f64) -> Opt
 /// `None` where the difference does not lie within the margin.
 pub fn items_to_equate(difference: f64, margin: f64, discordant: f64, alpha: f64) -> Option<u64> {
     let distance = margin - difference.abs();
-    if distance <= 0.0 { None } else { items(distance, difference, discordant, 1.0 - alpha) }
+    if distance <= 0.0 { None } else { items(distance, paired_variance(difference, discordant), 1.0 - alpha) }
 }
 
-fn items(distance: f64, difference: f64, discordant: f64, level: f64) -> Option<u64> {
+/// Variance of an item's difference where the sides disagree on the share `discordant` of the items.
+fn paired_variance(difference: f64, discordant: f64) -> f64 {
+    discordant.max(difference.abs()) - difference * difference
+}
+
+/// Items at which a test at the one-sided `level` sees a mean at the `distance` with 80% power, where an item has the `variance`.
+pub(crate) fn items(distance: f64, variance: f64, level: f64) -> Option<u64> {
     let factor = (normal_quantile(level) + normal_quantile(POWER)).powi(2);
-    let variance = discordant.max(difference.abs()) - difference * difference;
     let needed = factor * variance / (distance * distance);
     (distance != 0.0 && needed.is_finite() && needed < 1e18).then(|| (needed.ceil() as u64).max(1))
 }

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use task::record::{Family, Part};
+use task::record::{Answer, Family, Part};
 
 use crate::curve::{Axis, Curve, CurvePoint, first_to_reach};
 use crate::economics::{ArmCost, Economics, Payback};
 use crate::evidence::{Answered, Evidence};
 use crate::interval::proportion;
 use crate::verdict::{Choice, Verdict};
-use crate::wording::{bytes, count, number, percent, points, seconds};
+use crate::wording::{bytes, count, metric_name, number, percent, points, seconds};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -226,7 +226,7 @@ fn iteration(sources: &Sources<'_>, family: Family) -> Cell {
     Cell::measured(value, "trials an hour", text, &cost.experiment)
 }
 
-/// Row 5: accuracy against what the arm was given.
+/// Row 5: the main metric against what the arm was given.
 fn data(sources: &Sources<'_>, family: Family) -> Cell {
     let method = &sources.finalist(family).experiment.method;
     let own = sources.curves(family).find(|curve| curve.method == *method);
@@ -236,13 +236,13 @@ fn data(sources: &Sources<'_>, family: Family) -> Cell {
     };
     let axis = if curve.axis == Axis::Shots { "k" } else { "n" };
     let shown: Vec<String> =
-        curve.points.iter().map(|point| format!("{axis}={} {}", point.at, percent(point.accuracy))).collect();
+        curve.points.iter().map(|point| format!("{axis}={} {}", point.at, percent(point.score))).collect();
     let mut text = format!("{}: {}", curve.method, shown.join(", "));
     let mut value = json!({
         "labels_used": sources.finalist(family).experiment.labels_used,
         "curve": curve.method,
         "part": curve.part,
-        "points": curve.points.iter().map(|p| json!({"at": p.at, "accuracy": p.accuracy, "seeds": p.seeds})).collect::<Vec<_>>(),
+        "points": curve.points.iter().map(|p| json!({"at": p.at, "score": p.score, "seeds": p.seeds})).collect::<Vec<_>>(),
     });
     let unit = if family == Family::FineTune { "labels" } else { "demonstrations" };
     if family == Family::FineTune {
@@ -251,15 +251,15 @@ fn data(sources: &Sources<'_>, family: Family) -> Cell {
     Cell::measured(value, unit, text, &sources.finalist(family).experiment.id)
 }
 
-/// The smallest observed number of labels at which the mean tuned accuracy reaches the in-context finalist's on the same part.
+/// The smallest observed number of labels at which the mean tuned score reaches the in-context finalist's on the same part.
 fn labels_to_reach(sources: &Sources<'_>, part: Part, value: &mut Value) -> String {
     let finalist = sources.evidence.in_context();
     let answered =
         if part == Part::Test { Some(finalist) } else { sources.evidence.twin(finalist.experiment, part) };
-    let Some(target) = answered.and_then(Answered::accuracy) else { return String::new() };
+    let Some(target) = answered.and_then(Answered::score) else { return String::new() };
     let same_part: Vec<Curve> = sources.curves.iter().filter(|curve| curve.part == part).cloned().collect();
     let reached = first_to_reach(&same_part, Family::FineTune, target);
-    value["target_accuracy"] = json!(target);
+    value["target_score"] = json!(target);
     value["labels_to_reach"] = json!(reached.map(|(_, point)| point.at));
     match reached {
         Some((curve, point)) => {
@@ -289,6 +289,9 @@ fn stability(sources: &Sources<'_>, family: Family) -> Cell {
             .max_by_key(|point| point.seeds)
             .map(|point| (curve, point))
     });
+    let valid = valid(sources, family);
+    let collapsed = valid
+        .map_or_else(|| collapsed.clone(), |share| format!("{collapsed}; {} valid JSON", percent(share)));
     let Some((curve, point)) = best else {
         return Cell::missing(format!("every size was run with one {noun} only; {collapsed}"));
     };
@@ -312,16 +315,46 @@ fn stability(sources: &Sources<'_>, family: Family) -> Cell {
         "trials": effort.trials,
         "collapsed": effort.collapsed,
     });
-    let mut cell = Cell::measured(value, "accuracy", text, &point.experiments[0]);
+    let mut cell = Cell::measured(value, sources.evidence.metric(), text, &point.experiments[0]);
     (cell.low, cell.high) = (Some(point.lowest), Some(point.highest));
     cell.reason = Some("formats, orders, paraphrases and repeated runs are not measured".to_owned());
     cell
 }
 
-/// Row 7: what the answers alone tell: the label that is served worst.
+/// Share of the finalist's answers that are valid JSON by the schema, where that is a metric of the task.
+fn valid(sources: &Sources<'_>, family: Family) -> Option<f64> {
+    let at = sources.evidence.record.task.metrics.iter().position(|metric| metric == "valid")?;
+    let predictions = &sources.finalist(family).predictions;
+    let values = predictions.iter().filter_map(|prediction| match &prediction.answer {
+        Answer::Text { values, .. } => values.get(at),
+        Answer::Label { .. } => None,
+    });
+    Some(values.sum::<f64>() / predictions.len().max(1) as f64)
+}
+
+/// Row 7: what the answers alone tell: the label that is served worst, or the answers that have nothing right.
 fn safety(sources: &Sources<'_>, family: Family) -> Cell {
     let finalist = sources.finalist(family);
     let unmeasured = "refusals, memorised text, subgroup gaps and secrets in the data are not measured";
+    if sources.evidence.record.labels.is_empty() {
+        let scores = finalist.scores();
+        let (failed, items) =
+            (scores.iter().filter(|score| **score == 0.0).count() as u64, scores.len() as u64);
+        let interval = proportion(failed, items, sources.evidence.record.decision.confidence);
+        let metric = metric_name(sources.evidence.metric());
+        let text = format!("{} of {} have {metric} 0", number(failed as f64), count(items, "answer"));
+        return Cell {
+            low: Some(interval.low),
+            high: Some(interval.high),
+            reason: Some(unmeasured.to_owned()),
+            ..Cell::measured(
+                json!({"failed": failed, "items": items}),
+                "answers that score 0",
+                text,
+                &finalist.experiment.id,
+            )
+        };
+    }
     let scores = finalist.confusion.per_label(&sources.evidence.record.labels);
     let worst = scores
         .iter()

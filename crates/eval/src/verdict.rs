@@ -49,8 +49,10 @@ pub(crate) struct Grounds<'a> {
     pub(crate) floor: Option<&'a FloorContrast>,
     pub(crate) economics: &'a Economics,
     pub(crate) margin: f64,
-    /// Accuracies on test: in-context, fine-tuned.
-    pub(crate) accuracies: [f64; 2],
+    /// Mean scores on test: in-context, fine-tuned.
+    pub(crate) scores: [f64; 2],
+    /// What the scores are, in a sentence: `accuracy`, `token F1`, ...
+    pub(crate) metric: &'a str,
 }
 
 const DEFAULT_ADVICE: &str = "until the data say otherwise, start with in-context learning and keep evaluating: fine-tuning is an optimisation, not a default";
@@ -58,7 +60,7 @@ const DEFAULT_ADVICE: &str = "until the data say otherwise, start with in-contex
 impl Verdict {
     /// Decides.
     pub(crate) fn new(grounds: &Grounds<'_>) -> Self {
-        let gates = Gates::new(grounds.economics, grounds.contrast, grounds.margin);
+        let gates = Gates::new(grounds.economics, grounds.contrast, grounds.margin, grounds.metric);
         let closed: Vec<&Gate> =
             gates.named().into_iter().map(|(_, gate)| gate).filter(|g| g.state == State::No).collect();
         let choice = match (grounds.floor, grounds.contrast.outcome) {
@@ -76,7 +78,7 @@ impl Verdict {
 
 impl Grounds<'_> {
     fn reasons(&self, choice: Choice, gates: &Gates, closed: &[&Gate]) -> Vec<String> {
-        let measured = comparison(self.accuracies, &self.contrast.difference);
+        let measured = comparison(self.scores, &self.contrast.difference);
         let mut reasons = Vec::new();
         match (choice, self.floor) {
             (Choice::Floor, Some(floor)) => reasons.push(format!(
@@ -142,7 +144,7 @@ impl Grounds<'_> {
     /// What would decide an undecided contrast.
     fn needed(&self) -> Option<String> {
         let needed = self.contrast.items_needed?;
-        let discordant = percent(self.contrast.test.counts.discordant());
+        let discordant = percent(self.contrast.test.disagreement());
         let for_margin = needed.for_margin.map(|items| {
             format!("{} would show a true difference of {}", count(items, "test item"), points(self.margin))
         });
@@ -169,14 +171,16 @@ impl Grounds<'_> {
                 flips.extend(self.too_few_requests());
                 flips.extend(self.too_short_a_life());
                 flips.push(format!(
-                    "a better prompt closes the gap: it needs {} more accuracy on test",
-                    points(difference - self.margin)
+                    "a better prompt closes the gap: it needs {} more {} on test",
+                    points(difference - self.margin),
+                    self.metric
                 ));
             }
             Choice::InContext if self.contrast.outcome == Outcome::FineTuneBetter => {
                 flips.extend(self.what_opens(gates));
                 flips.push(format!(
-                    "accuracy counts for more than cost: fine-tuned is {} better",
+                    "{} counts for more than cost: fine-tuned is {} better",
+                    self.metric,
                     points(difference)
                 ));
             }

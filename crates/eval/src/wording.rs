@@ -1,5 +1,22 @@
 //! Numbers in sentences.
 
+/// A metric's name as people write it.
+pub fn metric_name(name: &str) -> &str {
+    match name {
+        "exact_match" => "exact match",
+        "token_f1" => "token F1",
+        "rouge_l" => "ROUGE-L",
+        "chrf" => "chrF",
+        "field_f1" => "field F1",
+        "macro_f1" => "macro-F1",
+        "micro_f1" => "micro-F1",
+        "micro_precision" => "micro-precision",
+        "micro_recall" => "micro-recall",
+        "command" => "the command's score",
+        other => other,
+    }
+}
+
 /// 0.1234 -> `12.3%`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)

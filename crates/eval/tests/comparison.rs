@@ -11,10 +11,24 @@ use eval::table::ROWS;
 use eval::verdict::Choice;
 use proptest::prelude::*;
 use record::{duel, tuned, whole_run};
-use task::record::{Economics, Part, RunRecord, Setup, TokensPerRequest};
+use task::record::{Answer, Economics, Part, Prediction, RunRecord, Setup, TokensPerRequest};
 
 fn compare(record: &RunRecord) -> Comparison {
     Comparison::from_record(record).expect("the record is whole")
+}
+
+/// Changes the label that was predicted.
+fn predict(prediction: &mut Prediction, label: usize) {
+    if let Answer::Label { predicted, .. } = &mut prediction.answer {
+        *predicted = label;
+    }
+}
+
+/// Changes the true label.
+fn set_gold(prediction: &mut Prediction, label: usize) {
+    if let Answer::Label { gold, .. } = &mut prediction.answer {
+        *gold = label;
+    }
 }
 
 #[test]
@@ -122,7 +136,7 @@ fn the_data_row_reads_observed_points_only() {
     assert_eq!(cell.value["labels_to_reach"], 64);
     let mut weak = whole_run();
     for experiment in weak.experiments.iter_mut().filter(|e| e.id.starts_with("fine_tune")) {
-        experiment.predictions.iter_mut().for_each(|answer| answer.predicted = 0);
+        experiment.predictions.iter_mut().for_each(|answer| predict(answer, 0));
     }
     let cell = &compare(&weak).table[4].fine_tune;
     assert!(cell.value["labels_to_reach"].is_null() && cell.text.contains("not reached"), "{}", cell.text);
@@ -154,7 +168,7 @@ fn a_curve_on_dev_takes_the_best_setting_of_each_seed() {
     let curve = comparison.curves.iter().find(|curve| curve.method == "lora").expect("is a curve");
     // Test has one point only, so the curve shows dev; n = 64 went on to test, and n = 16 is its best learning rate.
     assert_eq!(curve.part, Part::Dev);
-    let shown: Vec<(usize, f64, usize)> = curve.points.iter().map(|p| (p.at, p.accuracy, p.runs)).collect();
+    let shown: Vec<(usize, f64, usize)> = curve.points.iter().map(|p| (p.at, p.score, p.runs)).collect();
     assert_eq!(shown, [(16, 0.5, 3), (64, 0.75, 1)]);
 }
 
@@ -496,17 +510,17 @@ fn bad_predictions_are_refused_by_example() {
     );
     let twice = refused(|r| r.experiments[0].predictions[1].example = "example-0000".to_owned());
     assert!(matches!(twice, Error::DuplicateExample { .. }));
-    let range = refused(|r| r.experiments[0].predictions[4].predicted = 3);
+    let range = refused(|r| predict(&mut r.experiments[0].predictions[4], 3));
     assert_eq!(
         range.to_string(),
         "experiment `in_context/random/k8/s0/batch@test`, example `example-0004`: label 3 of 3"
     );
-    let gold = refused(|r| r.experiments[1].predictions[4].gold = 0);
+    let gold = refused(|r| set_gold(&mut r.experiments[1].predictions[4], 0));
     assert!(matches!(gold, Error::GoldDiffers { .. }));
     let dev = refused(|r| {
         for (seed, gold) in [(1, 0), (2, 1)] {
             let mut trial = tuned(&format!("fine_tune/lora/n8/s{seed}@dev"), 8, seed, 4, |_| true);
-            trial.predictions[0].gold = gold;
+            set_gold(&mut trial.predictions[0], gold);
             r.experiments.push(trial);
         }
     });

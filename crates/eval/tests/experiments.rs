@@ -77,7 +77,8 @@ fn an_evidence_process_replays_two_experiments() {
     let (prompts, tuned) = (prompts(), tuned());
     let outcomes = paired::outcomes(&prompts[0], &tuned[6]).expect("are on the same items");
     let process = replay(&outcomes, 0.05, 7).expect("is a level");
-    assert_eq!(process.counts(), paired::pair(&prompts[0], &tuned[6]).expect("are on the same items"));
+    let pairing = paired::pair(&prompts[0], &tuned[6], "split").expect("are on the same items");
+    assert_eq!(paired::Pairing::Counts(process.counts()), pairing);
     let stop = process.stop().expect("80% against 60% on nested items is clear");
     assert_eq!(stop.better, Side::Second);
     assert!(stop.items < ITEMS as u64 && stop.losses == 0, "{stop:?}");

@@ -1,11 +1,15 @@
-//! Probabilities of labels after a prompt, and greedy generation, with shared prefixes.
+//! Probabilities of labels after a prompt, and greedy generation, free or constrained, with shared prefixes.
 
+mod constraint;
 mod generate;
+mod guide;
 mod prompts;
 mod schedule;
 mod scorer;
 mod tree;
 
+pub use constraint::{Constraint, ConstraintGuide};
+pub use guide::{Guide, TextGuide};
 pub use prompts::{PromptTree, SHORTEST_SHARED};
 pub use scorer::Scorer;
 pub use tree::LabelTree;

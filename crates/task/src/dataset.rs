@@ -6,6 +6,7 @@ mod jsonl;
 mod labels;
 mod lines;
 mod read;
+mod targets;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader};
@@ -28,7 +29,7 @@ use crate::split;
 /// shuffle and the same on every machine, whatever the order of the files.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// The labels: as listed in the settings, else those found, sorted.
+    /// The labels: as listed in the settings, else those found, sorted. None where answers are texts.
     pub labels: Vec<String>,
     /// Rows for demonstrations and training.
     pub train: Vec<Example>,
@@ -101,7 +102,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add_table(&mut self, part: Part, table: Table, cleaner: &labels::Cleaner, bad: &mut read::BadRows) {
+    fn add_table(&mut self, part: Part, table: Table, cleaner: &targets::Cleaner, bad: &mut read::BadRows) {
         for raw in table.rows {
             let line = raw.line;
             if let Err(reason) = self.add_row(part, &table.path, raw, cleaner) {
@@ -115,10 +116,12 @@ impl Gathered {
         part: Part,
         file: &Path,
         raw: read::RawRow,
-        cleaner: &labels::Cleaner,
+        cleaner: &targets::Cleaner,
     ) -> Result<(), String> {
         let target = cleaner.clean(&raw.target)?;
-        self.spellings.add(&target, &raw.target);
+        if cleaner.has_labels() {
+            self.spellings.add(&target, &raw.target);
+        }
         if let Some(id) = &raw.id
             && !self.ids.insert(id.clone())
         {
@@ -185,7 +188,7 @@ impl Dataset {
         for (part, source) in in_order(sources) {
             tables.push((part, read::read(source, &settings.data, &mut bad)?));
         }
-        let cleaner = labels::Cleaner::new(&settings.data)?;
+        let cleaner = targets::Cleaner::new(settings)?;
         let mut report = DataReport::default();
         let mut gathered = Gathered::default();
         for (part, table) in tables {
@@ -197,7 +200,7 @@ impl Dataset {
         report.rows_read = rows.len();
         remove_exact_duplicates(&mut rows, &mut report);
         keep_at_most(&mut rows, settings.data.max_rows);
-        let parts = assign_parts(&mut rows, settings, given, &mut report);
+        let parts = assign_parts(&mut rows, settings, given, &cleaner, &mut report);
         let labels = cleaner.labels(rows.iter().map(|row| row.example.target.as_str()));
         spellings.report(&labels, &mut report);
         let system = profile::choose_system(systems, &mut report);
@@ -263,8 +266,9 @@ impl Dataset {
         let first = &self.train[0].target;
         if self.train.iter().all(|example| example.target == *first) {
             return Err(Error::Data(format!(
-                "all {} training rows have the label `{first}`: there is nothing to tell apart",
-                self.train.len()
+                "all {} training rows have the {} `{first}`: there is nothing to tell apart",
+                self.train.len(),
+                if self.labels.is_empty() { "answer" } else { "label" }
             )));
         }
         for (part, name, share) in
@@ -360,6 +364,7 @@ fn assign_parts(
     rows: &mut Vec<Candidate>,
     settings: &Settings,
     (has_dev, has_test): (bool, bool),
+    cleaner: &targets::Cleaner,
     report: &mut DataReport,
 ) -> Vec<Part> {
     let normals: Vec<&str> = rows.iter().map(|row| row.normal.as_str()).collect();
@@ -374,7 +379,7 @@ fn assign_parts(
         .map(|(row, group)| split::Item {
             hash: &row.hash,
             group: *group,
-            label: &row.example.target,
+            label: cleaner.stratum(&row.example.target),
             fixed: (row.source != Part::Train).then_some(row.source),
         })
         .collect();

@@ -9,6 +9,7 @@ pub mod predictor;
 pub mod profile;
 pub mod prompt;
 pub mod record;
+pub mod schema;
 pub mod settings;
 pub mod split;
 pub mod store;

@@ -1,5 +1,6 @@
 //! What the arms need of a model, whoever runs it: a local engine, a remote endpoint, or a scripted double.
 
+use crate::prompt::Frame;
 use crate::record::{ModelIdentity, TokensPerRequest};
 
 /// Why a model could not answer. Boxed, because each implementation has errors of its own.
@@ -21,6 +22,37 @@ pub struct PromptBatch<'a> {
 pub struct Scored {
     /// `[requests][answers]`: sum over the answer's tokens of their natural-log probabilities.
     pub log_probabilities: Vec<Vec<f64>>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// Requests that begin with the same text and want a written answer, the most probable token at each step.
+#[derive(Clone, Copy, Debug)]
+pub struct WritingBatch<'a> {
+    /// The text that all prompts begin with; may be empty.
+    pub shared: &'a str,
+    /// The rest of each prompt.
+    pub requests: &'a [String],
+    /// What stands around an answer.
+    pub frame: &'a Frame,
+    /// Most tokens of an answer, what stands around it included.
+    pub max_tokens: usize,
+    /// The JSON schema that answers must follow, written without spaces and in the schema's order of keys; `None` for free text.
+    pub schema: Option<&'a serde_json::Value>,
+}
+
+/// The answers to a [`WritingBatch`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// One text a request, without what stands around it, trimmed.
+    pub texts: Vec<String>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// What the answers to a batch took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
     /// Mean tokens of a request, as a server with a prefix cache would bill them. `cached` are those that all requests begin
     /// with, and beyond them those that a request shares with an earlier one of the batch and that were not processed
     /// again. `completion` is the mean tokens of an answer.
@@ -36,7 +68,7 @@ pub struct Scored {
     pub shared_seconds: f64,
 }
 
-/// A model that scores given answers.
+/// A model that scores given answers, and may write its own.
 pub trait Predictor {
     /// Which model this is.
     fn identity(&self) -> ModelIdentity;
@@ -48,6 +80,11 @@ pub trait Predictor {
     fn forward_flops(&self, tokens: u64) -> f64;
     /// Scores every answer after every prompt.
     fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError>;
+    /// Writes an answer to every prompt; an error where the model can only score.
+    fn write(&mut self, batch: &WritingBatch<'_>) -> Result<Written, PredictError> {
+        let _ = batch;
+        Err("this model scores given answers; it does not write its own".into())
+    }
 }
 
 /// One supervised row: the loss is on the completion only.

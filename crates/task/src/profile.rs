@@ -38,6 +38,9 @@ pub struct DataReport {
     pub labels: Vec<LabelCount>,
     /// Characters of the inputs used.
     pub input_characters: LengthProfile,
+    /// Characters of the targets used, where they are not labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_characters: Option<LengthProfile>,
     /// What is worth knowing.
     pub notes: Vec<String>,
     /// What is likely to be a mistake.
@@ -146,6 +149,11 @@ impl DataReport {
         let all = || parts.into_iter().flat_map(|part| dataset.part(part));
         self.input_characters =
             LengthProfile::of(all().map(|example| example.input.chars().count()).collect());
+        if dataset.labels.is_empty() {
+            let lengths = all().map(|example| example.target.chars().count()).collect();
+            self.target_characters = Some(LengthProfile::of(lengths));
+            return;
+        }
         let mut counts: BTreeMap<&str, PartSizes> = BTreeMap::new();
         for part in parts {
             for example in dataset.part(part) {
@@ -194,6 +202,17 @@ impl DataReport {
             ));
         }
     }
+
+    fn write_labels(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = self.labels.iter().map(|label| label.rows.train + label.rows.dev + label.rows.test);
+        let (fewest, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
+        let spread = if fewest == most {
+            format!("{most} rows each")
+        } else {
+            format!("{fewest} to {most} rows each")
+        };
+        write!(out, "\n{}, {spread}", count_of(self.labels.len(), "label"))
+    }
 }
 
 /// The system message that most chats have.
@@ -239,14 +258,11 @@ impl fmt::Display for DataReport {
             count_of(files.len(), "file"),
             self.rows_used
         )?;
-        let sizes = self.labels.iter().map(|label| label.rows.train + label.rows.dev + label.rows.test);
-        let (fewest, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
-        let spread = if fewest == most {
-            format!("{most} rows each")
+        if let Some(LengthProfile { min, median, p95, max }) = self.target_characters {
+            write!(out, "\nanswer length in characters: {min} to {max}, median {median}, 95% up to {p95}")?;
         } else {
-            format!("{fewest} to {most} rows each")
-        };
-        write!(out, "\n{}, {spread}", count_of(self.labels.len(), "label"))?;
+            self.write_labels(out)?;
+        }
         let LengthProfile { min, median, p95, max } = self.input_characters;
         write!(out, "\ninput length in characters: {min} to {max}, median {median}, 95% up to {p95}")?;
         if self.exact_duplicates > 0 {
@@ -265,7 +281,12 @@ impl fmt::Display for DataReport {
         }
         if self.conflicting_inputs > 0 {
             let noun = count_of(self.conflicting_inputs, "input");
-            write!(out, "\nwarning: {noun} with more than one label: {}", self.conflicts.join("; "))?;
+            write!(
+                out,
+                "\nwarning: {noun} with more than one {}: {}",
+                if self.target_characters.is_some() { "answer" } else { "label" },
+                self.conflicts.join("; ")
+            )?;
         }
         for note in &self.notes {
             write!(out, "\nnote: {note}")?;

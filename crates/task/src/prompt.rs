@@ -2,7 +2,7 @@
 //!
 //! | style | shared text | request | answer |
 //! |---|---|---|---|
-//! | plain | `{instruction}\n\n`, then per demonstration `{input_name}: {input}\n{output_name}: {label}\n\n` | `{input_name}: {input}\n{output_name}:` | ` {label}\n` |
+//! | plain | `{instruction}\n\n`, then per demonstration `{input_name}: {input}\n{output_name}: {label}\n\n` | `{input_name}: {input}\n{output_name}:` | ` {label}\n`; ` {text}\n\n` where texts have several lines |
 //! | arrow | per demonstration `{input} -> {label}\n` | `{input} ->` | ` {label}\n` |
 //! | chat | the model's template over system (instruction), user and assistant turns (demonstrations), up to the last user's words | the rest | the assistant's turn |
 //!
@@ -17,10 +17,15 @@ pub use chat::{ChatMessage, ChatTemplate, Role};
 
 use crate::dataset::Dataset;
 use crate::predictor::{PredictError, TrainingRow};
+use crate::schema::Schema;
 use crate::settings::{PromptSettings, PromptStyle, Settings};
 
 /// What the model is told where neither the task file nor the data has an instruction.
 const GENERAL_INSTRUCTION: &str = "Give the label that fits the input.";
+/// The same, where the answer is a text.
+const GENERAL_TEXT_INSTRUCTION: &str = "Write the answer to the input.";
+/// The same, where the answer is JSON.
+const GENERAL_JSON_INSTRUCTION: &str = "Give what the input says as JSON.";
 
 /// The layout of a task's prompts.
 #[derive(Clone)]
@@ -29,7 +34,18 @@ pub struct PromptFormat {
     input_name: String,
     output_name: String,
     instruction: String,
+    /// What ends an answer of the text styles.
+    end: &'static str,
     template: Option<Arc<ChatTemplate>>,
+}
+
+/// What stands around an answer that a model writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it begins with, after the prompt: a space, or nothing.
+    pub lead: String,
+    /// What ends it.
+    pub end: String,
 }
 
 /// Prompts that begin with the same text: prompt `i` is `shared + requests[i]`.
@@ -46,7 +62,21 @@ impl PromptFormat {
     /// general sentence; and a line with all labels where that does not name them and the settings want it.
     pub fn new(settings: &Settings, dataset: &Dataset) -> Self {
         let instruction = settings.task.instruction.as_deref().or(dataset.system.as_deref());
-        Self::from_parts(&settings.prompt, instruction, &dataset.labels)
+        let Some(answers) = &settings.task.answers else {
+            return Self::from_parts(&settings.prompt, instruction, &dataset.labels);
+        };
+        let schema = answers.schema.clone().and_then(|schema| Schema::new(schema).ok());
+        let general = if schema.is_some() { GENERAL_JSON_INSTRUCTION } else { GENERAL_TEXT_INSTRUCTION };
+        let mut instruction = instruction.unwrap_or(general).trim().to_owned();
+        let keys = schema.map_or_else(Vec::new, |schema| schema.keys());
+        if settings.prompt.list_labels && !names_all(&instruction, &keys) {
+            instruction = format!("{instruction}\nKeys: {}", keys.join(", "));
+        }
+        let mut format = Self::from_parts(&settings.prompt, Some(&instruction), &[]);
+        if dataset.train.iter().chain(&dataset.dev).any(|example| example.target.contains('\n')) {
+            format.end = "\n\n";
+        }
+        format
     }
 
     /// As [`PromptFormat::new`], from its parts.
@@ -60,6 +90,7 @@ impl PromptFormat {
             input_name: prompt.input_name.trim().to_owned(),
             output_name: prompt.output_name.trim().to_owned(),
             instruction,
+            end: "\n",
             template: None,
         }
     }
@@ -113,6 +144,23 @@ impl PromptFormat {
         Ok(labels.iter().map(|label| self.answer(label)).collect())
     }
 
+    /// What stands around a written answer: what [`PromptFormat::training_row`] puts before and after the target.
+    ///
+    /// # Errors
+    /// As [`PromptFormat::render`].
+    pub fn frame(&self) -> Result<Frame, PredictError> {
+        if self.style != PromptStyle::Chat {
+            return Ok(Frame { lead: " ".to_owned(), end: self.end.to_owned() });
+        }
+        // A text that no template has of its own.
+        const ANSWER: &str = "0answer0";
+        let turn = chat::answer(self.template()?, ANSWER)?;
+        let (lead, end) = turn.split_once(ANSWER).unwrap_or(("", "\n"));
+        // White space after the token that ends a turn is never written by a model.
+        let end = if end.trim().is_empty() { end } else { end.trim_end() };
+        Ok(Frame { lead: lead.to_owned(), end: end.to_owned() })
+    }
+
     /// A supervised row: the prompt is exactly what [`PromptFormat::render`] makes of `input` without demonstrations.
     /// With an empty `instruction`, which is how a tuned model is trained and asked, it is the request block alone.
     ///
@@ -145,7 +193,7 @@ impl PromptFormat {
         for (input, label) in demonstrations {
             text.push_str(&self.render_query(input));
             text.push_str(&self.answer(label));
-            if self.style != PromptStyle::Arrow {
+            if self.style != PromptStyle::Arrow && self.end == "\n" {
                 text.push('\n');
             }
         }
@@ -163,9 +211,9 @@ impl PromptFormat {
         }
     }
 
-    /// The answer of the text styles: ` {label}\n`. As for chat, see [`PromptFormat::answers`].
+    /// The answer of the text styles: ` {label}\n` (texts of several lines: ` {text}\n\n`). As for chat, see [`PromptFormat::answers`].
     pub fn answer(&self, label: &str) -> String {
-        format!(" {}\n", label.trim())
+        format!(" {}{}", label.trim(), self.end)
     }
 
     /// The prompt as messages, without the request: system (the instruction), then a user's and an assistant's turn for

@@ -68,12 +68,52 @@ pub struct Setup {
 pub struct Prediction {
     /// The example's id.
     pub example: String,
-    /// Index of the true label in [`RunRecord::labels`].
-    pub gold: usize,
-    /// Index of the predicted label.
-    pub predicted: usize,
-    /// Natural-log score of every label after calibration; empty where the method gives none.
-    pub scores: Vec<f32>,
+    /// What was answered.
+    #[serde(flatten)]
+    pub answer: Answer,
+}
+
+/// What was answered, and how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// One of the labels.
+    Label {
+        /// Index of the true label in [`RunRecord::labels`].
+        gold: usize,
+        /// Index of the predicted label.
+        predicted: usize,
+        /// Natural-log score of every label after calibration; empty where the method gives none.
+        scores: Vec<f32>,
+    },
+    /// A text: free, or JSON.
+    Text {
+        /// The answer, without what ends it.
+        text: String,
+        /// Its value by each of [`TaskFacts::metrics`], in 0..=1.
+        values: Vec<f64>,
+        /// For JSON: how many fields are right, how many the answer has, how many the target has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fields: Option<[u32; 3]>,
+    },
+}
+
+impl Prediction {
+    /// How good the answer is by the task's main metric, in 0..=1: of a label, whether it is right; of a text, the first of
+    /// its values.
+    pub fn score(&self) -> f64 {
+        match &self.answer {
+            Answer::Label { gold, predicted, .. } => f64::from(u8::from(gold == predicted)),
+            Answer::Text { values, .. } => values.first().copied().unwrap_or(0.0),
+        }
+    }
+}
+
+impl Experiment {
+    /// Mean of its answers' scores; 0 without answers.
+    pub fn mean_score(&self) -> f64 {
+        self.predictions.iter().map(Prediction::score).sum::<f64>() / self.predictions.len().max(1) as f64
+    }
 }
 
 /// What has to be kept to use a result.
@@ -131,6 +171,9 @@ pub struct TaskFacts {
     pub name: String,
     /// `classify`, `extract` or `generate`.
     pub kind: String,
+    /// What texts are scored by, the main metric first: `token_f1`, `rouge_l`, ... Empty for labels, which are right or wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<String>,
     /// Examples in each part.
     pub items: PartSizes,
     /// SHA-256 over the split's examples in order: the identity of the locked split.
@@ -176,7 +219,7 @@ pub struct Economics {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Decision {
-    /// Smallest accuracy difference that matters (delta), in (0, 1).
+    /// Smallest difference that matters (delta), in accuracy or in the task's main metric, in (0, 1).
     pub margin: f64,
     /// Confidence of intervals, in (0.5, 1).
     pub confidence: f64,

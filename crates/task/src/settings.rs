@@ -1,5 +1,6 @@
 //! Settings: the task file with every default resolved and nothing implicit. Only these reach logic.
 
+mod answers;
 mod fingerprint;
 
 use std::path::{Path, PathBuf};
@@ -7,9 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
-    Calibration, FineTuneMethod, InContextSection as InContextSettings, Order, Precision,
+    Calibration, FineTuneMethod, InContextSection as InContextSettings, Metric, Order, Precision,
     PromptSection as PromptSettings, PromptStyle, Selection, TaskKind, Underscores,
 };
+pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::hexadecimal;
 
@@ -57,11 +59,13 @@ struct WrittenPaths {
 pub struct TaskSettings {
     /// Name in reports.
     pub name: String,
-    /// Kind of answer; only [`TaskKind::Classify`] gets this far.
+    /// Kind of answer.
     pub kind: TaskKind,
     /// The task file's instruction. `None`: the data's system message, else a general sentence (see
     /// [`crate::prompt::PromptFormat`]).
     pub instruction: Option<String>,
+    /// What is asked of answers that are not labels; `None` for labels.
+    pub answers: Option<AnswerSettings>,
 }
 
 /// The labelled rows. Paths are resolved against the task file's folder.
@@ -91,6 +95,9 @@ pub struct DataSettings {
     pub max_rows: Option<usize>,
     /// Whether near duplicates are looked for.
     pub near_duplicates: bool,
+    /// Whether a target may be a JSON object or list of its own, as in `extract`; else it is a text.
+    #[serde(skip)]
+    pub json_targets: bool,
 }
 
 /// The model.
@@ -177,7 +184,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be read; [`Error::TaskFileLine`] and [`Error::TaskFile`] where it says what
-    /// cannot be: unknown keys, wrong types, a kind that does not run yet, no data, a model that is not there.
+    /// cannot be: unknown keys, wrong types, a schema that is none, no data, a model that is not there.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         let size = std::fs::metadata(path).map_err(io)?.len();
@@ -222,11 +229,8 @@ impl Settings {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let parsed = task_file::parse(text, path)?;
         let wrong = |reason: String| Error::TaskFile { path: path.to_path_buf(), reason };
-        if parsed.task.kind != TaskKind::Classify {
-            let kind = if parsed.task.kind == TaskKind::Extract { "extract" } else { "generate" };
-            return Err(wrong(format!("task.kind = \"{kind}\" does not run yet; only \"classify\" does")));
-        }
         let folder = path.parent().unwrap_or(Path::new(""));
+        let answers = answers::resolve(&parsed.task, folder).map_err(wrong)?;
         let source = model_source(&parsed.model.source, folder).map_err(wrong)?;
         let data = data_settings(&parsed, folder).map_err(wrong)?;
         let seconds = parse_duration(&parsed.budget.time).expect("checked against the table of keys");
@@ -237,6 +241,7 @@ impl Settings {
                 name,
                 kind: parsed.task.kind,
                 instruction: parsed.task.instruction.as_deref().map(|text| text.trim().to_owned()),
+                answers,
             },
             written: WrittenPaths {
                 train: written_train(&parsed),
@@ -247,7 +252,7 @@ impl Settings {
             data,
             model: ModelSettings { source, precision: parsed.model.precision, context: parsed.model.context },
             fine_tune: fine_tune_settings(&parsed.fine_tune),
-            in_context: in_context_settings(parsed.in_context),
+            in_context: in_context_settings(parsed.in_context, parsed.task.kind),
             prompt: parsed.prompt,
             budget: BudgetSettings { seconds },
             decision: parsed.decision,
@@ -273,6 +278,9 @@ fn data_settings(parsed: &TaskFile, folder: &Path) -> Result<DataSettings, Strin
             "data.dev_share and data.test_share leave nothing to train on (together {carved})"
         ));
     }
+    if data.labels.is_some() && parsed.task.kind != TaskKind::Classify {
+        return Err("data.labels is for kind \"classify\"".to_owned());
+    }
     if let (Some(input), Some(target)) = (&data.input, &data.target)
         && input == target
     {
@@ -291,10 +299,15 @@ fn data_settings(parsed: &TaskFile, folder: &Path) -> Result<DataSettings, Strin
         test_share: data.test_share,
         max_rows: data.max_rows,
         near_duplicates: data.near_duplicates,
+        json_targets: parsed.task.kind == TaskKind::Extract,
     })
 }
 
-fn in_context_settings(mut section: InContextSettings) -> InContextSettings {
+fn in_context_settings(mut section: InContextSettings, kind: TaskKind) -> InContextSettings {
+    if kind != TaskKind::Classify {
+        // There are no label scores to correct.
+        section.calibration = vec![Calibration::None];
+    }
     sort_and_unite(&mut section.shots);
     unite(&mut section.selection);
     unite(&mut section.calibration);

@@ -108,7 +108,7 @@ impl Store {
         let Some(stored) = self.fingerprint()? else {
             return self.set_fact(facts::FINGERPRINT, fingerprint);
         };
-        if stored.sha256() == fingerprint.sha256() {
+        if stored == *fingerprint {
             return Ok(());
         }
         Err(self.other_run("settings", &fingerprint.changes_since(&stored)))

@@ -57,6 +57,41 @@ pub enum TaskKind {
     Generate,
 }
 
+/// How a written answer is scored, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// The same as the target: of a text after SQuAD's normalisation, of JSON field by field.
+    ExactMatch,
+    /// F1 over words, as SQuAD has it.
+    TokenF1,
+    /// F1 of the longest common subsequence of words.
+    RougeL,
+    /// F2 over runs of characters.
+    Chrf,
+    /// F1 over the fields of JSON.
+    FieldF1,
+    /// Whether the answer is JSON by the schema; reported, never chosen by.
+    Valid,
+    /// What the user's command says.
+    Command,
+}
+
+impl Metric {
+    /// As it stands in records: `exact_match`, `token_f1`, `rouge_l`, `chrf`, `field_f1`, `valid`, `command`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExactMatch => "exact_match",
+            Self::TokenF1 => "token_f1",
+            Self::RougeL => "rouge_l",
+            Self::Chrf => "chrf",
+            Self::FieldF1 => "field_f1",
+            Self::Valid => "valid",
+            Self::Command => "command",
+        }
+    }
+}
+
 /// Numeric type of the model's frozen weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -141,7 +176,7 @@ pub enum Underscores {
 }
 
 /// `[task]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskSection {
     /// Name; the file's name without extension where it is absent.
@@ -150,6 +185,31 @@ pub struct TaskSection {
     pub kind: TaskKind,
     /// What the model is told to do.
     pub instruction: Option<String>,
+    /// The JSON schema of the answers: a path, JSON as a text, or a table.
+    pub schema: Option<serde_json::Value>,
+    /// What every choice and the verdict rest on.
+    pub metric: Option<Metric>,
+    /// A program as a metric, with its arguments.
+    pub metric_command: Option<Vec<String>>,
+    /// Time for one run of it.
+    pub metric_timeout: String,
+    /// Most tokens of an answer.
+    pub answer_tokens: Option<usize>,
+}
+
+impl Default for TaskSection {
+    fn default() -> Self {
+        Self {
+            name: None,
+            kind: TaskKind::default(),
+            instruction: None,
+            schema: None,
+            metric: None,
+            metric_command: None,
+            metric_timeout: "60s".to_owned(),
+            answer_tokens: None,
+        }
+    }
 }
 
 /// One path or several.

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use task::record::{Experiment, Family, Part, Prediction, Setup, TokensPerRequest};
+use task::record::{Answer, Experiment, Family, Part, Prediction, Setup, TokensPerRequest};
 use task::settings::Fingerprint;
 use task::store::Store;
 
@@ -29,9 +29,11 @@ fn experiment(number: usize) -> Experiment {
         predictions: (0..500)
             .map(|row| Prediction {
                 example: format!("r{row}"),
-                gold: row % 7,
-                predicted: number % 7,
-                scores: vec![number as f32; 7],
+                answer: Answer::Label {
+                    gold: row % 7,
+                    predicted: number % 7,
+                    scores: vec![number as f32; 7],
+                },
             })
             .collect(),
         tokens: TokensPerRequest::default(),

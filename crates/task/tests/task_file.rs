@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use task::record::{Decision, Economics};
 use task::settings::{
-    Calibration, FineTuneMethod, ModelSource, Order, Precision, PromptStyle, Selection, Settings, TaskKind,
-    Underscores,
+    Calibration, FineTuneMethod, Metric, ModelSource, Order, Precision, PromptStyle, Selection, Settings,
+    TaskKind, Underscores,
 };
 use task::task_file::{KEYS, Kind, SECTIONS, TaskFile, parse, reference};
 
@@ -53,6 +53,7 @@ fn the_table_of_keys_and_the_code_have_the_same_keys() {
 fn sample(kind: Kind) -> String {
     match kind {
         Kind::Text | Kind::Path | Kind::Paths => "\"x\"".to_owned(),
+        Kind::Schema => "{ type = \"object\" }".to_owned(),
         Kind::Texts => "[\"x\", \"y\"]".to_owned(),
         Kind::Flag => "false".to_owned(),
         Kind::Count(least) => (least + 1).to_string(),
@@ -208,12 +209,50 @@ fn mistakes_are_named_with_line_and_key() {
 }
 
 #[test]
+fn written_answers_have_metrics_and_a_schema() {
+    let generate =
+        load("[task]\nkind = \"generate\"\nmetric = \"chrf\"\nmetric_command = [\"score\", \"-x\"]\n")
+            .unwrap();
+    let answers = generate.task.answers.unwrap();
+    assert_eq!(
+        answers.metrics,
+        [Metric::Chrf, Metric::Command, Metric::TokenF1, Metric::ExactMatch, Metric::RougeL]
+    );
+    let command = answers.command.unwrap();
+    assert_eq!((command.words, command.timeout), (vec!["score".to_owned(), "-x".to_owned()], 60.0));
+    assert_eq!(generate.in_context.calibration, [Calibration::None], "there are no label scores to correct");
+    // A table and JSON text are the same schema, keys in the order written.
+    let table = "[task]\nkind = \"extract\"\n[task.schema.properties.time]\ntype = \"string\"\n[task.schema.properties.date]\ntype = \"string\"\n";
+    let text = "[task]\nkind = \"extract\"\nschema = '''{\"properties\": {\"time\": {\"type\": \"string\"}, \"date\": {\"type\": \"string\"}}}'''\n";
+    let [table, text] = [table, text].map(|text| load(text).unwrap().task.answers.unwrap());
+    assert_eq!(table, text);
+    assert_eq!(table.metrics, [Metric::FieldF1, Metric::ExactMatch, Metric::Valid]);
+    let schema = task::schema::Schema::new(table.schema.unwrap()).unwrap();
+    assert_eq!(schema.keys(), ["time", "date"]);
+}
+
+#[test]
 fn what_cannot_be_run_is_refused() {
     for (text, reason) in [
-        ("[task]\nkind = \"extract\"\n", "task.kind = \"extract\" does not run yet; only \"classify\" does"),
         (
-            "[task]\nkind = \"generate\"\n",
-            "task.kind = \"generate\" does not run yet; only \"classify\" does",
+            "[task]\nkind = \"extract\"\n",
+            "kind \"extract\" needs task.schema: the JSON schema of the answers",
+        ),
+        (
+            "[task]\nkind = \"generate\"\nmetric = \"field_f1\"\n",
+            "task.metric = \"field_f1\" is not for kind \"generate\"",
+        ),
+        (
+            "[task]\nkind = \"generate\"\nmetric = \"command\"\n",
+            "task.metric is \"command\", but there is no task.metric_command",
+        ),
+        (
+            "[task]\nmetric = \"chrf\"\n",
+            "task.metric is for kinds \"extract\" and \"generate\"; labels are right or wrong",
+        ),
+        (
+            "[task]\nkind = \"generate\"\n[data]\nlabels = [\"a\", \"b\"]\n",
+            "data.labels is for kind \"classify\"",
         ),
         (
             "[model]\nsource = \"HuggingFaceTB/SmolLM2-135M\"\n",

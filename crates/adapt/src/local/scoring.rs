@@ -6,7 +6,7 @@ use lm::adapter::Lora;
 use lm::score::{LabelTree, PromptTree, SHORTEST_SHARED, Scorer};
 use lm::threads;
 use lm::transformer::Transformer;
-use task::predictor::{PredictError, PromptBatch, Scored};
+use task::predictor::{PredictError, PromptBatch, Scored, Usage};
 use task::record::TokensPerRequest;
 
 use super::LocalModel;
@@ -28,12 +28,12 @@ pub(super) fn score(
     batch: &PromptBatch<'_>,
 ) -> Result<Scored, PredictError> {
     if batch.requests.is_empty() {
-        return Ok(Scored { log_probabilities: Vec::new(), ..empty() });
+        return Ok(Scored { log_probabilities: Vec::new(), usage: Usage::default() });
     }
-    let prompts = tokenize(owner, batch)?;
+    let prompts = tokenize(owner, batch.shared, batch.requests)?;
     let answers = answer_tokens(owner, batch, &prompts[0])?;
     let tree = LabelTree::new(&answers)?;
-    let shared = shared_length(owner, batch, &prompts)?;
+    let shared = shared_length(owner, batch.shared, &prompts)?;
     let longest =
         prompts.iter().map(Vec::len).max().unwrap_or(0) + answers.iter().map(Vec::len).max().unwrap_or(0) - 1;
     if longest > owner.context {
@@ -54,33 +54,27 @@ pub(super) fn score(
     let requests = prompts.len() as f64;
     Ok(Scored {
         log_probabilities,
-        tokens: TokensPerRequest {
-            prompt: prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
-            cached: shared as f64 + reused as f64 / requests,
-            completion: answers.iter().map(Vec::len).sum::<usize>() as f64 / answers.len().max(1) as f64,
+        usage: Usage {
+            tokens: TokensPerRequest {
+                prompt: prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
+                cached: shared as f64 + reused as f64 / requests,
+                completion: answers.iter().map(Vec::len).sum::<usize>() as f64 / answers.len().max(1) as f64,
+            },
+            processed_tokens: (shared + own) as u64,
+            shared_tokens: shared as u64,
+            seconds,
+            shared_seconds,
         },
-        processed_tokens: (shared + own) as u64,
-        shared_tokens: shared as u64,
-        seconds,
-        shared_seconds,
     })
 }
 
-fn empty() -> Scored {
-    Scored {
-        log_probabilities: Vec::new(),
-        tokens: TokensPerRequest::default(),
-        processed_tokens: 0,
-        shared_tokens: 0,
-        seconds: 0.0,
-        shared_seconds: 0.0,
-    }
-}
-
 /// Each prompt tokenized as one text: a join in the middle could give tokens that no text has.
-fn tokenize(owner: &LocalModel, batch: &PromptBatch<'_>) -> Result<Vec<Vec<u32>>, PredictError> {
-    let texts: Vec<String> =
-        batch.requests.iter().map(|request| format!("{}{request}", batch.shared)).collect();
+pub(super) fn tokenize(
+    owner: &LocalModel,
+    shared: &str,
+    requests: &[String],
+) -> Result<Vec<Vec<u32>>, PredictError> {
+    let texts: Vec<String> = requests.iter().map(|request| format!("{shared}{request}")).collect();
     Ok(owner.model.tokenizer.encode_batch(&texts)?)
 }
 
@@ -110,9 +104,9 @@ pub(super) fn completion_tokens(
 }
 
 /// How many tokens all prompts begin with, leaving each at least one of its own; 0 where too few to matter.
-fn shared_length(
+pub(super) fn shared_length(
     owner: &LocalModel,
-    batch: &PromptBatch<'_>,
+    shared: &str,
     prompts: &[Vec<u32>],
 ) -> Result<usize, PredictError> {
     let first = &prompts[0];
@@ -122,7 +116,7 @@ fn shared_length(
         length = common(&first[..length], prompt);
     }
     if prompts.len() == 1 {
-        length = length.min(common(first, &owner.model.tokenizer.encode(batch.shared)?));
+        length = length.min(common(first, &owner.model.tokenizer.encode(shared)?));
     }
     Ok(if length < SHORTEST_SHARED { 0 } else { length })
 }

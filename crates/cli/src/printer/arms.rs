@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table};
 use eval::arm::Arm;
 use eval::comparison::Comparison;
 use eval::curve::{Axis, Curve, CurvePoint};
+use eval::metric_name;
 use task::record::{Family, Part};
 
 use super::{bold, new_table, share};
@@ -11,10 +12,15 @@ use super::{bold, new_table, share};
 /// One line about the task, the model and the data.
 pub(super) fn heading(comparison: &Comparison) -> String {
     let items = comparison.task.items;
+    let answers = match (comparison.task.kind.as_str(), comparison.labels.len()) {
+        ("extract", _) => "JSON by a schema".to_owned(),
+        (_, 0) => "free text".to_owned(),
+        (_, labels) => format!("{labels} labels"),
+    };
     format!(
-        "{}  {} labels; {} train, {} dev, {} test; model {} ({} parameters)",
+        "{}  {}; {} train, {} dev, {} test; model {} ({} parameters)",
         bold(&comparison.task.name),
-        comparison.labels.len(),
+        answers,
         items.train,
         items.dev,
         items.test,
@@ -23,11 +29,13 @@ pub(super) fn heading(comparison: &Comparison) -> String {
     )
 }
 
-/// Accuracy on test of every method at every size. The finalists, chosen on dev, are marked.
+/// The main metric, and a second one, on test of every method at every size. The finalists, chosen on dev, are marked.
 pub(super) fn table(comparison: &Comparison) -> Table {
     let interval = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
+    let [first, second] = [Some(comparison.metric.as_str()), second_metric(comparison)]
+        .map(|name| name.map_or("", metric_name));
     let mut table =
-        new_table(&["on test", "given", "accuracy", &interval, "over seeds", "macro-F1", "tokens (cached)"]);
+        new_table(&["on test", "given", first, &interval, "over seeds", second, "tokens (cached)"]);
     for column in 2..7 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -44,15 +52,25 @@ pub(super) fn table(comparison: &Comparison) -> Table {
     table
 }
 
+/// The metric that stands beside the main one: macro-F1 for labels, micro-F1 over fields for JSON, else the task's next one.
+fn second_metric(comparison: &Comparison) -> Option<&str> {
+    match comparison.task.kind.as_str() {
+        "classify" => Some("macro_f1"),
+        "extract" => Some("micro_f1"),
+        _ => comparison.task.metrics.get(1).map(String::as_str),
+    }
+}
+
 /// The curves of a family on test, in the order in which a reader learns about them.
 fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
-    const ORDER: [&str; 8] = [
+    const ORDER: [&str; 9] = [
         "zero_shot",
         "random",
         "bm25",
         "lora",
         "full",
         "majority",
+        "constant",
         "nearest_neighbour",
         "logistic_regression",
     ];
@@ -69,6 +87,8 @@ fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String
     // Several seeds: the row is the finalist's where there is one (what would be shipped), the mean over seeds otherwise.
     let shown = finalist.or(arms.first().filter(|_| point.seeds == 1));
     let metrics = shown.and_then(|arm| arm.metrics.as_ref());
+    let main = metrics.and_then(|metrics| metrics.get(&comparison.metric));
+    let second = metrics.zip(second_metric(comparison)).and_then(|(metrics, name)| metrics.get(name));
     let over_seeds = if point.seeds > 1 {
         format!("{}: {}-{}", point.seeds, share(point.lowest), share(point.highest))
     } else {
@@ -77,10 +97,10 @@ fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String
     vec![
         format!("{} {}", if finalist.is_some() { "●" } else { " " }, name(curve, point)),
         given(curve, point),
-        share(metrics.map_or(point.accuracy, |m| m.accuracy.value)),
-        metrics.map_or_else(String::new, |m| format!("{}-{}", share(m.accuracy.low), share(m.accuracy.high))),
+        share(main.map_or(point.score, |main| main.value)),
+        main.map_or_else(String::new, |main| format!("{}-{}", share(main.low), share(main.high))),
         over_seeds,
-        metrics.map_or_else(String::new, |m| share(m.macro_f1.value)),
+        second.map_or_else(String::new, |second| share(second.value)),
         arms.first().map_or_else(String::new, |arm| tokens(arm, curve.family)),
     ]
 }
@@ -106,6 +126,7 @@ pub(super) fn method(name: &str) -> String {
         "bm25" => "retrieved shots".to_owned(),
         "lora" => "LoRA".to_owned(),
         "full" => "full tuning".to_owned(),
+        "constant" => "one answer for all".to_owned(),
         "nearest_neighbour" => "nearest (tf-idf)".to_owned(),
         "logistic_regression" => "linear (tf-idf)".to_owned(),
         other => other.replace('_', " "),

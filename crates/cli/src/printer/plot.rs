@@ -1,7 +1,8 @@
-//! A plot in characters: accuracy against examples, which are on a logarithmic axis.
+//! A plot in characters: the main metric against examples, which are on a logarithmic axis.
 
 use eval::comparison::Comparison;
 use eval::curve::{Curve, first_to_reach};
+use eval::metric_name;
 use task::record::{Family, Part};
 
 use super::{arms, share};
@@ -48,11 +49,11 @@ impl Characters {
 struct Series {
     name: String,
     mark: char,
-    /// Examples and accuracy, by examples.
+    /// Examples and the metric, by examples.
     points: Vec<(usize, f64)>,
 }
 
-/// The accuracy of every method on test against the examples it was given, and where fine-tuning first reaches what
+/// The main metric of every method on test against the examples it was given, and where fine-tuning first reaches what
 /// in-context learning reaches at best. Nothing where no method has two sizes.
 pub(super) fn plot(comparison: &Comparison, width: usize, characters: Characters) -> Option<String> {
     let on_test: Vec<Curve> =
@@ -64,7 +65,7 @@ pub(super) fn plot(comparison: &Comparison, width: usize, characters: Characters
     let best = on_test
         .iter()
         .filter(|curve| curve.family == Family::InContext)
-        .flat_map(|curve| curve.points.iter().map(|point| point.accuracy))
+        .flat_map(|curve| curve.points.iter().map(|point| point.score))
         .reduce(f64::max);
     let crossing = best.and_then(|best| first_to_reach(&on_test, Family::FineTune, best));
     let at = crossing.map(|(_, point)| point.at);
@@ -81,7 +82,9 @@ pub(super) fn plot(comparison: &Comparison, width: usize, characters: Characters
         }
         _ => String::new(),
     };
-    Some(format!("{}{said}\n", Canvas::new(&series, at, width, characters).draw(&series, at)))
+    let drawn =
+        Canvas::new(&series, at, width, characters).draw(metric_name(&comparison.metric), &series, at);
+    Some(format!("{drawn}{said}\n"))
 }
 
 fn series(curve: &Curve, characters: Characters) -> Option<Series> {
@@ -93,7 +96,7 @@ fn series(curve: &Curve, characters: Characters) -> Option<Series> {
         (Family::Floor, "logistic_regression") => ('■', '#'),
         _ => return None,
     };
-    let points = curve.points.iter().map(|point| (point.at, point.accuracy)).collect();
+    let points = curve.points.iter().map(|point| (point.at, point.score)).collect();
     Some(Series { name: arms::method(&curve.method), mark: characters.pick(unicode, ascii), points })
 }
 
@@ -142,12 +145,12 @@ impl Canvas {
         self.left + (share * (self.columns - 1 - self.left) as f64).round() as usize
     }
 
-    fn row(&self, accuracy: f64) -> usize {
-        let share = (accuracy - self.range.0) / (self.range.1 - self.range.0);
+    fn row(&self, score: f64) -> usize {
+        let share = (score - self.range.0) / (self.range.1 - self.range.0);
         (HEIGHT - 1) - (share.clamp(0.0, 1.0) * (HEIGHT - 1) as f64).round() as usize
     }
 
-    fn draw(mut self, series: &[Series], crossing: Option<usize>) -> String {
+    fn draw(mut self, metric: &str, series: &[Series], crossing: Option<usize>) -> String {
         for line in series {
             for pair in line.points.windows(2) {
                 self.connect(pair[0], pair[1]);
@@ -155,12 +158,12 @@ impl Canvas {
         }
         // Marks last, those of the first methods on top.
         for line in series.iter().rev() {
-            for &(at, accuracy) in &line.points {
-                let (row, column) = (self.row(accuracy), self.column(at as f64));
+            for &(at, score) in &line.points {
+                let (row, column) = (self.row(score), self.column(at as f64));
                 self.cells[row][column] = line.mark;
             }
         }
-        let mut text = self.frame();
+        let mut text = format!("{metric} on test\n{}", self.frame());
         text.push_str(&self.ticks(series, crossing));
         let legend: Vec<String> = series.iter().map(|line| format!("{} {}", line.mark, line.name)).collect();
         text.push_str(&format!("{}{}\n", " ".repeat(MARGIN + 1), legend.join("   ")));
@@ -179,10 +182,10 @@ impl Canvas {
         }
     }
 
-    /// The rows with the accuracy axis.
+    /// The rows with the axis of the metric.
     fn frame(&self) -> String {
         let bar = self.characters.pick('│', '|');
-        let mut text = String::from("accuracy on test\n");
+        let mut text = String::new();
         let mut told = String::new();
         for (index, row) in self.cells.iter().enumerate() {
             let share_of_row = 1.0 - index as f64 / (HEIGHT - 1) as f64;
@@ -243,7 +246,7 @@ mod tests {
     }
 
     fn drawn(width: usize, characters: Characters) -> String {
-        Canvas::new(&lines(), Some(256), width, characters).draw(&lines(), Some(256))
+        Canvas::new(&lines(), Some(256), width, characters).draw("accuracy", &lines(), Some(256))
     }
 
     #[test]
@@ -270,7 +273,7 @@ mod tests {
     #[test]
     fn one_size_alone_is_drawn_without_a_scale() {
         let one = [Series { name: "LoRA".to_owned(), mark: 'x', points: vec![(16, 0.5)] }];
-        let text = Canvas::new(&one, None, 60, Characters::Ascii).draw(&one, None);
+        let text = Canvas::new(&one, None, 60, Characters::Ascii).draw("accuracy", &one, None);
         assert!(text.contains('x') && text.contains("16"), "{text}");
     }
 

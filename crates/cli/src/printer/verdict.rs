@@ -4,6 +4,7 @@ use anstyle::AnsiColor;
 use comfy_table::Table;
 use eval::comparison::Comparison;
 use eval::gates::State;
+use eval::metric_name;
 use eval::table::Cell;
 use eval::verdict::Choice;
 
@@ -31,15 +32,16 @@ fn text(cell: &Cell) -> String {
 pub(super) fn verdict(comparison: &Comparison) -> String {
     let (verdict, contrast) = (&comparison.verdict, &comparison.contrast);
     let points = |value: f64| format!("{:+.1}", 100.0 * value);
+    let (test, p) = contrast.test.shown();
     let mut lines = vec![
         format!(
-            "Fine-tuned minus in-context: {} points of accuracy, {:.0}% interval {} to {} ({} items, McNemar mid-p {:.3}).",
+            "Fine-tuned minus in-context: {} points of {}, {:.0}% interval {} to {} ({} items, {test} {p:.3}).",
             points(contrast.difference.value),
+            metric_name(&comparison.metric),
             100.0 * comparison.decision.confidence,
             points(contrast.difference.low),
             points(contrast.difference.high),
-            contrast.test.items,
-            contrast.test.p_mid
+            contrast.test.items
         ),
         format!("  in-context  {}", contrast.in_context.trim_end_matches("@test")),
         format!("  fine-tuned  {}", contrast.fine_tune.trim_end_matches("@test")),

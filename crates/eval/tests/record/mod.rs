@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use task::record::{
-    Artefact, Decision, Economics, Experiment, Family, Finalists, ModelIdentity, Part, PartSizes, Prediction,
-    RunRecord, Setup, TaskFacts, TokensPerRequest,
+    Answer, Artefact, Decision, Economics, Experiment, Family, Finalists, ModelIdentity, Part, PartSizes,
+    Prediction, RunRecord, Setup, TaskFacts, TokensPerRequest,
 };
 
 /// Labels of every record.
@@ -16,7 +16,8 @@ pub(crate) fn answers(items: usize, right: impl Fn(usize) -> bool) -> Vec<Predic
         .map(|item| {
             let gold = item % LABELS.len();
             let predicted = if right(item) { gold } else { (gold + 1) % LABELS.len() };
-            Prediction { example: format!("example-{item:04}"), gold, predicted, scores: Vec::new() }
+            let answer = Answer::Label { gold, predicted, scores: Vec::new() };
+            Prediction { example: format!("example-{item:04}"), answer }
         })
         .collect()
 }
@@ -117,6 +118,7 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         task: TaskFacts {
             name: "tickets".to_owned(),
             kind: "classify".to_owned(),
+            metrics: Vec::new(),
             items: PartSizes { train: 64, dev: 60, test: 120 },
             data_sha256: "ef".repeat(32),
         },

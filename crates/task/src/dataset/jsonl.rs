@@ -50,7 +50,7 @@ pub(super) fn read(
             }
         }
         let row = match &table.columns {
-            Some(columns) if !is_chat => columns_row(&object, columns),
+            Some(columns) if !is_chat => columns_row(&object, columns, settings.json_targets),
             _ => chat_row(&object, settings),
         };
         match row {
@@ -87,7 +87,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn columns_row(object: &Map<String, Value>, columns: &Columns) -> Result<RawRow, String> {
+fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: bool) -> Result<RawRow, String> {
     let messages = object.get(&columns.input).and_then(Value::as_array);
     let mut row = match messages {
         Some(messages) => conversation(messages, &columns.input)?,
@@ -100,7 +100,10 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns) -> Result<RawRow,
             has_earlier_turns: false,
         },
     };
-    row.target = target(object, &columns.target)?;
+    row.target = match object.get(&columns.target) {
+        Some(value) if json_targets && !value.is_string() => value.to_string(),
+        _ => target(object, &columns.target)?,
+    };
     row.id = columns.id.as_ref().map(|id| text(object, id)).transpose()?;
     Ok(row)
 }

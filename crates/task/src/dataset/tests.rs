@@ -517,3 +517,45 @@ proptest! {
         prop_assert_eq!(load(&reversed).unwrap().sha256, dataset.sha256);
     }
 }
+
+const BOOKING: &str = "[task]\nkind = \"extract\"\nschema = '''{\"type\": \"object\", \"additionalProperties\": false, \
+                       \"properties\": {\"time\": {\"type\": \"string\"}, \"people\": {\"type\": \"string\"}}}'''\n\
+                       [data]\nnear_duplicates = false";
+
+#[test]
+fn json_targets_are_written_in_one_way_whether_objects_or_texts() {
+    let object = rows(|number, label| {
+        format!(
+            "{{\"text\": \"row {number}\", \"label\": {{\"people\": \"{number}\", \"time\": \"{label}\"}}}}\n"
+        )
+    });
+    let text = rows(|number, label| {
+        let json = format!("{{ \"time\": \"{label}\", \"people\": \"{number}\" }}");
+        serde_json::json!({ "text": format!("row {number}"), "label": json }).to_string() + "\n"
+    });
+    let [object, text] = [object, text].map(|bytes| load("a.jsonl", bytes.as_bytes(), BOOKING).unwrap());
+    assert_eq!(find(&object, "row 3").target, r#"{"time":"blue","people":"3"}"#);
+    assert_eq!((object.sha256, object.labels.len()), (text.sha256, 0));
+    assert!(object.report.to_string().contains("answer length in characters"), "{}", object.report);
+}
+
+#[test]
+fn a_target_beside_the_schema_is_a_bad_row() {
+    let bytes =
+        rows(|number, _| format!("{{\"text\": \"row {number}\", \"label\": {{\"people\": {number}}}}}\n"));
+    let error = load("a.jsonl", bytes.as_bytes(), BOOKING).unwrap_err().to_string();
+    assert!(error.starts_with("a.jsonl:1: the target does not fit the schema at /people: "), "{error}");
+    assert!(error.ends_with("(and 59 more bad rows)"), "{error}");
+}
+
+#[test]
+fn free_text_keeps_its_underscores_and_lines() {
+    let bytes = rows(|number, label| {
+        format!("{{\"text\": \"row {number}\", \"label\": \" a_{label}\\r\\nline {number} \"}}\n")
+    });
+    let dataset =
+        load("a.jsonl", bytes.as_bytes(), "[task]\nkind = \"generate\"\n[data]\nnear_duplicates = false")
+            .unwrap();
+    assert_eq!(find(&dataset, "row 1").target, "a_blue\nline 1");
+    assert!(dataset.labels.is_empty() && !dataset.test.is_empty());
+}

@@ -71,6 +71,19 @@ impl Settings {
             }
         };
         add("task", json!({ "kind": self.task.kind, "instruction": self.task.instruction }));
+        if let Some(answers) = &self.task.answers {
+            // The command's folder is where the task file lies, and its time limit changes no figure.
+            let words = answers.command.as_ref().map(|command| &command.words);
+            add(
+                "task",
+                json!({
+                    "schema": answers.schema,
+                    "metrics": answers.metrics,
+                    "metric_command": words,
+                    "answer_tokens": answers.tokens,
+                }),
+            );
+        }
         let mut data = json!(self.data);
         data["train"] = json!(self.written.train);
         data["dev"] = json!(self.written.dev);

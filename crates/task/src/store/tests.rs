@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::record::{
-    Artefact, Decision, Economics, Experiment, Family, Finalists, ModelIdentity, Part, PartSizes, Prediction,
-    RunRecord, Setup, TaskFacts, TokensPerRequest,
+    Answer, Artefact, Decision, Economics, Experiment, Family, Finalists, ModelIdentity, Part, PartSizes,
+    Prediction, RunRecord, Setup, TaskFacts, TokensPerRequest,
 };
 
 fn fingerprint() -> Fingerprint {
@@ -27,9 +27,7 @@ fn experiment(id: &str) -> Experiment {
         part: Part::Dev,
         predictions: vec![Prediction {
             example: "e1".to_owned(),
-            gold: 1,
-            predicted: 0,
-            scores: vec![-0.1, f32::NEG_INFINITY, 1.0e-40],
+            answer: Answer::Label { gold: 1, predicted: 0, scores: vec![-0.1, f32::NEG_INFINITY, 1.0e-40] },
         }],
         tokens: TokensPerRequest { prompt: 12.25, cached: 0.1, completion: 2.0 },
         setup: Setup { seconds: 0.3, tokens: 7, flops: 1.0e18 },
@@ -135,6 +133,7 @@ fn the_record_holds_everything() {
     let task = TaskFacts {
         name: "t".into(),
         kind: "classify".into(),
+        metrics: Vec::new(),
         items: PartSizes { train: 1, dev: 2, test: 3 },
         data_sha256: "d".into(),
     };
@@ -241,6 +240,7 @@ fn other_data_or_weights_under_the_same_settings_are_refused() {
     let task = |name: &str, sha256: &str| TaskFacts {
         name: name.into(),
         kind: "classify".into(),
+        metrics: Vec::new(),
         items: PartSizes { train: 5, dev: 2, test: 3 },
         data_sha256: sha256.into(),
     };

@@ -11,6 +11,8 @@ pub enum Kind {
     Path,
     /// A path or a list of paths.
     Paths,
+    /// A JSON schema: a path, the JSON itself as a text, or a table.
+    Schema,
     /// A list of texts.
     Texts,
     /// `true` or `false`.
@@ -49,6 +51,7 @@ impl Kind {
             Self::Text => "a text".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Paths => "a path or a list of paths".to_owned(),
+            Self::Schema => "a path, JSON as a text, or a table with content".to_owned(),
             Self::Texts => "a list of texts".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Count(least) => format!("a whole number of at least {least}"),
@@ -71,6 +74,7 @@ impl Kind {
         match self {
             Self::Text | Self::Path => is_text(value),
             Self::Paths => is_text(value) || list_of(value, is_text),
+            Self::Schema => is_text(value) || value.as_table().is_some_and(|table| !table.is_empty()),
             Self::Texts => list_of(value, is_text),
             Self::Flag => value.is_bool(),
             Self::Count(least) => is_count(value, *least),
