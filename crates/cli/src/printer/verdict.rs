@@ -28,6 +28,11 @@ fn text(cell: &Cell) -> String {
     }
 }
 
+/// A p-value to three decimals; what would read as zero is said to be below the least that is shown.
+fn p_value(p: f64) -> String {
+    if p < 0.0005 { "below 0.001".to_owned() } else { format!("{p:.3}") }
+}
+
 /// The contrast, the gates, the choice, its reasons and what would flip it.
 pub(super) fn verdict(comparison: &Comparison) -> String {
     let (verdict, contrast) = (&comparison.verdict, &comparison.contrast);
@@ -35,13 +40,14 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
     let (test, p) = contrast.test.shown();
     let mut lines = vec![
         format!(
-            "Fine-tuned minus in-context: {} points of {}, {:.0}% interval {} to {} ({} items, {test} {p:.3}).",
+            "Fine-tuned minus in-context: {} points of {}, {:.0}% interval {} to {} ({} items, {test} {}).",
             points(contrast.difference.value),
             metric_name(&comparison.metric),
             100.0 * comparison.decision.confidence,
             points(contrast.difference.low),
             points(contrast.difference.high),
-            contrast.test.items
+            contrast.test.items,
+            p_value(p)
         ),
         format!("  in-context  {}", contrast.in_context.trim_end_matches("@test")),
         format!("  fine-tuned  {}", contrast.fine_tune.trim_end_matches("@test")),
@@ -103,4 +109,17 @@ fn chosen(choice: Choice) -> String {
     };
     let style = color.on_default();
     format!("{style}{}{style:#}", bold(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::p_value;
+
+    #[test]
+    fn no_p_value_is_shown_as_zero() {
+        assert_eq!(
+            [1e-9, 0.0004, 0.0006, 0.25].map(p_value),
+            ["below 0.001", "below 0.001", "0.001", "0.250"]
+        );
+    }
 }
