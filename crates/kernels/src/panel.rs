@@ -97,7 +97,7 @@ impl Element for u32 {
         let pairs = range.len().div_ceil(2);
         let mut rounded = [0u32; 8 * SPREAD];
         for (i, to) in rounded.chunks_exact_mut(SPREAD).enumerate() {
-            round_pairs(&view.row(row + i)[range.clone()], &mut to[..pairs]);
+            round_pairs(&view.row(row + i)[range.clone()], 1.0, &mut to[..pairs]);
         }
         transpose_eight(&rounded, SPREAD, pairs, &mut panel[j..]);
     }
@@ -136,14 +136,14 @@ vectorised! {
 }
 
 vectorised! {
-    /// Pairs of rounded values; the last is completed by zero.
-    fn round_pairs(from: &[f32], to: &mut [u32]) {
+    /// Pairs of `from * factor` rounded to bfloat16, the lower in the low half; the last is completed by zero.
+    pub(crate) fn round_pairs(from: &[f32], factor: f32, to: &mut [u32]) {
         let (pairs, last) = from.as_chunks::<2>();
         for (to, [low, high]) in to.iter_mut().zip(pairs) {
-            *to = pair(*low, *high);
+            *to = pair(*low * factor, *high * factor);
         }
         if let ([low], Some(to)) = (last, to.last_mut()) {
-            *to = pair(*low, 0.0);
+            *to = pair(*low * factor, 0.0);
         }
     }
 }

@@ -131,8 +131,7 @@ impl<'l> Run<'l> {
         let mut window_tokens = self.tokens;
         let mut means = (0.0, 0.0);
         while self.done() < 1.0 {
-            // On a worker thread: a step is thousands of small operations, and each would have to be handed over.
-            let (loss, restricted) = kernels::threads::within(|| self.one_step())?;
+            let (loss, restricted) = self.one_step()?;
             means = (means.0 + 0.03 * (loss - means.0), means.1 + 0.03 * (restricted - means.1));
             if self.step.is_multiple_of(50) {
                 let rate = (self.tokens - window_tokens) as f64 / window.elapsed().as_secs_f64();

@@ -27,7 +27,7 @@ pub(super) struct Vocabulary {
     pub(super) labels: Vec<u32>,
     /// Content tokens (with a space before them), which a permutation may move.
     movable: Vec<u32>,
-    /// How rare every token is in the corpus, 0 ..= 1: the logarithm of the share of texts that lack it, as a share of the
+    /// How rare every token is in the corpus, 0 ..= 1: the inverse document frequency as a share of the
     /// largest.
     pub(super) rarity: Vec<f64>,
     held_first: BTreeSet<u32>,

@@ -1,7 +1,7 @@
 //! What forward and backward share: rows gathered for one key/value head, and operations on rows of scores.
 
 use crate::instructions::vectorised;
-use crate::panel::{Source, pack_panel, panel_length, round_bf16};
+use crate::panel::{Source, pack_panel, panel_length};
 use crate::product::View;
 use crate::row::{exponential, exponentiate, largest, sum_lanes};
 use crate::tile::{LeftFactor, PANEL, RightFactor};
@@ -78,22 +78,6 @@ vectorised! {
     pub(super) fn scale_into(x: &[f32], factor: f32, to: &mut [f32]) {
         for (to, x) in to.iter_mut().zip(x) {
             *to = x * factor;
-        }
-    }
-}
-
-vectorised! {
-    /// Pairs of `x * factor` rounded to bfloat16, the lower in the low half; the last is completed by zero.
-    pub(super) fn round_pairs(x: &[f32], factor: f32, to: &mut [u32]) {
-        let pair = |low: f32, high: f32| {
-            u32::from(round_bf16(low * factor)) | u32::from(round_bf16(high * factor)) << 16
-        };
-        let (pairs, last) = x.as_chunks::<2>();
-        for (to, [low, high]) in to.iter_mut().zip(pairs) {
-            *to = pair(*low, *high);
-        }
-        if let ([low], Some(to)) = (last, to.last_mut()) {
-            *to = pair(*low, 0.0);
         }
     }
 }

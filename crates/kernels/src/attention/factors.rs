@@ -1,14 +1,15 @@
 //! The factors of a block's two products, in 32 bits or rounded to bfloat16.
 
 use super::block::{
-    KEYS, gather, gather_transposed, left, padded, panels_length, plain, round_pairs, scale_into,
-    take_scores, transposed,
+    KEYS, gather, gather_transposed, left, padded, panels_length, plain, scale_into, take_scores, transposed,
 };
 #[cfg(target_arch = "x86_64")]
 use super::past::Stored;
 #[cfg(target_arch = "x86_64")]
 use super::softmax;
 use crate::memory::with_scratch;
+#[cfg(target_arch = "x86_64")]
+use crate::panel::round_pairs;
 use crate::panel::{Source, pack_panel, panel_length};
 use crate::product::View;
 use crate::tile::{self, Block, PANEL, Product};
@@ -231,8 +232,8 @@ impl Factors<'_> {
         }
     }
 
-    /// Adds the sums of the first `depth` values of the tile, weighted for rows `first .. first + rows`. `scores` holds
-    /// the same weights from row `first` on, `[rows, KEYS]`.
+    /// Adds the sums of the first `depth` values of the tile, weighted for rows `first .. first + rows` as
+    /// [`Factors::take_scores`] left them. `scores` are its rows from `first` on, `[rows, KEYS]`: in 32 bits the weights.
     pub(super) fn sums(
         &self,
         tile: &Tile<'_>,

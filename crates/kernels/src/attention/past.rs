@@ -1,9 +1,8 @@
 //! Keys and values kept for later queries, in the form in which products read them.
 
 use super::Heads;
-use super::block::round_pairs;
 use super::factors::Arithmetic;
-use crate::panel::round_bf16;
+use crate::panel::{round_bf16, round_pairs};
 use crate::product::View;
 use crate::tile::PANEL;
 
