@@ -36,6 +36,14 @@ pub enum Error {
         /// Tokens that the model holds.
         limit: usize,
     },
+    /// What a run found cannot be shipped as asked.
+    #[error("{what}: {reason}")]
+    Shipping {
+        /// The experiment or the file.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// Nothing was left to compare.
     #[error("no {0} experiment could be run; see the reasons above")]
     NothingRan(&'static str),

@@ -138,7 +138,8 @@ impl FineTune<'_> {
         })
     }
 
-    fn answer(&self, part: Part, predictor: &mut dyn Predictor) -> Result<Answers, PredictError> {
+    /// The answers of `predictor`, asked as a tuned model is.
+    pub(crate) fn answer(&self, part: Part, predictor: &mut dyn Predictor) -> Result<Answers, PredictError> {
         let items = examples(self.dataset, part);
         let prompts = self.writer.tuned_prompts(&inputs(items))?;
         answer(self.writer, self.dataset, items, &prompts, predictor)

@@ -115,7 +115,12 @@ impl<'a> InContext<'a> {
     }
 
     /// The demonstrations of a trial for one query, in prompt order; that is the order of `places`, where given.
-    fn demonstrations(&self, trial: &PromptTrial, query: &str, places: Option<&[usize]>) -> Vec<&'a Example> {
+    pub(crate) fn demonstrations(
+        &self,
+        trial: &PromptTrial,
+        query: &str,
+        places: Option<&[usize]>,
+    ) -> Vec<&'a Example> {
         let mut chosen = match trial.selection {
             Selection::ZeroShot => Vec::new(),
             Selection::Random => {
@@ -130,7 +135,7 @@ impl<'a> InContext<'a> {
     }
 
     /// The prompts of a trial for `queries`.
-    fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
+    pub(crate) fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
         if trial.selection == Selection::Bm25 {
             // Retrieved demonstrations differ from request to request: the model finds by itself what prompts share.
             let train = inputs(&self.dataset.train);

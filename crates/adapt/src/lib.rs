@@ -19,6 +19,8 @@ mod rounding;
 pub mod runner;
 pub mod scripted;
 pub mod selection;
+pub mod shipping;
+pub mod supervision;
 pub mod text;
 mod text_answers;
 mod writer;

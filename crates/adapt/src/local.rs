@@ -1,5 +1,6 @@
 //! The engine of this workspace behind the traits of `task`: scoring, training and saving on the CPU.
 
+mod export;
 mod scoring;
 mod training;
 mod writing;
@@ -14,9 +15,11 @@ use task::record::ModelIdentity;
 
 use crate::engine::Engine;
 use scoring::Weights;
+pub(crate) use training::{file_sha256, is_adapter};
 
 /// A model loaded into this process.
 pub struct LocalModel {
+    source: ModelSource,
     model: Model,
     /// The same weights in the arithmetic in which the base scores, where it is another one than training's.
     scoring: Option<Transformer>,
@@ -55,7 +58,15 @@ impl LocalModel {
             sha256: model.sha256.clone(),
         };
         let context = model.config.context.min(context.unwrap_or(usize::MAX));
-        Ok(Self { model, scoring, identity, context, precision, constraint: Default::default() })
+        Ok(Self {
+            source: source.clone(),
+            model,
+            scoring,
+            identity,
+            context,
+            precision,
+            constraint: Default::default(),
+        })
     }
 }
 

@@ -54,6 +54,11 @@ impl PromptWriter {
         self.format.render("", &[], queries).map_err(Error::model("prompt"))
     }
 
+    /// How prompts are laid out.
+    pub(crate) fn format(&self) -> &PromptFormat {
+        &self.format
+    }
+
     /// A supervised row for `example`.
     pub(crate) fn training_row(&self, example: &Example) -> Result<TrainingRow, Error> {
         self.format.training_row("", &example.input, &example.target).map_err(Error::model("prompt"))

@@ -65,9 +65,87 @@ pub(crate) enum Command {
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
     },
+    /// Write the winner as files that other programs read, checked against what was measured
+    Ship {
+        /// The task file of a finished run
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// The folder to write to [default: `shipment` beside the task file]
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// What to ship, whatever the verdict says
+        #[arg(long, value_enum)]
+        what: Option<ShipWhat>,
+        /// Format of weights
+        #[arg(long, value_enum, default_value_t = ShipFormat::Safetensors)]
+        format: ShipFormat,
+        /// Number format of a whole model's weights
+        #[arg(long, value_enum, default_value_t = ShipDtype::Bf16)]
+        dtype: ShipDtype,
+    },
+    /// Look at what fine-tuning is given; no model is trained
+    Tune {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// Show so many training rows token by token, with what the loss is on
+        #[arg(long, value_name = "ROWS", default_value_t = 3)]
+        show: usize,
+    },
+    /// Look at an adapter in PEFT's format
+    Adapter {
+        /// What to do
+        #[command(subcommand)]
+        command: AdapterCommand,
+    },
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
+    },
+}
+
+/// What `weigh ship` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ShipWhat {
+    /// The best prompt: prompt.json and prompt.txt
+    Prompt,
+    /// The adapter of the best LoRA run
+    Adapter,
+    /// The whole tuned model; an adapter is merged into it
+    Model,
+}
+
+/// Formats of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ShipFormat {
+    /// A folder for PEFT or transformers
+    Safetensors,
+    /// One file for llama.cpp
+    Gguf,
+}
+
+/// Number formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ShipDtype {
+    /// 32 bits
+    F32,
+    /// 16 bits, the upper half of 32
+    Bf16,
+    /// 16 bits, IEEE
+    F16,
+}
+
+/// Verbs of `weigh adapter`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdapterCommand {
+    /// Say which servers load the adapter and compute what it was trained to, and why not
+    Check {
+        /// The folder with adapter_config.json and adapter_model.safetensors
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Write a copy that every server reads right: plain LoRA, the scale in B
+        #[arg(long, value_name = "DIR")]
+        fold: Option<PathBuf>,
     },
 }

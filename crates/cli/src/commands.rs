@@ -1,15 +1,18 @@
 //! One module a verb.
 
+mod adapter;
 mod check;
 mod completions;
 mod demo;
 mod model;
 mod run;
+mod ship;
+mod tune;
 mod verdict;
 
 use anyhow::Result;
 
-use crate::args::{Args, Command};
+use crate::args::{AdapterCommand, Args, Command};
 use crate::printer::Printer;
 
 /// Runs the verb that was typed.
@@ -22,6 +25,13 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
         Command::Run { task, budget, fresh } => run::run(&task, budget.as_deref(), fresh, printer),
         Command::Verdict { task } => verdict::verdict(&task, printer),
         Command::Check { task } => check::check(&task, printer),
+        Command::Ship { task, to, what, format, dtype } => {
+            ship::ship(&task, to.as_deref(), &ship::Wish { what, format, dtype }, printer)
+        }
+        Command::Tune { task, show } => tune::tune(&task, show, printer),
+        Command::Adapter { command: AdapterCommand::Check { folder, fold } } => {
+            adapter::check(&folder, fold.as_deref(), printer)
+        }
         Command::Completions { shell } => completions::completions(shell),
     }
 }

@@ -1,6 +1,8 @@
 //! Small trained changes to a frozen model: the LoRA family.
 
+pub mod compatibility;
 mod exchange;
+mod gguf;
 mod lora;
 pub mod peft;
 

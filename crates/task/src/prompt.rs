@@ -14,6 +14,7 @@ mod chat;
 use std::sync::Arc;
 
 pub use chat::{ChatMessage, ChatTemplate, Role};
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::predictor::{PredictError, TrainingRow};
@@ -27,6 +28,10 @@ const GENERAL_TEXT_INSTRUCTION: &str = "Write the answer to the input.";
 /// The same, where the answer is JSON.
 const GENERAL_JSON_INSTRUCTION: &str = "Give what the input says as JSON.";
 
+/// What ends an answer of one line, and one of several.
+const ONE_LINE: &str = "\n";
+const SEVERAL_LINES: &str = "\n\n";
+
 /// The layout of a task's prompts.
 #[derive(Clone)]
 pub struct PromptFormat {
@@ -37,6 +42,21 @@ pub struct PromptFormat {
     /// What ends an answer of the text styles.
     end: &'static str,
     template: Option<Arc<ChatTemplate>>,
+}
+
+/// What of a [`PromptFormat`] goes into a file, so that the same prompts can be written again without the task file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Plain, arrow or chat.
+    pub style: PromptStyle,
+    /// What the plain style calls an input.
+    pub input_name: String,
+    /// What it calls an output.
+    pub output_name: String,
+    /// The instruction, its line of labels included; empty where there is none.
+    pub instruction: String,
+    /// Whether an empty line ends an answer, because answers may have several lines.
+    pub several_lines: bool,
 }
 
 /// What stands around an answer that a model writes.
@@ -74,7 +94,7 @@ impl PromptFormat {
         }
         let mut format = Self::from_parts(&settings.prompt, Some(&instruction), &[]);
         if dataset.train.iter().chain(&dataset.dev).any(|example| example.target.contains('\n')) {
-            format.end = "\n\n";
+            format.end = SEVERAL_LINES;
         }
         format
     }
@@ -90,8 +110,31 @@ impl PromptFormat {
             input_name: prompt.input_name.trim().to_owned(),
             output_name: prompt.output_name.trim().to_owned(),
             instruction,
-            end: "\n",
+            end: ONE_LINE,
             template: None,
+        }
+    }
+
+    /// The format that `layout` describes.
+    pub fn from_layout(layout: &Layout) -> Self {
+        Self {
+            style: layout.style,
+            input_name: layout.input_name.clone(),
+            output_name: layout.output_name.clone(),
+            instruction: layout.instruction.clone(),
+            end: if layout.several_lines { SEVERAL_LINES } else { ONE_LINE },
+            template: None,
+        }
+    }
+
+    /// This format but for the chat template, which is the model's.
+    pub fn layout(&self) -> Layout {
+        Layout {
+            style: self.style,
+            input_name: self.input_name.clone(),
+            output_name: self.output_name.clone(),
+            instruction: self.instruction.clone(),
+            several_lines: self.end == SEVERAL_LINES,
         }
     }
 
@@ -193,7 +236,7 @@ impl PromptFormat {
         for (input, label) in demonstrations {
             text.push_str(&self.render_query(input));
             text.push_str(&self.answer(label));
-            if self.style != PromptStyle::Arrow && self.end == "\n" {
+            if self.style != PromptStyle::Arrow && self.end == ONE_LINE {
                 text.push('\n');
             }
         }

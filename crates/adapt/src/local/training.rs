@@ -16,6 +16,7 @@ use task::record::Artefact;
 use super::scoring::{Weights, completion_tokens};
 use super::{LocalModel, LocalPredictor};
 use crate::digest::hex;
+use crate::supervision::RowToken;
 
 /// The file that tells an adapter folder from a model folder.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -60,7 +61,7 @@ impl Trainer for LocalModel {
     }
 
     fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
-        let trained = if folder.join(ADAPTER_CONFIG).is_file() {
+        let trained = if is_adapter(folder) {
             Trained::Lora(Lora::load(folder, &self.model.config)?)
         } else {
             let source = ModelSource::Folder(folder.to_path_buf());
@@ -86,21 +87,68 @@ impl LocalModel {
         config
     }
 
+    /// The tokens of a row. Refuses rows from which nothing, or the wrong thing, would be learned: without a supervised token,
+    /// without the end of the answer, with the beginning-of-sequence token twice, or cut off by the context.
     fn training_example(&self, row: &TrainingRow) -> Result<TrainingExample, PredictError> {
-        let mut tokens = self.model.tokenizer.encode(&row.prompt)?;
+        let tokenizer = &self.model.tokenizer;
+        let mut tokens = tokenizer.encode(&row.prompt)?;
         let completion = completion_tokens(self, &row.prompt, &tokens, &row.completion)?;
+        if completion.is_empty() {
+            return Err(format!("nothing is supervised in the row {:?}", short(&row.prompt)).into());
+        }
+        let ends = row.completion.ends_with('\n')
+            || completion.last().is_some_and(|last| self.model.config.eos.contains(last));
+        if !ends {
+            return Err(
+                format!("no end after the answer {:?}: it would never stop", short(&row.completion)).into()
+            );
+        }
+        let twice = |bos: u32| tokens.len() > 1 && tokens[..2] == [bos, bos];
+        if tokenizer.bos().is_some_and(twice) {
+            return Err(
+                "the beginning-of-sequence token stands twice: the template has one of its own".into()
+            );
+        }
         let supervised_from = tokens.len();
         tokens.extend(completion);
+        if tokens.len() > self.context {
+            let (needed, held) = (tokens.len(), self.context);
+            let text = short(&row.prompt);
+            return Err(format!(
+                "the row {text:?} has {needed} tokens, the context holds {held}: its answer would be cut off"
+            )
+            .into());
+        }
         Ok(TrainingExample { tokens, supervised_from })
+    }
+
+    /// The tokens of a row with their texts, as [`Trainer::train`] has them.
+    pub(crate) fn row_tokens(&self, row: &TrainingRow) -> Result<Vec<RowToken>, PredictError> {
+        let example = self.training_example(row)?;
+        let text = |id: u32| self.model.tokenizer.decode(&[id], false);
+        let tokens = example.tokens.iter().enumerate().map(|(place, &id)| {
+            Ok(RowToken { id, text: text(id)?, supervised: place >= example.supervised_from })
+        });
+        tokens.collect()
     }
 }
 
+/// The beginning of a text, for messages.
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// Whether a folder holds an adapter, not a model.
+pub(crate) fn is_adapter(folder: &Path) -> bool {
+    folder.join(ADAPTER_CONFIG).is_file()
+}
+
 /// Tuned weights on the model they came from.
-struct LocalTuned<'a> {
-    owner: &'a LocalModel,
-    trained: Trained,
-    tokens: u64,
-    flops: f64,
+pub(super) struct LocalTuned<'a> {
+    pub(super) owner: &'a LocalModel,
+    pub(super) trained: Trained,
+    pub(super) tokens: u64,
+    pub(super) flops: f64,
 }
 
 impl LocalTuned<'_> {
@@ -155,7 +203,8 @@ impl Tuned for LocalTuned<'_> {
     }
 }
 
-fn file_sha256(path: &Path) -> Result<String, PredictError> {
+/// SHA-256 of a file, hexadecimal.
+pub(crate) fn file_sha256(path: &Path) -> Result<String, PredictError> {
     let mut hasher = Sha256::new();
     let mut file = std::fs::File::open(path)?;
     let mut buffer = vec![0; 1 << 20];

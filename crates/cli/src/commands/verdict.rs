@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use eval::comparison::Comparison;
+use task::record::RunRecord;
 use task::settings::Settings;
 use task::store::Store;
 
@@ -17,6 +18,12 @@ pub(crate) fn verdict(task: &Path, printer: &Printer) -> Result<()> {
         bail!("{}: there is no run yet; `weigh run {}` makes one", folder.display(), task.display());
     }
     let store = Store::read(&folder)?;
+    let (_, comparison) = decided(task, &settings, &store)?;
+    printer.comparison(&comparison)
+}
+
+/// The record of a finished run, and the comparison that it makes.
+pub(crate) fn decided(task: &Path, settings: &Settings, store: &Store) -> Result<(RunRecord, Comparison)> {
     let record = store.record(&settings.decision, &settings.economics)?;
     let comparison = Comparison::from_record(&record);
     if let Err(eval::Error::TestNotOpened | eval::Error::UnknownFinalist { .. }) = &comparison {
@@ -26,5 +33,5 @@ pub(crate) fn verdict(task: &Path, printer: &Printer) -> Result<()> {
             task.display()
         );
     }
-    printer.comparison(&comparison?)
+    Ok((record, comparison?))
 }

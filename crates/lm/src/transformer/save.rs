@@ -6,7 +6,10 @@ use std::path::Path;
 
 use super::{Layer, Parameters, Transformer};
 use crate::Error;
-use crate::weights::{Dtype, write_atomically, write_safetensors};
+use crate::weights::gguf::{
+    Container, FileTensor, GgufWriter, ROTARY, gguf_name, interleaved_heads, join_pairs, read_config,
+};
+use crate::weights::{Dtype, Source, write_atomically, write_safetensors};
 
 impl Transformer {
     /// All weights by their Hugging Face names: name, shape, values. A tied output projection is not among them.
@@ -36,6 +39,35 @@ impl Transformer {
             .collect();
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         write_safetensors(&folder.join("model.safetensors"), &tensors, dtype, &metadata)
+    }
+
+    /// Writes `path` as a GGUF model: these weights (vectors in 32 bits, matrices as `dtype`) with the metadata, tokenizer
+    /// and chat template of `original`, the GGUF file that the model came from.
+    ///
+    /// # Errors
+    /// [`Error::Format`] or [`Error::Shape`] where `original` is not of this model's shape; [`Error::Io`] names the file.
+    pub fn save_gguf(&self, path: &Path, original: &Path, dtype: Dtype) -> Result<(), Error> {
+        let container = Container::new(Source::open(original)?)?;
+        let config = read_config(&container)?;
+        if config.tensor_shapes() != self.config.tensor_shapes() {
+            return Err(Error::format(original.display().to_string(), "a model of another shape"));
+        }
+        let mut file = GgufWriter::like(&container, dtype)?;
+        for (name, shape, values) in self.named_tensors() {
+            let own = gguf_name(&name)
+                .ok_or_else(|| Error::unsupported(name.as_str(), "GGUF has no name for this tensor"))?;
+            let values = match interleaved_heads(&self.config, &name) {
+                Some(heads) => join_pairs(&values, shape[0], heads),
+                None => values,
+            };
+            file.tensor(own, shape, dtype, values);
+        }
+        for name in ROTARY {
+            if let Some(FileTensor { shape, values }) = container.tensor(name)? {
+                file.tensor(name.to_owned(), shape, Dtype::F32, values);
+            }
+        }
+        file.write(path)
     }
 
     /// The values of every parameter, in the order of the specs.

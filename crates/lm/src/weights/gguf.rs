@@ -6,7 +6,11 @@ mod model;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub(crate) use container::{Container, Metadata};
-pub(crate) use model::GgufTensors;
+pub(crate) use model::{
+    FileTensor, GgufTensors, ROTARY, gguf_name, huggingface_name, interleaved_heads, join_pairs, part_pairs,
+};
 pub(crate) use shape::read_config;
+pub(crate) use writer::GgufWriter;

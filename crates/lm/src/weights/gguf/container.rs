@@ -1,6 +1,7 @@
 //! The container: a header, metadata (key, typed value), tensor places, aligned tensor data; little-endian.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::blocks::BlockFormat;
 use crate::Error;
@@ -72,6 +73,8 @@ pub(crate) struct Container {
     pub(crate) metadata: Metadata,
     /// Tensors by the file's own names.
     pub(crate) places: BTreeMap<String, Place>,
+    /// The metadata's bytes in the file, and the number of their keys.
+    pub(crate) metadata_bytes: (Range<u64>, u64),
 }
 
 impl Container {
@@ -92,6 +95,7 @@ impl Container {
         let tensors = reader.count("tensor count", MOST_ENTRIES, 24)?;
         let keys = reader.count("metadata count", MOST_ENTRIES, 13)?;
         let mut values = BTreeMap::new();
+        let first = reader.position;
         for _ in 0..keys {
             let key = reader.text("metadata key")?;
             let kind = reader.u32(&key)?;
@@ -100,6 +104,7 @@ impl Container {
                 return Err(Error::format(format!("{}: {key}", source.place()), "given twice"));
             }
         }
+        let metadata_bytes = (first..reader.position, keys as u64);
         let metadata = Metadata { place: source.place().to_owned(), values };
         let mut places = BTreeMap::new();
         for _ in 0..tensors {
@@ -109,13 +114,23 @@ impl Container {
                 return Err(Error::format(format!("{}: {name}", source.place()), "two tensors of this name"));
             }
         }
-        let alignment = metadata.size("general.alignment", 1 << 20)?.unwrap_or(32) as u64;
+        let alignment = alignment(&metadata)?;
         let start = reader.position.next_multiple_of(alignment);
         for (name, place) in &mut places {
             settle(&source, name, place, start, alignment)?;
         }
-        Ok(Self { source, metadata, places })
+        Ok(Self { source, metadata, places, metadata_bytes })
     }
+
+    /// Bytes to which tensors are aligned.
+    pub(crate) fn alignment(&self) -> Result<u64, Error> {
+        alignment(&self.metadata)
+    }
+}
+
+/// Bytes to which the tensors of a file with these metadata are aligned.
+fn alignment(metadata: &Metadata) -> Result<u64, Error> {
+    Ok(metadata.size("general.alignment", 1 << 20)?.unwrap_or(super::writer::ALIGNMENT) as u64)
 }
 
 /// Turns a tensor's offset among the data into one in the file, and checks that it lies within.

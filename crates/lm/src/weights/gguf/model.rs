@@ -39,12 +39,7 @@ impl GgufTensors {
             let mapped = huggingface_name(&name).ok_or_else(|| {
                 Error::unsupported(at(), "a tensor that this family of models does not have")
             })?;
-            let interleaved_heads = match config.architecture.as_str() {
-                // Only the converter to this architecture interleaves; the others rotate halves in GGUF too.
-                "llama" if mapped.contains(".q_proj.") => Some(config.heads),
-                "llama" if mapped.contains(".k_proj.") => Some(config.kv_heads),
-                _ => None,
-            };
+            let interleaved_heads = interleaved_heads(config, &mapped);
             entries.insert(mapped, Entry { place, interleaved_heads });
         }
         Ok((Self { source: container.source, entries }, container.metadata))
@@ -68,38 +63,62 @@ impl GgufTensors {
 }
 
 /// Tensors that hold factors of the rotary embedding; the configuration has them.
-pub(super) const ROTARY: [&str; 3] =
+pub(crate) const ROTARY: [&str; 3] =
     ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
+/// Tensors outside the blocks: GGUF's name and Hugging Face's.
+const OUTSIDE: [(&str, &str); 3] = [
+    ("token_embd.weight", "model.embed_tokens.weight"),
+    ("output_norm.weight", "model.norm.weight"),
+    ("output.weight", "lm_head.weight"),
+];
+
+/// Modules of a block: GGUF's name and Hugging Face's.
+const MODULES: [(&str, &str); 11] = [
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("attn_q_norm", "self_attn.q_norm"),
+    ("attn_k_norm", "self_attn.k_norm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
 /// The Hugging Face name of a tensor.
-fn huggingface_name(name: &str) -> Option<String> {
-    let fixed = match name {
-        "token_embd.weight" => Some("model.embed_tokens.weight"),
-        "output_norm.weight" => Some("model.norm.weight"),
-        "output.weight" => Some("lm_head.weight"),
-        _ => None,
-    };
-    if let Some(fixed) = fixed {
-        return Some(fixed.to_owned());
+pub(crate) fn huggingface_name(name: &str) -> Option<String> {
+    if let Some((_, outside)) = OUTSIDE.iter().find(|(own, _)| *own == name) {
+        return Some((*outside).to_owned());
     }
     let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
     let (part, kind) = rest.split_once('.')?;
-    let module = match part {
-        "attn_norm" => "input_layernorm",
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_output" => "self_attn.o_proj",
-        "attn_q_norm" => "self_attn.q_norm",
-        "attn_k_norm" => "self_attn.k_norm",
-        "ffn_norm" => "post_attention_layernorm",
-        "ffn_gate" => "mlp.gate_proj",
-        "ffn_up" => "mlp.up_proj",
-        "ffn_down" => "mlp.down_proj",
-        _ => return None,
-    };
+    let (_, module) = MODULES.iter().find(|(own, _)| *own == part)?;
     let layer: usize = layer.parse().ok()?;
     ["weight", "bias"].contains(&kind).then(|| format!("model.layers.{layer}.{module}.{kind}"))
+}
+
+/// The name in GGUF of a tensor, or of a module and what follows it (`model.layers.0.self_attn.q_proj.weight`).
+pub(crate) fn gguf_name(name: &str) -> Option<String> {
+    if let Some((own, _)) = OUTSIDE.iter().find(|(_, outside)| *outside == name) {
+        return Some((*own).to_owned());
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let (module, kind) = rest.rsplit_once('.')?;
+    let (own, _) = MODULES.iter().find(|(_, other)| *other == module)?;
+    Some(format!("blk.{layer}.{own}.{kind}"))
+}
+
+/// Heads of the rows of a tensor of `config` that GGUF keeps as interleaved pairs.
+pub(crate) fn interleaved_heads(config: &ModelConfig, name: &str) -> Option<usize> {
+    match config.architecture.as_str() {
+        // Only the converter to this architecture interleaves; the others rotate halves in GGUF too.
+        "llama" if name.contains(".q_proj.") => Some(config.heads),
+        "llama" if name.contains(".k_proj.") => Some(config.kv_heads),
+        _ => None,
+    }
 }
 
 impl Tensors for GgufTensors {
@@ -134,6 +153,23 @@ impl Tensors for GgufTensors {
     }
 }
 
+/// A tensor as a GGUF file has it.
+pub(crate) struct FileTensor {
+    /// Row-major, outermost first.
+    pub(crate) shape: Vec<usize>,
+    /// Its values, widened.
+    pub(crate) values: Vec<f32>,
+}
+
+impl Container {
+    /// The tensor that the file calls `name`; `None` where there is none.
+    pub(crate) fn tensor(&self, name: &str) -> Result<Option<FileTensor>, Error> {
+        let Some(place) = self.places.get(name) else { return Ok(None) };
+        let values = read_place(&self.source, name, place)?;
+        Ok(Some(FileTensor { shape: place.shape.clone(), values }))
+    }
+}
+
 /// The values of a tensor as they stand in the file.
 pub(super) fn read_place(source: &Source, name: &str, place: &Place) -> Result<Vec<f32>, Error> {
     let format = place.format.map_err(|number| {
@@ -143,7 +179,7 @@ pub(super) fn read_place(source: &Source, name: &str, place: &Place) -> Result<V
 }
 
 /// Rows of each head from interleaved pairs (0, 1, 2, 3 ...) to halves (0, 2, ... then 1, 3, ...).
-fn part_pairs<T: Copy>(values: &[T], rows: usize, heads: usize) -> Vec<T> {
+pub(crate) fn part_pairs<T: Copy>(values: &[T], rows: usize, heads: usize) -> Vec<T> {
     let width = values.len() / rows;
     let head_rows = rows / heads;
     let mut parted = Vec::with_capacity(values.len());
@@ -156,4 +192,18 @@ fn part_pairs<T: Copy>(values: &[T], rows: usize, heads: usize) -> Vec<T> {
         }
     }
     parted
+}
+
+/// Rows of each head from halves to interleaved pairs: undoes [`part_pairs`].
+pub(crate) fn join_pairs(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
+    let width = values.len() / rows;
+    let half = rows / heads / 2;
+    let mut joined = Vec::with_capacity(values.len());
+    for head in values.chunks_exact(2 * half * width) {
+        for pair in 0..half {
+            joined.extend_from_slice(&head[pair * width..(pair + 1) * width]);
+            joined.extend_from_slice(&head[(half + pair) * width..(half + pair + 1) * width]);
+        }
+    }
+    joined
 }

@@ -1,0 +1,322 @@
+//! What a run found best, as files that other programs read, checked against what was measured.
+//!
+//! A prompt becomes `prompt.json` and `prompt.txt`, an adapter a PEFT folder or a GGUF file, a tuned model a Hugging Face folder or
+//! a GGUF file. Whatever was written is read back and answers the dev examples again; where its answers are not those of the
+//! record, nothing is shipped. (Dev, because the test set is opened once.)
+
+mod prompt_program;
+mod weights;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use task::dataset::Dataset;
+use task::predictor::{PredictError, Predictor, PromptBatch};
+use task::record::{Answer, Experiment, Family, ModelIdentity, Part, Prediction, RunRecord};
+use task::settings::{Order, Settings};
+
+pub use prompt_program::{Demonstration, PromptProgram, Retrieval};
+pub use weights::Weights;
+
+use crate::Error;
+use crate::engine::Engine as _;
+use crate::fine_tune::FineTune;
+use crate::in_context::{InContext, prediction};
+use crate::local::LocalModel;
+use crate::plan::{PromptTrial, Selection};
+use crate::writer::{PromptWriter, examples, inputs, target_index};
+
+/// Share of the dev answers that must stay as they were: weights may be rounded to another format, prompts must not change.
+const SAME: f64 = 0.99;
+
+/// A finished run and the model that it was made with.
+pub struct Shipping<'a> {
+    /// The resolved task file.
+    pub settings: &'a Settings,
+    /// The locked split.
+    pub dataset: &'a Dataset,
+    /// The model.
+    pub engine: &'a LocalModel,
+    /// The record.
+    pub record: &'a RunRecord,
+    /// Where the run keeps its weights.
+    pub artefacts: &'a Path,
+}
+
+/// One file of a shipment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippedFile {
+    /// Name in the folder.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// How the files answered when they were read back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recheck {
+    /// Which file or folder answered.
+    pub artefact: String,
+    /// Dev examples asked.
+    pub items: usize,
+    /// Of these, answered as in the record.
+    pub same: usize,
+    /// Mean score in the record.
+    pub recorded: f64,
+    /// Mean score of what was read back.
+    pub read_back: f64,
+}
+
+/// What was shipped: `shipment.json`, written last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shipment {
+    /// The task's name.
+    pub task: String,
+    /// The base model.
+    pub model: ModelIdentity,
+    /// The experiment on test whose figures these files have.
+    pub experiment: String,
+    /// Its mean score on test.
+    pub test_score: f64,
+    /// SHA-256 over the split.
+    pub data_sha256: String,
+    /// The files.
+    pub files: Vec<ShippedFile>,
+    /// The proof.
+    pub rechecks: Vec<Recheck>,
+}
+
+impl Shipping<'_> {
+    /// Writes the prompt that was measured as `experiment` (on test) into `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Shipping`] where the record has no such prompt, or the file would not give the prompts or the answers that were measured.
+    pub fn prompt(&self, experiment: &str, folder: &Path) -> Result<Shipment, Error> {
+        let dev = self.dev_experiment(experiment, Family::InContext)?;
+        let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?;
+        let targets: Vec<usize> =
+            self.dataset.train.iter().map(|example| target_index(self.dataset, example)).collect();
+        let arm = InContext::new(&writer, self.dataset, &targets, self.settings.in_context.order);
+        let trial = trial(dev)?;
+        let items = examples(self.dataset, Part::Dev);
+        let measured = arm.prompts(&trial, &inputs(items))?;
+        let program = self.program(&arm, &writer, &trial, dev, experiment);
+        let program = PromptProgram {
+            shared: if program.retrieval.is_some() { String::new() } else { measured.shared.clone() },
+            prompts_sha256: prompt_program::prompts_sha256(&measured),
+            ..program
+        };
+        let path = folder.join("prompt.json");
+        write_json(&path, &program)?;
+        task::atomic::write(&folder.join("prompt.txt"), self.shown(&program)?.as_bytes())?;
+        let read = PromptProgram::read(&path).map_err(Error::model("prompt.json"))?;
+        let prompts =
+            read.prompts(&inputs(items), self.engine.chat_template()).map_err(Error::model("prompt.json"))?;
+        if prompt_program::prompts_sha256(&prompts) != program.prompts_sha256 {
+            return Err(refused(&path, "it does not give the prompts that were measured, byte for byte"));
+        }
+        let mut base = self.engine.base();
+        let answers = if writer.texts().is_some() {
+            crate::answering::answer(&writer, self.dataset, items, &prompts, base.as_mut())
+                .map_err(Error::model("prompt.json"))?
+                .predictions
+        } else {
+            self.choose(&read, &prompts, base.as_mut()).map_err(Error::model("prompt.json"))?
+        };
+        let recheck = recheck("prompt.json", dev, &answers);
+        if recheck.same < recheck.items {
+            return Err(refused(&path, &differs(&recheck)));
+        }
+        self.finish(experiment, folder, vec![recheck])
+    }
+
+    /// Writes the weights that were measured as `experiment` (on test) into `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Shipping`] where the record has no such weights, a form that they cannot take, or answers that differ.
+    pub fn weights(&self, experiment: &str, weights: Weights, folder: &Path) -> Result<Shipment, Error> {
+        let dev = self.dev_experiment(experiment, Family::FineTune)?;
+        let name = dev.id.trim_end_matches("@dev").replace('/', "-");
+        let source = self.artefacts.join(name);
+        if !source.is_dir() {
+            return Err(refused(&source, "the run kept no weights there"));
+        }
+        let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?;
+        let arm = FineTune { writer: &writer, dataset: self.dataset, targets: &[], batch_rows: 1 };
+        let written = weights.write(self.engine, &source, folder)?;
+        let at = written.path.display().to_string();
+        let mut tuned = written.open(self.engine).map_err(Error::model(&at))?;
+        let answers = arm.answer(Part::Dev, tuned.predictor().as_mut()).map_err(Error::model(&at))?;
+        let recheck = recheck(written.name(), dev, &answers.predictions);
+        if (recheck.same as f64) < SAME * recheck.items as f64 {
+            return Err(refused(&written.path, &differs(&recheck)));
+        }
+        self.finish(experiment, folder, vec![recheck])
+    }
+
+    /// The dev experiment behind the one on test.
+    fn dev_experiment(&self, experiment: &str, family: Family) -> Result<&Experiment, Error> {
+        let id = format!("{}@dev", experiment.trim_end_matches("@test"));
+        let found = self.record.experiments.iter().find(|one| one.id == id && one.family == family);
+        found.ok_or_else(|| Error::Shipping {
+            what: experiment.to_owned(),
+            reason: "no such result".to_owned(),
+        })
+    }
+
+    fn program(
+        &self,
+        arm: &InContext<'_>,
+        writer: &PromptWriter,
+        trial: &PromptTrial,
+        dev: &Experiment,
+        experiment: &str,
+    ) -> PromptProgram {
+        let layout = writer.format().layout();
+        let retrieved = trial.selection == Selection::Bm25;
+        let shown =
+            if retrieved { self.dataset.train.iter().collect() } else { arm.demonstrations(trial, "", None) };
+        let demonstrations: Vec<Demonstration> = shown
+            .iter()
+            .map(|example| Demonstration { input: example.input.clone(), output: example.target.clone() })
+            .collect();
+        let pairs: Vec<(&str, &str)> = match retrieved {
+            true => Vec::new(),
+            false => demonstrations.iter().map(|one| (one.input.as_str(), one.output.as_str())).collect(),
+        };
+        let order: Option<Order> = configured(dev, "order");
+        PromptProgram {
+            format: PromptProgram::FORMAT,
+            task: self.record.task.name.clone(),
+            model: self.record.model.clone(),
+            experiment: experiment.to_owned(),
+            messages: writer.format().messages(&layout.instruction, &pairs),
+            layout,
+            retrieval: retrieved.then(|| Retrieval { shots: trial.shots, order: order.unwrap_or_default() }),
+            shared: String::new(),
+            labels: self.record.labels.clone(),
+            answers: writer.answers().to_vec(),
+            log_prior: configured(dev, "log_prior"),
+            schema: self.settings.task.answers.as_ref().and_then(|answers| answers.schema.clone()),
+            prompts_sha256: String::new(),
+            demonstrations,
+        }
+    }
+
+    /// A prompt as a person reads it: the one for the first dev example.
+    fn shown(&self, program: &PromptProgram) -> Result<String, Error> {
+        let first: Vec<&str> = inputs(examples(self.dataset, Part::Dev)).into_iter().take(1).collect();
+        let one =
+            program.prompts(&first, self.engine.chat_template()).map_err(Error::model("prompt.json"))?;
+        Ok(one.shared + one.requests.first().map_or("", String::as_str))
+    }
+
+    /// The labels that the program chooses for the dev examples.
+    fn choose(
+        &self,
+        program: &PromptProgram,
+        prompts: &task::prompt::Rendered,
+        predictor: &mut dyn Predictor,
+    ) -> Result<Vec<Prediction>, PredictError> {
+        let batch =
+            PromptBatch { shared: &prompts.shared, requests: &prompts.requests, answers: &program.answers };
+        let scored = predictor.score(&batch)?;
+        let items = examples(self.dataset, Part::Dev).iter().zip(&scored.log_probabilities);
+        let prior = program.log_prior.as_deref();
+        Ok(items
+            .map(|(example, row)| prediction(example, self.dataset, &eval::calibration::apply(row, prior)))
+            .collect())
+    }
+
+    /// Lists what lies in `folder` and writes `shipment.json`, last.
+    fn finish(&self, experiment: &str, folder: &Path, rechecks: Vec<Recheck>) -> Result<Shipment, Error> {
+        let test = self.record.experiments.iter().find(|one| one.id == experiment);
+        let shipment = Shipment {
+            task: self.record.task.name.clone(),
+            model: self.record.model.clone(),
+            experiment: experiment.to_owned(),
+            test_score: test.map_or(0.0, Experiment::mean_score),
+            data_sha256: self.record.task.data_sha256.clone(),
+            files: files(folder)?,
+            rechecks,
+        };
+        write_json(&folder.join("shipment.json"), &shipment)?;
+        Ok(shipment)
+    }
+}
+
+/// The trial that an experiment's name and settings describe.
+fn trial(dev: &Experiment) -> Result<PromptTrial, Error> {
+    let selection = configured(dev, "selection");
+    let reason = "its record does not say how demonstrations were chosen".to_owned();
+    let selection = selection.ok_or(Error::Shipping { what: dev.id.clone(), reason })?;
+    let (shots, seed) = (dev.shots.unwrap_or(0), dev.seed.unwrap_or(0));
+    Ok(PromptTrial { selection, shots, seed, seconds: 0.0 })
+}
+
+/// A setting of an experiment.
+fn configured<T: serde::de::DeserializeOwned>(dev: &Experiment, key: &str) -> Option<T> {
+    dev.configuration.get(key).and_then(|value| serde_json::from_value(value.clone()).ok())
+}
+
+fn recheck(artefact: &str, dev: &Experiment, answers: &[Prediction]) -> Recheck {
+    let pairs = dev.predictions.iter().zip(answers);
+    let same = pairs.filter(|(recorded, now)| same_answer(&recorded.answer, &now.answer)).count();
+    let score = |all: &[Prediction]| all.iter().map(Prediction::score).sum::<f64>() / all.len().max(1) as f64;
+    Recheck {
+        artefact: artefact.to_owned(),
+        items: dev.predictions.len(),
+        same,
+        recorded: score(&dev.predictions),
+        read_back: score(answers),
+    }
+}
+
+fn same_answer(recorded: &Answer, now: &Answer) -> bool {
+    match (recorded, now) {
+        (Answer::Label { predicted, .. }, Answer::Label { predicted: now, .. }) => predicted == now,
+        (Answer::Text { text, .. }, Answer::Text { text: now, .. }) => text == now,
+        _ => false,
+    }
+}
+
+fn differs(recheck: &Recheck) -> String {
+    let Recheck { items, same, recorded, read_back, .. } = recheck;
+    format!(
+        "read back, it gives {same} of {items} dev answers as the run recorded them (score {read_back:.3}, recorded {recorded:.3})"
+    )
+}
+
+fn refused(path: &Path, reason: &str) -> Error {
+    Error::Shipping { what: path.display().to_string(), reason: reason.to_owned() }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::Shipping { what: path.display().to_string(), reason: error.to_string() })?;
+    text.push('\n');
+    Ok(task::atomic::write(path, text.as_bytes())?)
+}
+
+/// The files of `folder`, sorted by name.
+fn files(folder: &Path) -> Result<Vec<ShippedFile>, Error> {
+    let io = |source| task::Error::Io { path: folder.to_path_buf(), source };
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        paths.push(entry.map_err(io)?.path());
+    }
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths.into_iter().filter(|path| path.is_file()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name == "shipment.json" {
+            continue;
+        }
+        let sha256 = crate::local::file_sha256(&path).map_err(Error::model(&name))?;
+        let bytes = std::fs::metadata(&path).map_err(io)?.len();
+        found.push(ShippedFile { name, bytes, sha256 });
+    }
+    Ok(found)
+}

@@ -1,0 +1,149 @@
+//! A prompt as a file: all that is needed to write, for any input, the very prompt that was measured.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use task::predictor::PredictError;
+use task::prompt::{ChatMessage, ChatTemplate, Layout, PromptFormat, Rendered};
+use task::record::ModelIdentity;
+use task::settings::Order;
+
+use crate::digest::hex;
+use crate::retrieval::Bm25;
+use crate::selection;
+
+/// The number of the file's format.
+const FORMAT: u32 = 1;
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 30;
+
+/// A labelled example.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Demonstration {
+    /// What is given.
+    pub input: String,
+    /// What is answered.
+    pub output: String,
+}
+
+/// How demonstrations are found for each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retrieval {
+    /// How many stand in a prompt.
+    pub shots: usize,
+    /// In which order.
+    pub order: Order,
+}
+
+/// A prompt that can be sent: `prompt.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptProgram {
+    /// Number of this format.
+    pub format: u32,
+    /// The task's name.
+    pub task: String,
+    /// The model that it was measured on.
+    pub model: ModelIdentity,
+    /// The experiment on test that measured it.
+    pub experiment: String,
+    /// How prompts are laid out, with the instruction.
+    pub layout: Layout,
+    /// In prompt order; with [`PromptProgram::retrieval`], all that may be chosen from.
+    pub demonstrations: Vec<Demonstration>,
+    /// How demonstrations are chosen for a request by BM25; `None` where all stand in every prompt, in their order.
+    pub retrieval: Option<Retrieval>,
+    /// The text that every prompt begins with; the rest is the request's. Empty with retrieval.
+    pub shared: String,
+    /// The same as messages, for an endpoint that takes chats; without the request.
+    pub messages: Vec<ChatMessage>,
+    /// The labels; none where answers are written.
+    pub labels: Vec<String>,
+    /// The answers to score, one a label: text to continue the prompt with.
+    pub answers: Vec<String>,
+    /// What is taken from the labels' log-probabilities before the largest is chosen; `None`: nothing.
+    pub log_prior: Option<Vec<f64>>,
+    /// The JSON schema that answers follow.
+    pub schema: Option<serde_json::Value>,
+    /// SHA-256 over the prompts of the dev examples, each followed by a zero byte: those that were measured.
+    pub prompts_sha256: String,
+}
+
+impl PromptProgram {
+    /// The number of the format that is written.
+    pub const FORMAT: u32 = FORMAT;
+
+    /// Reads `prompt.json`.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn read(path: &Path) -> Result<Self, PredictError> {
+        let place = path.display();
+        let length = std::fs::metadata(path).map_err(|error| format!("{place}: {error}"))?.len();
+        if length > LARGEST {
+            return Err(format!("{place}: {length} bytes are more than {LARGEST}").into());
+        }
+        let bytes = std::fs::read(path).map_err(|error| format!("{place}: {error}"))?;
+        let program: Self = serde_json::from_slice(&bytes).map_err(|error| format!("{place}: {error}"))?;
+        if program.format != FORMAT {
+            return Err(format!("{place}: format {} (this program reads {FORMAT})", program.format).into());
+        }
+        Ok(program)
+    }
+
+    /// The prompts for `inputs`; `template` is the model's, for the chat style.
+    ///
+    /// # Errors
+    /// Those of [`PromptFormat::render`].
+    pub fn prompts(
+        &self,
+        inputs: &[&str],
+        template: Option<std::sync::Arc<ChatTemplate>>,
+    ) -> Result<Rendered, PredictError> {
+        let mut format = PromptFormat::from_layout(&self.layout);
+        if let Some(template) = template {
+            format = format.with_template(template);
+        }
+        let Some(retrieval) = self.retrieval else {
+            let shown: Vec<usize> = (0..self.demonstrations.len()).collect();
+            return format.render(&self.layout.instruction, &self.pairs(&shown), inputs);
+        };
+        let pool: Vec<&str> = self.demonstrations.iter().map(|one| one.input.as_str()).collect();
+        let index = Bm25::new(&pool);
+        let targets = self.targets();
+        let places = (retrieval.order == Order::Fixed)
+            .then(|| selection::fixed_order(&index, &pool, &targets, retrieval.shots));
+        let mut requests = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let mut chosen = selection::retrieved(&index, input, &targets, retrieval.shots, None);
+            if let Some(places) = &places {
+                chosen.sort_by_key(|&index| places[index]);
+            }
+            let one = format.render(&self.layout.instruction, &self.pairs(&chosen), &[input])?;
+            requests.push(one.shared + &one.requests[0]);
+        }
+        Ok(Rendered { shared: String::new(), requests })
+    }
+
+    fn pairs(&self, chosen: &[usize]) -> Vec<(&str, &str)> {
+        let shown = chosen.iter().map(|&index| &self.demonstrations[index]);
+        shown.map(|one| (one.input.as_str(), one.output.as_str())).collect()
+    }
+
+    /// The label's index of each demonstration; 0 for texts.
+    fn targets(&self) -> Vec<usize> {
+        let place = |output: &str| self.labels.iter().position(|label| label == output).unwrap_or(0);
+        self.demonstrations.iter().map(|one| place(&one.output)).collect()
+    }
+}
+
+/// SHA-256 over prompts, each followed by a zero byte.
+pub(super) fn prompts_sha256(prompts: &Rendered) -> String {
+    let mut hasher = Sha256::new();
+    for request in &prompts.requests {
+        hasher.update(&prompts.shared);
+        hasher.update(request);
+        hasher.update([0]);
+    }
+    hex(&hasher.finalize())
+}

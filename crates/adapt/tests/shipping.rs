@@ -1,0 +1,144 @@
+//! A run on the embedded model, shipped in every form that it has, and what happens to a shipment that is not what was measured.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
+
+use std::path::Path;
+
+use adapt::Error;
+use adapt::local::LocalModel;
+use adapt::observer::Silent;
+use adapt::runner::Run;
+use adapt::shipping::{PromptProgram, Shipment, Shipping, Weights};
+use lm::adapter::compatibility::{self, Server, Severity};
+use lm::weights::Dtype;
+use task::dataset::Dataset;
+use task::record::{Answer, Part, RunRecord};
+use task::settings::Settings;
+use task::store::Store;
+
+const TASK: &str = "[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n[model]\nsource = \"embedded\"\nprecision = \"f32\"\n\
+    [prompt]\nstyle = \"arrow\"\n[in_context]\nshots = [0, 6]\nseeds = 1\ncalibration = [\"none\", \"contextual\"]\n\
+    [fine_tune]\nlabels = [12]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\n";
+
+fn embedded() -> LocalModel {
+    let source = lm::ModelSource::Memory {
+        name: "embedded",
+        config: include_bytes!("../../../models/micro/config.json"),
+        tokenizer: include_bytes!("../../../models/micro/tokenizer.json"),
+        weights: include_bytes!("../../../models/micro/model.safetensors"),
+    };
+    LocalModel::load(&source, "embedded", lm::Precision::F32, None).unwrap()
+}
+
+/// A finished run.
+struct Finished {
+    folder: tempfile::TempDir,
+    settings: Settings,
+    dataset: Dataset,
+    engine: LocalModel,
+    record: RunRecord,
+}
+
+impl Finished {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let topics = [("billing", "invoice"), ("delivery", "parcel"), ("login", "password")];
+        let lines: Vec<String> = (0..60)
+            .map(|row| {
+                let (label, word) = topics[row % 3];
+                let text = format!("note {}: about the {word}", row * 7919 % 97);
+                serde_json::json!({ "text": text, "label": label }).to_string()
+            })
+            .collect();
+        task::atomic::write(&folder.path().join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
+        let path = folder.path().join("weigh.toml");
+        task::atomic::write(&path, TASK.as_bytes()).unwrap();
+        let settings = Settings::load(&path).unwrap();
+        let dataset = Dataset::load(&settings).unwrap();
+        let engine = embedded();
+        let mut store = Store::open(&settings.run_folder(), &settings.fingerprint()).unwrap();
+        let run = Run {
+            settings: &settings,
+            dataset: &dataset,
+            engine: &engine,
+            store: &mut store,
+            observer: &mut Silent,
+        };
+        let record = run.execute().unwrap();
+        Self { folder, settings, dataset, engine, record }
+    }
+
+    fn shipping<'a>(&'a self, record: &'a RunRecord, artefacts: &'a Path) -> Shipping<'a> {
+        let Self { settings, dataset, engine, .. } = self;
+        Shipping { settings, dataset, engine, record, artefacts }
+    }
+
+    /// Ships into the folder `name` of the run's own.
+    fn ship(
+        &self,
+        record: &RunRecord,
+        name: &str,
+        what: impl Fn(&Shipping<'_>, &Path) -> Result<Shipment, Error>,
+    ) -> Result<Shipment, Error> {
+        let artefacts = self.settings.run_folder().join("artefacts");
+        let to = self.folder.path().join(name);
+        std::fs::create_dir_all(&to).unwrap();
+        what(&self.shipping(record, &artefacts), &to)
+    }
+}
+
+#[test]
+fn what_is_shipped_answers_as_what_was_measured() {
+    let finished = Finished::new();
+    let record = &finished.record;
+    let finalists = record.finalists.as_ref().unwrap();
+    for id in
+        record.experiments.iter().filter(|one| one.part == Part::Test && one.id.starts_with("in_context"))
+    {
+        let shipment = finished.ship(record, "prompt", |s, to| s.prompt(&id.id, to)).unwrap();
+        assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len(), "{}", id.id);
+        let program = PromptProgram::read(&finished.folder.path().join("prompt/prompt.json")).unwrap();
+        assert_eq!(program.log_prior.is_some(), id.id.contains("contextual"));
+        let shown = std::fs::read_to_string(finished.folder.path().join("prompt/prompt.txt")).unwrap();
+        assert!(shown.ends_with("->"), "{shown}");
+    }
+    let forms = [
+        ("adapter", Weights::Adapter, "adapter_model.safetensors"),
+        ("gguf", Weights::AdapterGguf, "adapter.gguf"),
+        ("model", Weights::Model(Dtype::F32), "model.safetensors"),
+    ];
+    for (name, weights, file) in forms {
+        let shipment =
+            finished.ship(record, name, |s, to| s.weights(&finalists.fine_tune, weights, to)).unwrap();
+        assert!(shipment.files.iter().any(|one| one.name == file), "{shipment:?}");
+        assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len(), "{name}");
+    }
+    let report = compatibility::check(&finished.folder.path().join("adapter")).unwrap();
+    assert!(Server::ALL.iter().all(|&server| report.worst(server).is_none_or(|one| one == Severity::Note)));
+    let refused = finished
+        .ship(record, "none", |s, to| s.weights(&finalists.fine_tune, Weights::ModelGguf(Dtype::F16), to));
+    assert!(matches!(refused, Err(Error::Shipping { reason, .. }) if reason.contains("no GGUF file")));
+}
+
+/// A record that says something else than the artefacts do: the answers of every dev experiment moved on by one label.
+#[test]
+fn what_answers_otherwise_is_refused() {
+    let finished = Finished::new();
+    let mut record = finished.record.clone();
+    for experiment in record.experiments.iter_mut().filter(|one| one.part == Part::Dev) {
+        for prediction in &mut experiment.predictions {
+            if let Answer::Label { predicted, .. } = &mut prediction.answer {
+                *predicted = (*predicted + 1) % 3;
+            }
+        }
+    }
+    let finalists = record.finalists.clone().unwrap();
+    let prompt = finished.ship(&record, "prompt", |s, to| s.prompt(&finalists.in_context, to));
+    assert!(matches!(prompt, Err(Error::Shipping { reason, .. }) if reason.contains("gives 0 of")));
+    let weights =
+        finished.ship(&record, "adapter", |s, to| s.weights(&finalists.fine_tune, Weights::Adapter, to));
+    assert!(matches!(weights, Err(Error::Shipping { reason, .. }) if reason.contains("gives 0 of")));
+    for name in ["prompt", "adapter"] {
+        assert!(!finished.folder.path().join(name).join("shipment.json").exists(), "{name}");
+    }
+}
