@@ -36,6 +36,14 @@ pub enum Error {
         /// Tokens that the model holds.
         limit: usize,
     },
+    /// The session was to stop after so many seconds.
+    #[error(
+        "stopped after {limit} seconds, as asked; what is done is stored, and the same command goes on with it"
+    )]
+    Stopped {
+        /// The limit.
+        limit: f64,
+    },
     /// Nothing was left to compare.
     #[error("no {0} experiment could be run; see the reasons above")]
     NothingRan(&'static str),

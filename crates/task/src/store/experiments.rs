@@ -97,6 +97,12 @@ impl Store {
             economics: economics.clone(),
             wall_seconds,
             seconds_by_family,
+            joules_by_family: self.joules()?,
+            decided_on: None,
+            prices: None,
+            test_stop: self.fact(facts::TEST_STOP)?,
+            clusters: self.fact(facts::CLUSTERS)?.unwrap_or_default(),
+            label_noise: self.noisy_runs()?,
         })
     }
 

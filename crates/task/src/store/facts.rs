@@ -9,11 +9,19 @@ use serde_json::Value;
 
 use super::Store;
 use crate::Error;
-use crate::record::{Family, Finalists, ModelIdentity, TaskFacts};
+use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, TestStop};
 
 pub(super) const FINGERPRINT: &str = "fingerprint";
 const DESCRIPTION: &str = "description";
 const FINALISTS: &str = "finalists";
+/// Where the test set was left before its end.
+pub(super) const TEST_STOP: &str = "test_stop";
+/// The sources that test examples share.
+pub(super) const CLUSTERS: &str = "clusters";
+/// Begins the names of the finalists' runs with flipped labels.
+const NOISE: &str = "label_noise/";
+/// Begins the names of activities that count joules instead of seconds.
+const JOULES: &str = "joules/";
 /// The activity that stands for whole sessions.
 const WALL: &str = "wall";
 const TEST_OPENED: &str = "test_opened";
@@ -194,8 +202,87 @@ impl Store {
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         let mut seconds = read().map_err(|error| self.failed(error))?;
+        seconds.retain(|activity, _| !activity.starts_with(JOULES));
         let wall = seconds.remove(WALL).unwrap_or(0.0);
         Ok((wall, seconds))
+    }
+
+    /// Adds the energy that an arm took, where the machine tells.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn add_joules(&self, family: Family, joules: f64) -> Result<(), Error> {
+        let activity = format!("{JOULES}{}", activity(family));
+        add_seconds(&self.connection, &activity, joules).map_err(|error| self.failed(error))
+    }
+
+    /// Energy of each family over all sessions, in joules; none where it was never told.
+    pub(super) fn joules(&self) -> Result<BTreeMap<String, f64>, Error> {
+        let read = || -> rusqlite::Result<BTreeMap<String, f64>> {
+            let mut statement = self.connection.prepare(
+                "SELECT substr(activity, length(?1) + 1), seconds FROM seconds WHERE substr(activity, 1, length(?1)) = ?1",
+            )?;
+            statement.query_map([JOULES], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// Says where the test set was left before its end, and logs it. The first answer stays.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read or written.
+    pub fn stop_test(&self, stop: &TestStop) -> Result<(), Error> {
+        if self.fact::<TestStop>(TEST_STOP)?.is_none() {
+            self.log("test_stopped", stop)?;
+            self.set_fact(TEST_STOP, stop)?;
+        }
+        Ok(())
+    }
+
+    /// Where the test set was left before its end, if it was.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn test_stop(&self) -> Result<Option<TestStop>, Error> {
+        self.fact(TEST_STOP)
+    }
+
+    /// Keeps the sources that test examples share.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn set_clusters(&self, clusters: &BTreeMap<String, String>) -> Result<(), Error> {
+        self.set_fact(CLUSTERS, clusters)
+    }
+
+    /// Whether the finalist's run with flipped labels of that id is kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn has_noisy_run(&self, id: &str) -> Result<bool, Error> {
+        Ok(self.fact::<Value>(&format!("{NOISE}{id}"))?.is_some())
+    }
+
+    /// Keeps a finalist's run with flipped labels.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn put_noisy_run(&self, run: &NoisyRun) -> Result<(), Error> {
+        self.set_fact(&format!("{NOISE}{}", run.experiment.id), run)
+    }
+
+    pub(super) fn noisy_runs(&self) -> Result<Vec<NoisyRun>, Error> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self
+                .connection
+                .prepare("SELECT value FROM fact WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?;
+            statement.query_map([NOISE], |row| row.get(0))?.collect()
+        };
+        let texts = read().map_err(|error| self.failed(error))?;
+        let parsed = texts.iter().map(|text| serde_json::from_str(text));
+        parsed
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.failed(format!("a fact cannot be read: {error}")))
     }
 
     /// Adds an entry to the log, with the time. Entries cannot be changed or removed.

@@ -34,6 +34,7 @@ fn experiment(id: &str) -> Experiment {
         seconds_per_request: 1.0 / 3.0,
         artefact: Some(Artefact { kind: "prompt".to_owned(), ..Artefact::default() }),
         collapse: None,
+        calls: Default::default(),
     }
 }
 
@@ -151,6 +152,12 @@ fn the_record_holds_everything() {
         economics: economics.clone(),
         wall_seconds: 3.0,
         seconds_by_family: BTreeMap::from([("in_context".to_owned(), 2.0)]),
+        joules_by_family: BTreeMap::new(),
+        decided_on: None,
+        prices: None,
+        test_stop: None,
+        clusters: BTreeMap::new(),
+        label_noise: Vec::new(),
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.
