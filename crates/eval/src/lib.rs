@@ -8,6 +8,7 @@
 //!   (any statistic),
 //! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`]
 //!   (how many items),
+//! - one run against an earlier one: [`regression`],
 //! - many tests: [`multiplicity`], as [`exploration`] asks for them,
 //! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`];
 //!   [`requirement`] reads them from a record,
@@ -41,6 +42,7 @@ pub mod paired;
 mod posterior;
 pub mod power;
 pub mod power_law;
+pub mod regression;
 pub mod requirement;
 mod resample;
 mod sample;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::Store;
+use super::{Store, audit};
 use crate::Error;
 use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, TestStop};
 
@@ -115,10 +115,14 @@ impl Store {
     pub fn set_fact<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), Error> {
         let text = serde_json::to_string(value)
             .map_err(|error| self.failed(format!("fact `{name}` cannot be written: {error}")))?;
-        self.connection
-            .execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)", params![name, text])
-            .map_err(|error| self.failed(error))?;
-        Ok(())
+        let run = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction
+                .execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)", params![name, text])?;
+            audit::append(&transaction, "fact", &audit::fact_detail(name, &text))?;
+            transaction.commit()
+        };
+        run().map_err(|error| self.failed(error))
     }
 
     /// Says what the run is about; to be called at the start of every session.
@@ -134,6 +138,15 @@ impl Store {
                 return Err(self.other_run("data or weights", &changes));
             }
         }
+        let fingerprint = self.fingerprint()?.map(|fingerprint| fingerprint.sha256());
+        let session = json!({
+            "data_sha256": task.data_sha256,
+            "model": model.source,
+            "model_sha256": model.sha256,
+            "settings_sha256": fingerprint,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        audit::append(&self.connection, "session", &session).map_err(|error| self.failed(error))?;
         self.set_fact(DESCRIPTION, &now)
     }
 
@@ -162,6 +175,7 @@ impl Store {
             let transaction = store.connection.transaction()?;
             transaction
                 .execute("INSERT INTO fact (name, value) VALUES (?1, ?2)", params![FINALISTS, detail])?;
+            audit::append(&transaction, "fact", &audit::fact_detail(FINALISTS, &detail))?;
             log(&transaction, TEST_OPENED, &detail)?;
             transaction.commit()
         };
@@ -292,7 +306,12 @@ impl Store {
     pub fn log<T: Serialize + ?Sized>(&self, name: &str, detail: &T) -> Result<(), Error> {
         let detail = serde_json::to_string(detail)
             .map_err(|error| self.failed(format!("event `{name}` cannot be written: {error}")))?;
-        log(&self.connection, name, &detail).map_err(|error| self.failed(error))
+        let run = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            log(&transaction, name, &detail)?;
+            transaction.commit()
+        };
+        run().map_err(|error| self.failed(error))
     }
 
     /// The log, oldest entry first.
@@ -321,5 +340,5 @@ fn log(connection: &Connection, name: &str, detail: &str) -> rusqlite::Result<()
         "INSERT INTO event (time, name, detail) VALUES (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ?1, ?2)",
         params![name, detail],
     )?;
-    Ok(())
+    audit::append(connection, name, &serde_json::from_str(detail).unwrap_or(Value::Null))
 }
