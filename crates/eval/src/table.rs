@@ -140,8 +140,11 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
     let (effort, own) = (&cost.effort, &sources.finalist(family).experiment.setup);
     let noun = if family == Family::FineTune { "training run" } else { "prompt" };
     let time = effort.seconds.map_or_else(|| "time not recorded".to_owned(), seconds);
+    let name = if family == Family::FineTune { "fine_tune" } else { "in_context" };
+    let joules = sources.evidence.record.joules_by_family.get(name).copied();
+    let energy = joules.map_or_else(String::new, |joules| format!("; {} J of the processor", number(joules)));
     let text = format!(
-        "{time} for {}; {} tokens, {} FLOPs; {}",
+        "{time} for {}; {} tokens, {} FLOPs; {}{energy}",
         count(effort.trials as u64, noun),
         number(effort.tokens as f64),
         number(effort.flops),
@@ -155,6 +158,7 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
         "trials": effort.trials,
         "collapsed": effort.collapsed,
         "finalist": own,
+        "joules": joules,
     });
     let mut cell =
         Cell::measured(value, "seconds, tokens, FLOPs and labels of the whole arm", text, &cost.experiment);
