@@ -40,7 +40,8 @@ pub struct Requirement {
     pub draws_level: Option<LabelsUntil>,
     /// Labels from which on it is ahead by the margin.
     pub wins: Option<LabelsUntil>,
-    /// Labels that the prompt saves over fine-tuning, for the same score; `None` where the two have no score in common.
+    /// Labels that the prompt saves over fine-tuning, for the same score; `None` where the two have no score in common, and for
+    /// retrieval, which was run on all rows alone.
     pub advantage: Option<DataAdvantage>,
     /// Why there are no curves to compare.
     pub reason: Option<String>,
@@ -77,7 +78,10 @@ impl Requirement {
         self.draws_level = Some(labels_until_fine_tuning_wins(&prompt, &tuned, &search)?);
         let ahead = Search { lead: decision.margin, ..search };
         self.wins = Some(labels_until_fine_tuning_wins(&prompt, &tuned, &ahead)?);
-        self.advantage = data_advantage(&prompt, &tuned, decision.confidence, RESAMPLES, seed)?;
+        // Retrieval was run on all rows alone: with fewer it might have done as well, so that it has no worth in labels.
+        if matches!(evidence.in_context().experiment.method.as_str(), "random" | "zero_shot") {
+            self.advantage = data_advantage(&prompt, &tuned, decision.confidence, RESAMPLES, seed)?;
+        }
         Ok(())
     }
 
@@ -140,6 +144,9 @@ impl Requirement {
         let advantage = self.advantage?;
         let labels = advantage.labels.round();
         let interval = match (advantage.low, advantage.high) {
+            (Some(low), Some(high)) if labels < 0.0 => {
+                format!(" ({} to {})", number(-high.round()), number(-low.round()))
+            }
             (Some(low), Some(high)) => format!(" ({} to {})", number(low.round()), number(high.round())),
             _ => String::new(),
         };
