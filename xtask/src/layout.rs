@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("weigh-eval", &["weigh-task"]),
     ("weigh-adapt", &["weigh-task", "weigh-eval", "weigh-lm"]),
     ("weigh", &["weigh-task", "weigh-eval", "weigh-lm", "weigh-adapt"]),
-    ("xtask", &["weigh-kernels", "weigh-lm", "weigh-task", "weigh-adapt"]),
+    ("xtask", &["weigh-kernels", "weigh-lm", "weigh-task", "weigh-eval", "weigh-adapt"]),
 ];
 
 /// Lines beyond which a source file fails, its test module not counted.

@@ -6,6 +6,7 @@ mod layout;
 mod micro;
 mod options;
 mod peers;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
 
   check      everything that CI checks: layout, format, lints, tests, documentation, the demo
   micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data
-  peers      the same work in this engine and in the Python stack, back to back (`peers help`)";
+  peers      the same work in this engine and in the Python stack, back to back (`peers help`)
+  verdicts   how good the verdict is, on simulated worlds with known truth (`verdicts help`)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["micro", rest @ ..] => micro::run(rest),
         ["peers", rest @ ..] => peers::run(rest),
+        ["verdicts", rest @ ..] => verdicts::run(rest),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match outcome {

@@ -178,6 +178,7 @@ mod tests {
             seconds_per_request: 0.0,
             artefact: None,
             collapse: None,
+            calls: Default::default(),
         }
     }
 

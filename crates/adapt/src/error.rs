@@ -44,6 +44,14 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The session was to stop after so many seconds.
+    #[error(
+        "stopped after {limit} seconds, as asked; what is done is stored, and the same command goes on with it"
+    )]
+    Stopped {
+        /// The limit.
+        limit: f64,
+    },
     /// Nothing was left to compare.
     #[error("no {0} experiment could be run; see the reasons above")]
     NothingRan(&'static str),

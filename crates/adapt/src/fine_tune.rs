@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use task::dataset::Dataset;
 use task::predictor::{Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, Tuned};
-use task::record::{Answer, Experiment, Family, Part, Prediction, Setup};
+use task::record::{Answer, Experiment, Family, Part, Prediction, Setup, TimedRequest};
 
 use crate::Error;
-use crate::answering::{Answers, answer};
+use crate::answering::{Answers, answer, one_by_one};
 use crate::plan::{TuneTrial, evaluated_epochs, method_name};
 use crate::selection;
 use crate::writer::{PromptWriter, examples, inputs, label_count};
@@ -49,7 +50,7 @@ impl FineTune<'_> {
         folder: &Path,
     ) -> Result<Experiment, Error> {
         let name = name(trial, learning_rate);
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let job = self.job(trial, learning_rate)?;
         let mut best: Option<Best> = None;
         let mut losses: Vec<f64> = Vec::new();
@@ -90,6 +91,20 @@ impl FineTune<'_> {
         let mut experiment = Experiment { id, part: Part::Test, ..chosen.clone() };
         fill(&mut experiment, answers, self.dataset);
         Ok(experiment)
+    }
+
+    /// Requests for `inputs`, sent one by one to what `folder` holds.
+    pub(crate) fn timed(
+        &self,
+        id: &str,
+        inputs: &[&str],
+        trainer: &dyn Trainer,
+        folder: &Path,
+        until: Instant,
+    ) -> Result<Vec<TimedRequest>, Error> {
+        let mut tuned = trainer.load(folder).map_err(Error::model(id))?;
+        let prompts = self.writer.tuned_prompts(inputs)?;
+        one_by_one(self.writer, &prompts, tuned.predictor().as_mut(), until).map_err(Error::model(id))
     }
 
     fn job(&self, trial: &TuneTrial, learning_rate: f64) -> Result<TrainingJob, Error> {
@@ -167,6 +182,7 @@ impl FineTune<'_> {
             seconds_per_request: 0.0,
             artefact: None,
             collapse: None,
+            calls: Default::default(),
         }
     }
 }
@@ -174,7 +190,8 @@ impl FineTune<'_> {
 /// Puts answers and their cost into `experiment`, and marks a run that gives one answer to everything.
 fn fill(experiment: &mut Experiment, answers: Answers, dataset: &Dataset) {
     let items = answers.predictions.len().max(1) as f64;
-    let Answers { predictions, usage } = answers;
+    let Answers { predictions, usage, sha256 } = answers;
+    experiment.calls.sha256 = sha256;
     experiment.tokens = usage.tokens;
     experiment.seconds_per_request = (usage.seconds - usage.shared_seconds) / items;
     let targets = examples(dataset, experiment.part);

@@ -130,6 +130,7 @@ impl<'a> FloorArm<'a> {
                 path: None,
             }),
             collapse: None,
+            calls: Default::default(),
         })
     }
 

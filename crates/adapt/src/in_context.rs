@@ -1,6 +1,7 @@
 //! The in-context arm: an instruction and demonstrations; labels are scored under several calibrations, texts are written.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use eval::calibration;
 use sha2::{Digest, Sha256};
@@ -8,11 +9,11 @@ use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{Predictor, PromptBatch, Scored, Usage};
 use task::prompt::Rendered;
-use task::record::{Answer, Artefact, Experiment, Family, Part, Prediction, Setup};
+use task::record::{Answer, Artefact, Calls, Experiment, Family, Part, Prediction, Setup, TimedRequest};
 use task::settings::{Calibration, Order};
 
 use crate::Error;
-use crate::answering::{Answers, answer};
+use crate::answering::{Answers, answer, fingerprints, one_by_one};
 use crate::digest::hex;
 use crate::plan::{PromptTrial, Selection};
 use crate::retrieval::Bm25;
@@ -58,6 +59,8 @@ struct Trial {
     content_free: Vec<Vec<f64>>,
     usage: Usage,
     shared: String,
+    /// SHA-256 of each request's exact text, those of content-free inputs left out.
+    sha256: Vec<String>,
 }
 
 impl<'a> InContext<'a> {
@@ -114,6 +117,18 @@ impl<'a> InContext<'a> {
         Ok(experiment)
     }
 
+    /// Requests of a trial for `inputs`, sent one by one.
+    pub(crate) fn timed(
+        &self,
+        trial: &PromptTrial,
+        inputs: &[&str],
+        predictor: &mut dyn Predictor,
+        until: Instant,
+    ) -> Result<Vec<TimedRequest>, Error> {
+        let prompts = self.prompts(trial, inputs)?;
+        one_by_one(self.writer, &prompts, predictor, until).map_err(Error::model(&trial.name()))
+    }
+
     /// The demonstrations of a trial for one query, in prompt order; that is the order of `places`, where given.
     pub(crate) fn demonstrations(
         &self,
@@ -157,7 +172,7 @@ impl<'a> InContext<'a> {
         let mut queries = inputs(items);
         if self.writer.texts().is_some() {
             let prompts = self.prompts(trial, &queries)?;
-            let Answers { predictions, usage } =
+            let Answers { predictions, usage, sha256 } =
                 answer(self.writer, self.dataset, items, &prompts, predictor)
                     .map_err(Error::model(&trial.name()))?;
             return Ok(Trial {
@@ -167,17 +182,21 @@ impl<'a> InContext<'a> {
                 content_free: Vec::new(),
                 usage,
                 shared: prompts.shared,
+                sha256,
             });
         }
         if trial.selection != Selection::Bm25 {
             queries.extend(CONTENT_FREE);
         }
-        let Rendered { shared, requests } = self.prompts(trial, &queries)?;
+        let prompts = self.prompts(trial, &queries)?;
+        let mut sha256 = fingerprints(&prompts);
+        sha256.truncate(items.len());
+        let Rendered { shared, requests } = prompts;
         let batch = PromptBatch { shared: &shared, requests: &requests, answers: self.writer.answers() };
         let mut scored = predictor.score(&batch).map_err(Error::model(&trial.name()))?;
         let content_free = scored.log_probabilities.split_off(items.len());
         let Scored { log_probabilities: rows, usage } = scored;
-        Ok(Trial { written: None, requests: requests.len(), rows, content_free, usage, shared })
+        Ok(Trial { written: None, requests: requests.len(), rows, content_free, usage, shared, sha256 })
     }
 
     /// What had to be processed before the first request: the shared prefix once, and what the calibration reads.
@@ -246,6 +265,7 @@ impl<'a> InContext<'a> {
             seconds_per_request: (scores.usage.seconds - scores.usage.shared_seconds) / requests,
             artefact: Some(artefact(trial, scores)),
             collapse: None,
+            calls: Calls { sha256: scores.sha256.clone(), timed: Vec::new() },
         }
     }
 }

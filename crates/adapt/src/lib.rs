@@ -3,6 +3,7 @@
 mod answering;
 mod choice;
 mod digest;
+mod energy;
 pub mod engine;
 mod error;
 mod fine_tune;

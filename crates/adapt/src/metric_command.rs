@@ -198,6 +198,7 @@ mod tests {
                 input: "in".to_owned(),
                 target: "t".to_owned(),
                 origin: Origin { file: "x.jsonl".into(), line: 1 },
+                cluster: None,
             })
             .to_vec();
         score(&command, &examples, &["t".to_owned(), "u \"v\"".to_owned()])

@@ -4,16 +4,21 @@
 //! the plan is stored too, and every choice is a pure function of stored dev experiments, it ends with the figures that an
 //! uninterrupted run would have ended with.
 
+mod label_noise;
+mod test_set;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use task::dataset::Dataset;
-use task::record::{Experiment, Family, Finalists, Part, PartSizes, RunRecord, TaskFacts};
+use task::record::{Experiment, Family, Part, PartSizes, RunRecord, TaskFacts};
 use task::settings::{Settings, TaskKind};
 use task::store::Store;
 
 use crate::Error;
 use crate::choice;
+use crate::energy::Meter;
 use crate::engine::Engine;
 use crate::fine_tune::{self, FineTune};
 use crate::floor_arm::FloorArm;
@@ -36,6 +41,8 @@ pub struct Run<'a> {
     pub store: &'a mut Store,
     /// Who is told.
     pub observer: &'a mut dyn Observer,
+    /// Seconds after which this session stops, at the end of the experiment that is running; `None`: when everything is done.
+    pub stop_after: Option<f64>,
 }
 
 /// A run in progress.
@@ -47,14 +54,21 @@ struct Session<'a> {
     /// When time was last added to the store.
     clock: Instant,
     done_seconds: f64,
+    /// When this session began.
+    began: Instant,
+    meter: Meter,
 }
 
 impl Run<'_> {
     /// Runs what is not stored yet and returns the whole record.
     pub fn execute(self) -> Result<RunRecord, Error> {
-        let Run { settings, dataset, engine, store, observer } = self;
+        let Run { settings, dataset, engine, store, observer, stop_after } = self;
         let writer = PromptWriter::new(settings, dataset, engine)?;
         store.describe(&facts(settings, dataset), &engine.base().identity(), &dataset.labels)?;
+        let clusters = clusters(dataset);
+        if !clusters.is_empty() {
+            store.set_clusters(&clusters)?;
+        }
         let targets: Vec<usize> = dataset.train.iter().map(|e| target_index(dataset, e)).collect();
         let plan = match store.fact::<Plan>("plan")? {
             Some(plan) => plan,
@@ -76,7 +90,7 @@ impl Run<'_> {
         if let Some(rounding) = &rounding {
             observer.noted(&rounding.message());
         }
-        let run = Run { settings, dataset, engine, store, observer };
+        let run = Run { settings, dataset, engine, store, observer, stop_after };
         let mut session = Session {
             run,
             writer: &writer,
@@ -84,6 +98,8 @@ impl Run<'_> {
             plan,
             clock: Instant::now(),
             done_seconds: 0.0,
+            began: Instant::now(),
+            meter: Meter::of_machine(),
         };
         session.announce()?;
         session.dev()?;
@@ -184,47 +200,6 @@ impl Session<'_> {
         Ok(self.run.store.add_wall_seconds(seconds)?)
     }
 
-    // ---- test
-
-    fn test(&mut self) -> Result<(), Error> {
-        let experiments = self.run.store.experiments()?;
-        let dev: Vec<Experiment> = experiments.into_iter().filter(|e| e.part == Part::Dev).collect();
-        let chosen: Vec<Experiment> =
-            choice::semifinalists(&dev).into_iter().filter(|e| ready(e)).cloned().collect();
-        let finalists = Finalists {
-            in_context: finalist(&dev, Family::InContext, "in-context")?,
-            fine_tune: finalist(&dev, Family::FineTune, "fine-tuning")?,
-            floor: finalist(&dev, Family::Floor, "floor")?,
-        };
-        self.run.store.open_test(&finalists)?;
-        self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
-        for experiment in &chosen {
-            if !self.run.store.contains(&on_test(&experiment.id))? {
-                self.run.observer.started(&on_test(&experiment.id));
-                let answered = self.answer_test(experiment)?;
-                self.put(answered, self.test_seconds(experiment))?;
-            }
-        }
-        self.discard_losers(&chosen)
-    }
-
-    fn answer_test(&self, chosen: &Experiment) -> Result<Experiment, Error> {
-        match chosen.family {
-            Family::Floor => FloorArm::new(self.run.dataset, self.targets, self.writer).on_test(chosen),
-            Family::FineTune => {
-                let name = chosen.id.trim_end_matches("@dev");
-                self.fine_tune().on_test(chosen, self.run.engine, &self.folder(name)?)
-            }
-            Family::InContext | Family::Hybrid => {
-                let arm = self.in_context();
-                let trial =
-                    self.plan.prompts.iter().find(|trial| chosen.id.starts_with(&(trial.name() + "/")));
-                let trial = trial.ok_or(Error::NothingRan("in-context"))?;
-                arm.on_test(trial, chosen, self.run.engine.base().as_mut())
-            }
-        }
-    }
-
     /// Weights that lost on dev are deleted once everything is measured.
     fn discard_losers(&self, chosen: &[Experiment]) -> Result<(), Error> {
         for experiment in self.run.store.experiments()? {
@@ -278,9 +253,11 @@ impl Session<'_> {
 
     fn put_all(&mut self, experiments: Vec<Experiment>, planned: f64) -> Result<(), Error> {
         self.done_seconds += planned;
-        let total: f64 = self.plan.seconds().iter().sum();
-        let share = (self.done_seconds / total.max(1e-9)).min(1.0);
+        let share = self.share();
         let mut seconds = self.lap();
+        if let (Some(joules), Some(experiment)) = (self.meter.joules(), experiments.first()) {
+            self.run.store.add_joules(experiment.family, joules)?;
+        }
         for experiment in &experiments {
             self.run.store.put_timed(experiment, seconds)?;
             self.run.store.add_wall_seconds(seconds)?;
@@ -289,7 +266,16 @@ impl Session<'_> {
         for experiment in &experiments {
             self.run.observer.stored(experiment, share);
         }
-        Ok(())
+        match self.run.stop_after {
+            Some(limit) if self.began.elapsed().as_secs_f64() >= limit => Err(Error::Stopped { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Share of the planned seconds that is behind us.
+    fn share(&self) -> f64 {
+        let total: f64 = self.plan.seconds().iter().sum();
+        (self.done_seconds / total.max(1e-9)).min(1.0)
     }
 
     /// Seconds since the last call.
@@ -322,6 +308,12 @@ fn facts(settings: &Settings, dataset: &Dataset) -> TaskFacts {
         items: PartSizes { train: dataset.train.len(), dev: dataset.dev.len(), test: dataset.test.len() },
         data_sha256: dataset.sha256.clone(),
     }
+}
+
+/// The source of each test example that shares one.
+fn clusters(dataset: &Dataset) -> BTreeMap<String, String> {
+    let named = |example: &task::example::Example| Some((example.id.clone(), example.cluster.clone()?));
+    dataset.test.iter().filter_map(named).collect()
 }
 
 /// A training without saved weights cannot answer test.

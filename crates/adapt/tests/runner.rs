@@ -11,19 +11,23 @@ use adapt::observer::{Observer, Silent, Summary};
 use adapt::runner::Run;
 use adapt::scripted::ScriptedModel;
 use task::dataset::Dataset;
-use task::record::{Experiment, Family, Part, RunRecord};
+use task::record::{Experiment, Family, Part, RunRecord, TestStop};
 use task::settings::Settings;
 use task::store::Store;
 
 /// Three queues with words of their own and words in common.
 fn write_task(folder: &Path, extra: &str) {
+    write_rows(folder, 90, "shots = [0, 3, 6]\nseeds = 2", "labels = [6, 24]\nseeds = 2", extra);
+}
+
+fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, extra: &str) {
     let topics = [
         ("billing", ["invoice", "refund", "charge", "payment"]),
         ("delivery", ["parcel", "courier", "address", "late"]),
         ("login", ["password", "account", "code", "locked"]),
     ];
     let mut lines = Vec::new();
-    for row in 0..90 {
+    for row in 0..rows {
         let (label, words) = topics[row % 3];
         let text = format!(
             "note {row}: the {} and the {} {}",
@@ -36,7 +40,7 @@ fn write_task(folder: &Path, extra: &str) {
     task::atomic::write(&folder.join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
     let text = format!(
         "[task]\nname = \"queues\"\n\n[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n\n[model]\nsource = \"embedded\"\n\n\
-         [in_context]\nshots = [0, 3, 6]\nseeds = 2\n\n[fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3, 5e-4]\n{extra}\n"
+         [in_context]\n{in_context}\n\n[fine_tune]\n{fine_tune}\nlearning_rates = [1e-3, 5e-4]\n{extra}\n"
     );
     task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
 }
@@ -45,7 +49,15 @@ fn run(folder: &Path, model: &ScriptedModel, observer: &mut dyn Observer) -> Res
     let settings = Settings::load(&folder.join("weigh.toml"))?;
     let dataset = Dataset::load(&settings)?;
     let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
-    Run { settings: &settings, dataset: &dataset, engine: model, store: &mut store, observer }.execute()
+    Run {
+        settings: &settings,
+        dataset: &dataset,
+        engine: model,
+        store: &mut store,
+        observer,
+        stop_after: None,
+    }
+    .execute()
 }
 
 /// Everything of a record that must not depend on when the run was interrupted: all but seconds and places.
@@ -54,6 +66,8 @@ fn timeless(record: &RunRecord) -> BTreeMap<String, serde_json::Value> {
         let mut experiment = experiment.clone();
         experiment.setup.seconds = 0.0;
         experiment.seconds_per_request = 0.0;
+        // How many requests are timed depends on how long they take.
+        experiment.calls.timed.clear();
         if let Some(artefact) = &mut experiment.artefact {
             artefact.path = None;
         }
@@ -174,4 +188,110 @@ fn the_plan_is_told_before_anything_runs() {
     run(folder.path(), &ScriptedModel::default(), &mut told).unwrap();
     let plan = told.0.unwrap();
     assert_eq!((plan.prompts, plan.trainings, plan.done), (7, 12, 0));
+}
+
+/// A prompt without demonstrations against 200 labels, on 300 to 400 test items.
+fn write_clear_task(folder: &Path, extra: &str) {
+    let data = "[decision]\nmargin = 0.1";
+    write_rows(
+        folder,
+        900,
+        "shots = [0]\nseeds = 1",
+        "labels = [200]\nseeds = 1",
+        &format!("{data}\n{extra}"),
+    );
+    let path = folder.join("weigh.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("near_duplicates = false", "near_duplicates = false\ntest_share = 0.4");
+    task::atomic::write(&path, text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_test_set_is_left_once_the_finalists_are_told_apart_and_every_experiment_answers_the_same_items() {
+    let folder = tempfile::tempdir().unwrap();
+    write_clear_task(folder.path(), "");
+    let record = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    let TestStop { answered, available } = record.test_stop.unwrap();
+    assert!(answered < available && available == record.task.items.test, "{answered} of {available}");
+    let ids = |experiment: &Experiment| {
+        experiment.predictions.iter().map(|p| p.example.clone()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let on_test: Vec<&Experiment> = record.experiments.iter().filter(|e| e.part == Part::Test).collect();
+    assert!(on_test.len() > 3 && on_test.iter().all(|e| e.predictions.len() == answered));
+    assert!(on_test.iter().all(|e| ids(e) == ids(on_test[0])));
+    let comparison = eval::comparison::Comparison::from_record(&record).unwrap();
+    assert_eq!(comparison.contrast.outcome, eval::contrast::Outcome::FineTuneBetter);
+    // Killed while it looks, and after the first finalist is stored.
+    for survived in [15, 17] {
+        let folder = tempfile::tempdir().unwrap();
+        write_clear_task(folder.path(), "");
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            run(folder.path(), &ScriptedModel::default(), &mut Mortal(survived)).map(drop)
+        }));
+        let resumed = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+        assert_eq!(
+            (timeless(&resumed), resumed.test_stop),
+            (timeless(&record), record.test_stop),
+            "{survived}"
+        );
+    }
+    let whole = tempfile::tempdir().unwrap();
+    write_clear_task(whole.path(), "early_stopping = false");
+    let whole = run(whole.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    let all = whole.experiments.iter().filter(|e| e.part == Part::Test);
+    assert!(whole.test_stop.is_none() && all.clone().all(|e| e.predictions.len() == available));
+}
+
+#[test]
+fn every_request_is_kept_as_a_hash_of_its_text_and_the_finalists_are_timed() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let record = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    for experiment in record.experiments.iter().filter(|e| e.family != Family::Floor) {
+        assert_eq!(experiment.calls.sha256.len(), experiment.predictions.len(), "{}", experiment.id);
+        assert!(experiment.calls.sha256.iter().all(|hash| hash.len() == 64));
+    }
+    let finalists = record.finalists.unwrap();
+    for experiment in record.experiments {
+        let is_finalist = [&finalists.in_context, &finalists.fine_tune].contains(&&experiment.id);
+        assert_eq!(experiment.calls.timed.is_empty(), !is_finalist, "{}", experiment.id);
+    }
+}
+
+#[test]
+fn flipped_labels_are_tried_by_both_finalists_and_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "[probes]\nlabel_noise = [0.1, 0.6]");
+    let record = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    assert_eq!(record.label_noise.len(), 4);
+    let finalists = record.finalists.clone().unwrap();
+    let clean = record.experiments.iter().find(|e| e.id == finalists.fine_tune).unwrap().mean_score();
+    let noisy =
+        record.label_noise.iter().find(|run| run.rate == 0.6 && run.experiment.family == Family::FineTune);
+    let noisy = noisy.unwrap().experiment.mean_score();
+    assert!(noisy < clean, "{noisy} against {clean}");
+    assert!(record.experiments.iter().all(|e| !e.id.contains("noise")), "they are no part of the comparison");
+    run(folder.path(), &ScriptedModel::default(), &mut Mortal(0)).unwrap();
+}
+
+#[test]
+fn a_session_that_is_to_stop_stops_after_an_experiment_and_the_next_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let settings = Settings::load(&folder.path().join("weigh.toml")).unwrap();
+    let dataset = Dataset::load(&settings).unwrap();
+    let model = ScriptedModel::default();
+    let mut store = Store::open(&settings.run_folder(), &settings.fingerprint()).unwrap();
+    let stopped = Run {
+        settings: &settings,
+        dataset: &dataset,
+        engine: &model,
+        store: &mut store,
+        observer: &mut Silent,
+        stop_after: Some(0.0),
+    };
+    assert!(matches!(stopped.execute(), Err(Error::Stopped { .. })));
+    assert_eq!(store.experiments().unwrap().len(), 1);
+    drop(store);
+    assert!(run(folder.path(), &model, &mut Silent).unwrap().finalists.is_some());
 }

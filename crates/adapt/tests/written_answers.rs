@@ -45,7 +45,15 @@ fn run(folder: &Path, model: &dyn Engine, observer: &mut dyn Observer) -> Result
     let settings = Settings::load(&folder.join("weigh.toml"))?;
     let dataset = Dataset::load(&settings)?;
     let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
-    Run { settings: &settings, dataset: &dataset, engine: model, store: &mut store, observer }.execute()
+    Run {
+        settings: &settings,
+        dataset: &dataset,
+        engine: model,
+        store: &mut store,
+        observer,
+        stop_after: None,
+    }
+    .execute()
 }
 
 /// Everything but times and places.

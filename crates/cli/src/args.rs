@@ -52,12 +52,45 @@ pub(crate) enum Command {
         /// Put an earlier run of other settings aside and start anew
         #[arg(long)]
         fresh: bool,
+        /// Stop this session after so long, at the end of the experiment that is running (exit code 3); the same command goes on
+        #[arg(long, value_name = "TIME")]
+        stop_after: Option<String>,
     },
     /// Decide again from the stored record (new prices, new volume); no model is needed
     Verdict {
         /// The task file
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
+        /// Other prices: a price file (FILE or FILE#MODEL), or one of [economics] such as input_price=0.15; may be repeated
+        #[arg(long, value_name = "FILE|KEY=VALUE")]
+        price: Vec<String>,
+        /// Another number of requests a month
+        #[arg(long, value_name = "N")]
+        volume: Option<f64>,
+    },
+    /// Compare a later run with an earlier one on the same test items; exit code 100 where it is not shown to be no worse
+    Compare {
+        /// The earlier run: its task file or its folder (tickets.1.weigh)
+        #[arg(value_name = "RUN_A")]
+        before: PathBuf,
+        /// The later run
+        #[arg(value_name = "RUN_B")]
+        after: PathBuf,
+        /// By how much it may be worse [default: decision.margin of the later run]
+        #[arg(long, value_name = "DELTA")]
+        margin: Option<f64>,
+        /// What the exit code is about
+        #[arg(long, value_enum, default_value_t = ComparedArm::Verdict)]
+        arm: ComparedArm,
+        /// Pass where the items cannot tell
+        #[arg(long)]
+        lenient: bool,
+    },
+    /// The log of what a run rests on and did, chained by hashes
+    Audit {
+        /// What to do with it
+        #[command(subcommand)]
+        action: AuditAction,
     },
     /// Read the task file and the data, and report on them; no model is needed
     Check {
@@ -147,5 +180,38 @@ pub(crate) enum AdapterCommand {
         /// Write a copy that every server reads right: plain LoRA, the scale in B
         #[arg(long, value_name = "DIR")]
         fold: Option<PathBuf>,
+    },
+}
+
+/// What a comparison of two runs is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ComparedArm {
+    /// What each run's verdict would use
+    Verdict,
+    /// The prompts
+    InContext,
+    /// The fine-tuned models
+    FineTune,
+    /// The floors
+    Floor,
+}
+
+/// What to do with the audit log.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AuditAction {
+    /// Check the chain, and the record against it; exit code 100 where something was changed, dropped or moved
+    Verify {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// The hash of an entry that was noted before and must still be there
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+    },
+    /// Print the entries
+    Show {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
     },
 }

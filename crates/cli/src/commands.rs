@@ -1,7 +1,9 @@
 //! One module a verb.
 
 mod adapter;
+mod audit;
 mod check;
+mod compare;
 mod completions;
 mod demo;
 mod model;
@@ -22,8 +24,14 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
     }
     match args.command {
         Command::Demo { to } => demo::demo(to.as_deref(), printer),
-        Command::Run { task, budget, fresh } => run::run(&task, budget.as_deref(), fresh, printer),
-        Command::Verdict { task } => verdict::verdict(&task, printer),
+        Command::Run { task, budget, fresh, stop_after } => {
+            run::run(&task, budget.as_deref(), fresh, stop_after.as_deref(), printer)
+        }
+        Command::Verdict { task, price, volume } => verdict::verdict(&task, &price, volume, printer),
+        Command::Compare { before, after, margin, arm, lenient } => {
+            compare::compare(&before, &after, margin, arm, lenient, printer)
+        }
+        Command::Audit { action } => audit::audit(&action, printer),
         Command::Check { task } => check::check(&task, printer),
         Command::Ship { task, to, what, format, dtype } => {
             ship::ship(&task, to.as_deref(), &ship::Wish { what, format, dtype }, printer)

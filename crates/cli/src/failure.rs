@@ -8,6 +8,21 @@ use crate::printer::Printer;
 const FAILED: u8 = 1;
 /// Exit code of a wrong task file or data set (clap uses the same for wrong arguments).
 const USAGE: u8 = 2;
+/// Exit code of a session that stopped before everything was done, as asked.
+const STOPPED: u8 = 3;
+/// Exit code of a check that did not pass: a regression, a record that was changed.
+const GATE_FAILED: u8 = 100;
+
+/// Failures that are the binary's own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// What was typed makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A check did not pass; the sentence says which.
+    #[error("{0}")]
+    Gate(String),
+}
 
 /// Prints `error` with its hint and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
@@ -41,6 +56,14 @@ fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Usage(_)) => return USAGE,
+        Some(Failure::Gate(_)) => return GATE_FAILED,
+        None => {}
+    }
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(adapt::Error::Stopped { .. }))) {
+        return STOPPED;
+    }
     match task_error(error) {
         Some(
             task::Error::TaskFile { .. }

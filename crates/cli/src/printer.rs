@@ -2,6 +2,7 @@
 
 mod arms;
 mod plot;
+mod regression;
 mod verdict;
 
 use anstyle::{AnsiColor, Style};
@@ -62,6 +63,15 @@ impl Printer {
         self.print(&verdict::rows(comparison).to_string());
         self.print("");
         self.print(&verdict::verdict(comparison));
+        Ok(())
+    }
+
+    /// Prints what became of each finalist between two runs.
+    pub(crate) fn regression(self, regression: &eval::regression::Regression) -> Result<()> {
+        if self.json {
+            return self.print_json(regression);
+        }
+        self.print(&regression::table(regression).to_string());
         Ok(())
     }
 

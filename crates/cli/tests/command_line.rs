@@ -159,3 +159,21 @@ fn no_threads_at_all_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     insta::assert_snapshot!(told(folder.path(), &weigh(folder.path(), &["demo", "--threads", "0"])));
 }
+
+#[test]
+fn options_that_make_no_sense_are_usage_errors() {
+    let folder = task(PLAIN, rows(60));
+    for arguments in [
+        &["verdict", "--price", "input_prise=1"][..],
+        &["verdict", "--price", "input_price=cheap"],
+        &["compare", "weigh.toml"],
+        &["audit"],
+    ] {
+        let output = weigh(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", told(folder.path(), &output));
+    }
+    write(folder.path(), "prices.toml", "[[model]]\nname = \"a\"\ninput = -1\n");
+    let output = weigh(folder.path(), &["verdict", "--price", "prices.toml"]);
+    let text = told(folder.path(), &output);
+    assert!(text.starts_with("code 2") && text.contains("must be at least 0"), "{text}");
+}

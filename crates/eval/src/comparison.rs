@@ -9,6 +9,8 @@ use crate::contrast::{Contrast, FloorContrast};
 use crate::curve::{self, Curve};
 use crate::economics::Economics;
 use crate::evidence::Evidence;
+use crate::exploration::Exploration;
+use crate::requirement::Requirement;
 use crate::table::{self, Row};
 use crate::verdict::{Grounds, Verdict};
 use crate::wording::metric_name;
@@ -36,6 +38,10 @@ pub struct Comparison {
     pub contrast: Contrast,
     /// The floor against the better finalist; `None` where no floor was run.
     pub floor_contrast: Option<FloorContrast>,
+    /// Every other test, with its p adjusted for how many there are.
+    pub exploration: Exploration,
+    /// Labels until fine-tuning wins, and what the prompt is worth in labels.
+    pub requirement: Requirement,
     /// Costs and break-even, with their inputs.
     pub economics: Economics,
     /// What to use, and why.
@@ -54,10 +60,13 @@ impl Comparison {
         let floor_contrast = FloorContrast::new(&evidence)?;
         let economics = Economics::new(&evidence);
         let curves = curve::curves(&evidence);
+        let requirement = Requirement::new(&evidence);
+        let exploration = Exploration::new(&evidence, &curves)?;
         let verdict = Verdict::new(&Grounds {
             contrast: &contrast,
             floor: floor_contrast.as_ref(),
             economics: &economics,
+            requirement: &requirement,
             margin: record.decision.margin,
             scores: [evidence.in_context(), evidence.fine_tune()]
                 .map(|finalist| finalist.score().unwrap_or(0.0)),
@@ -67,6 +76,7 @@ impl Comparison {
             evidence: &evidence,
             curves: &curves,
             economics: &economics,
+            requirement: &requirement,
             verdict: &verdict,
         });
         Ok(Self {
@@ -80,6 +90,8 @@ impl Comparison {
             table,
             contrast,
             floor_contrast,
+            exploration,
+            requirement,
             economics,
             verdict,
             wall_seconds: record.wall_seconds,

@@ -1,15 +1,15 @@
 //! The one confirmatory contrast: the in-context finalist against the fine-tuned finalist, on the test set.
 
 use serde::{Deserialize, Serialize};
-use task::record::Decision;
+use task::record::{Decision, TestStop};
 
 use crate::Error;
-use crate::evidence::{Answered, Evidence};
+use crate::evidence::Evidence;
 use crate::interval::Estimate;
-use crate::paired::{
-    EQUIVALENCE_ALPHA, Equivalence, PairedCounts, Pairing, mcnemar_exact, mcnemar_mid_p, pair,
-};
+use crate::paired::{EQUIVALENCE_ALPHA, Equivalence, PairedCounts, Pairing, mcnemar_exact, mcnemar_mid_p};
 use crate::power::{self, items_to_detect, items_to_equate};
+use crate::sample::{Sample, looked_at};
+use crate::sequential::{Stop, confidence_sequence, items_to_stop, replay};
 
 /// The paired comparison of the two finalists. The difference is fine-tuned less in-context.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,10 +24,62 @@ pub struct Contrast {
     pub test: Test,
     /// Two one-sided tests against the margin.
     pub equivalence: Equivalence,
+    /// Their p-value: at most 5% where the two are equivalent. `None` for graded scores, for clustered items, and where the
+    /// test set was left before its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equivalence_p: Option<f64>,
+    /// What looking after every item would have seen; `None` for graded scores and for clustered items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential: Option<Sequential>,
+    /// Where the test set was left before its end; the intervals then hold at every number of items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<TestStop>,
+    /// Clusters of items that the interval rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<u64>,
     /// The decision rule's answer.
     pub outcome: Outcome,
     /// How many items would decide; only where the outcome is undecided.
     pub items_needed: Option<ItemsNeeded>,
+}
+
+/// The evidence process over the discordant items, in an order in which answers play no part.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequential {
+    /// Level: 1 less the decision's confidence.
+    pub alpha: f64,
+    /// E after all items; infinite values are written as null and read back as `None`.
+    pub e_value: Option<f64>,
+    /// The p-value that may be looked at after every item.
+    pub p_value: f64,
+    /// Where E reached 1 / alpha for the first time.
+    pub stop: Option<Stop>,
+    /// The difference with the interval that holds at every number of items at once.
+    pub interval: Estimate,
+    /// Where there is no stop: items, in all, at which E is expected to reach 1 / alpha if wins and losses go on as seen.
+    pub items_to_stop: Option<u64>,
+}
+
+impl Sequential {
+    /// Replays the items of `sample`; `None` where they cannot be looked at one by one.
+    fn new(evidence: &Evidence<'_>, sample: &Sample<'_>) -> Result<Option<Self>, Error> {
+        if !sample.may_be_looked_at() {
+            return Ok(None);
+        }
+        let record = evidence.record;
+        let alpha = 1.0 - record.decision.confidence;
+        let outcomes = looked_at(evidence.in_context(), evidence.fine_tune(), &record.task.data_sha256)?;
+        let process = replay(outcomes, alpha)?;
+        let counts = process.counts();
+        Ok(Some(Self {
+            alpha,
+            e_value: Some(process.e_value()).filter(|e| e.is_finite()),
+            p_value: process.p_value(),
+            stop: process.stop(),
+            interval: confidence_sequence(&counts, record.decision.confidence)?,
+            items_to_stop: if process.stop().is_none() { items_to_stop(&counts, alpha) } else { None },
+        }))
+    }
 }
 
 /// A paired test of "no difference".
@@ -126,26 +178,31 @@ pub struct ItemsNeeded {
 impl Contrast {
     /// Contrasts the finalists of `evidence`.
     pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Self, Error> {
-        let (first, second) = (evidence.in_context().experiment, evidence.fine_tune().experiment);
-        let pairing = pair(first, second, &evidence.record.task.data_sha256)?;
+        let (first, second) = (evidence.in_context(), evidence.fine_tune());
+        let sample = Sample::new(evidence, first, second)?;
         let decision = &evidence.record.decision;
-        let difference = pairing.interval(decision.confidence);
-        let equivalence = pairing.equivalence(decision.margin, EQUIVALENCE_ALPHA);
+        let difference = sample.interval(decision.confidence);
+        let equivalence = sample.equivalence(decision.margin);
         let outcome = outcome(&difference, &equivalence, decision.margin);
+        let needed = || ItemsNeeded::new(&sample.pairing, decision);
         Ok(Self {
-            in_context: first.id.clone(),
-            fine_tune: second.id.clone(),
+            in_context: first.experiment.id.clone(),
+            fine_tune: second.experiment.id.clone(),
             difference,
-            test: Test::new(&pairing),
+            test: Test::new(&sample.pairing),
             equivalence,
+            equivalence_p: sample.equivalence_p(decision.margin),
+            sequential: Sequential::new(evidence, &sample)?,
+            stopped: evidence.record.test_stop,
+            clusters: sample.clusters(),
             outcome,
-            items_needed: (outcome == Outcome::Undecided).then(|| ItemsNeeded::new(&pairing, decision)),
+            items_needed: (outcome == Outcome::Undecided).then(needed),
         })
     }
 }
 
 /// The decision rule. `better` is looked at first; it and `equivalent` exclude each other wherever an interval holds its estimate.
-fn outcome(difference: &Estimate, equivalence: &Equivalence, margin: f64) -> Outcome {
+pub(crate) fn outcome(difference: &Estimate, equivalence: &Equivalence, margin: f64) -> Outcome {
     // An estimate that is the margin but for a rounding is at least the margin.
     let reaches = difference.value.abs() >= margin - 1e-12;
     if difference.low > 0.0 && reaches {
@@ -161,7 +218,7 @@ fn outcome(difference: &Estimate, equivalence: &Equivalence, margin: f64) -> Out
 
 impl ItemsNeeded {
     fn new(pairing: &Pairing, decision: &Decision) -> Self {
-        let &Decision { margin, confidence } = decision;
+        let &Decision { margin, confidence, .. } = decision;
         let difference = pairing.difference();
         let detectable = difference.abs() >= margin;
         let (for_margin, as_observed) = match pairing {
@@ -216,13 +273,10 @@ impl FloorContrast {
             (better, other) = (other, better);
         }
         let decision = &evidence.record.decision;
-        let data = &evidence.record.task.data_sha256;
-        let low = |finalist: &Answered<'_>| -> Result<f64, Error> {
-            let paired = pair(finalist.experiment, floor.experiment, data)?;
-            Ok(paired.interval(1.0 - 2.0 * EQUIVALENCE_ALPHA).low)
-        };
-        let difference = pair(better.experiment, floor.experiment, data)?.interval(decision.confidence);
-        let low = low(better)?.min(low(other)?);
+        let [better_pair, other_pair] = [better, other].map(|side| Sample::new(evidence, side, floor));
+        let (better_pair, other_pair) = (better_pair?, other_pair?);
+        let difference = better_pair.interval(decision.confidence);
+        let low = better_pair.lower_bound().min(other_pair.lower_bound());
         Ok(Some(Self {
             floor: floor.experiment.id.clone(),
             against: better.experiment.id.clone(),
@@ -260,7 +314,8 @@ mod tests {
     #[test]
     fn undecided_contrasts_say_what_would_decide() {
         let counts = PairedCounts { both_right: 83, wins: 12, losses: 5, both_wrong: 0 };
-        let needed = ItemsNeeded::new(&Pairing::Counts(counts), &Decision { margin: 0.05, confidence: 0.95 });
+        let needed =
+            ItemsNeeded::new(&Pairing::Counts(counts), &Decision { margin: 0.05, ..Decision::default() });
         // Disagreement (17 + 1/2) / 101 = 0.17327: 7.84888 x (0.17327 - 0.0025) / 0.0025 = 536.1, and at the 7 points seen
         // 7.84888 x (0.17327 - 0.0049) / 0.0049 = 269.7.
         assert_eq!(needed, ItemsNeeded { for_margin: Some(537), as_observed: Some(270), more: Some(437) });

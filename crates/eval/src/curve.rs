@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use task::record::{Experiment, Family, Part};
 
+use crate::crossed::crossed_mean;
 use crate::evidence::{Answered, Evidence};
+use crate::interval::Estimate;
 
 /// How the main metric rises with what a method is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,10 @@ pub struct CurvePoint {
     pub highest: f64,
     /// Standard deviation over seeds (n - 1 in the denominator); `None` for a single seed.
     pub standard_deviation: Option<f64>,
+    /// The mean over items and seeds with its interval, which speaks about new items and new seeds at once ([`crossed_mean`]);
+    /// `None` for a single seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub band: Option<Estimate>,
     /// Seeds in the mean. Runs that broke down before they could answer are not in it, but are counted in `collapsed`.
     pub seeds: usize,
     /// Runs of this size on any part, losing candidates included.
@@ -128,11 +134,32 @@ fn point(evidence: &Evidence<'_>, at: usize, all: &[&Answered<'_>], part: Part) 
         lowest: spread.lowest,
         highest: spread.highest,
         standard_deviation: spread.standard_deviation,
+        band: band(evidence, &seeds.values().copied().collect::<Vec<_>>()),
         seeds: scores.len(),
         runs: runs.len(),
         collapsed: runs.values().filter(|collapsed| **collapsed).count(),
         experiments: seeds.values().map(|answered| answered.experiment.id.clone()).collect(),
     })
+}
+
+/// The interval of the mean over items crossed with seeds; `None` for a single seed, or seeds that answered other items.
+fn band(evidence: &Evidence<'_>, seeds: &[&Answered<'_>]) -> Option<Estimate> {
+    let (first, rest) = seeds.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    let ids = |answered: &Answered<'_>| {
+        answered.predictions.iter().map(|prediction| prediction.example.clone()).collect::<Vec<_>>()
+    };
+    let own = ids(first);
+    if rest.iter().any(|other| ids(other) != own) {
+        return None;
+    }
+    let record = evidence.record;
+    let clusters: Option<Vec<&str>> =
+        own.iter().map(|id| record.clusters.get(id).map(String::as_str)).collect();
+    let runs: Vec<Vec<f64>> = seeds.iter().map(|answered| answered.scores()).collect();
+    let crossed = crossed_mean(&runs, clusters.as_deref(), record.decision.confidence).ok()?;
+    // Student's interval does not know that a share ends at 0 and 1.
+    let Estimate { value, low, high, interval } = crossed.estimate;
+    Some(Estimate { value, low: low.clamp(0.0, 1.0), high: high.clamp(0.0, 1.0), interval })
 }
 
 /// What decides between settings of one seed: whether it is on test, then its score on dev. Equal ranks keep the first id.

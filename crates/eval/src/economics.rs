@@ -14,14 +14,22 @@
 //!   hardware); hosting and labels have no price in tokens and are left out; S is the setup's operations over 2N, the operations of one token forward,
 //! - **operations** (FLOPs): 2N for every token that is not cached, N parameters (attention over the context is left out).
 //!
+//! A prefix cache has its own prices: with a cold cache the tokens that a warm one would hold are written to it (w, where a price
+//! is given), and a prompt shorter than the provider's minimum is never cached.
+//!
+//! V* has an interval where the finalists' requests were timed one by one: Student's, of the mean difference of their costs, turned
+//! into requests. Where its lower end is no saving at all, the interval reaches to "never".
+//!
 //! In money, what is unknown is never taken for zero silently: it is counted at the least it can be (hosting and labels 0, m 1), named in
 //! [`BreakEven::unknown`], and V* is then marked as a lower bound. An unknown training price leaves V* itself unknown.
 
 use serde::{Deserialize, Serialize};
-use task::record::{self, Experiment, Family, TokensPerRequest};
+use task::date::months_between;
+use task::record::{self, Experiment, Family, PriceSource, TokensPerRequest};
 
 use crate::effort::Effort;
 use crate::evidence::Evidence;
+use crate::mean::student;
 
 /// The economics of the two finalists, with everything they rest on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +46,23 @@ pub struct Economics {
     pub cases: Vec<BreakEven>,
     /// The unit that the verdict looks at: money where V* is known in money, otherwise full-price tokens.
     pub unit: Unit,
+    /// Where the prices come from, if from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<PriceSource>,
+    /// Months until the base model is shut down, where its day and that of the decision are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_months: Option<f64>,
+}
+
+/// For how long an adapter can be of use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Life {
+    /// Months.
+    pub months: f64,
+    /// Whether it is the base model's shutdown that ends it, not the task's change.
+    pub ends_with_base: bool,
+    /// Whether it may be shorter: the task's own life is not given.
+    pub at_most: bool,
 }
 
 /// What one arm's finalist costs.
@@ -114,6 +139,10 @@ pub struct BreakEven {
     pub payback: Payback,
     /// V*, where it exists.
     pub requests: Option<f64>,
+    /// Where requests were timed one by one: the interval of V* at the decision's confidence. An upper end of `None` is
+    /// "never".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[Option<f64>; 2]>,
     /// V* over the requests a month, where both are known.
     pub months: Option<f64>,
     /// The number of instruction and demonstration tokens at or under which fine-tuning can never pay back; `None` where the prompt's
@@ -132,6 +161,10 @@ pub struct BreakEven {
 struct Prices {
     prompt: f64,
     cached: f64,
+    /// Of a token that is written to the cache.
+    write: f64,
+    /// Fewest tokens of a prompt that is cached.
+    minimum: f64,
     completion: f64,
     /// m.
     tuned: f64,
@@ -141,10 +174,11 @@ struct Prices {
 
 impl Prices {
     fn request(&self, tokens: &TokensPerRequest, cache: Cache) -> f64 {
-        let cached = if cache == Cache::Warm { tokens.cached.min(tokens.prompt) } else { 0.0 };
+        let cacheable = if tokens.prompt < self.minimum { 0.0 } else { tokens.cached.min(tokens.prompt) };
+        let each = if cache == Cache::Warm { self.cached } else { self.write };
         // An unknown price of cached tokens is not a number; it matters only where some are cached.
-        let from_cache = if cached > 0.0 { cached * self.cached } else { 0.0 };
-        (tokens.prompt - cached) * self.prompt + from_cache + tokens.completion * self.completion
+        let from_cache = if cacheable > 0.0 { cacheable * each } else { 0.0 };
+        (tokens.prompt - cacheable) * self.prompt + from_cache + tokens.completion * self.completion
     }
 }
 
@@ -170,10 +204,12 @@ impl Economics {
             given,
             cases: Vec::new(),
             unit: Unit::FullPriceTokens,
+            prices: evidence.record.prices.clone(),
+            base_months: base_months(evidence.record),
         };
         for unit in [Unit::Money, Unit::FullPriceTokens, Unit::Flops] {
             for cache in [Cache::Cold, Cache::Warm] {
-                let case = economics.case(unit, cache);
+                let case = economics.case(unit, cache, evidence);
                 economics.cases.extend(case);
             }
         }
@@ -199,7 +235,7 @@ impl Economics {
         self.deciding().count() == 2
     }
 
-    fn case(&self, unit: Unit, cache: Cache) -> Option<BreakEven> {
+    fn case(&self, unit: Unit, cache: Cache, evidence: &Evidence<'_>) -> Option<BreakEven> {
         let mut unknown = Vec::new();
         let forward = 2.0 * self.parameters as f64;
         let prices = match unit {
@@ -216,14 +252,30 @@ impl Economics {
             }
             Unit::FullPriceTokens => relative_prices(&self.given),
             Unit::Flops => {
-                Prices { prompt: forward, cached: 0.0, completion: forward, tuned: 1.0, hosting: 0.0 }
+                let own = relative_prices(&record::Economics::default());
+                Prices { prompt: forward, write: forward, completion: forward, ..own }
             }
         };
         if unit != Unit::Money && self.parameters == 0 {
             unknown.push("parameters of the model".to_owned());
         }
         let setup = self.setup(unit, &mut unknown);
-        Some(self.break_even(unit, cache, prices, setup, unknown))
+        let mut case = self.break_even(unit, cache, prices, setup, unknown);
+        case.interval = interval(&case, prices, evidence);
+        Some(case)
+    }
+
+    /// For how long an adapter can be of use: until the task changes or the base model is shut down, whichever is first. `None`
+    /// where neither is given.
+    pub fn life(&self) -> Option<Life> {
+        match (self.given.task_life_months, self.base_months) {
+            (Some(task), Some(base)) if base < task => {
+                Some(Life { months: base.max(0.0), ends_with_base: true, at_most: false })
+            }
+            (Some(task), _) => Some(Life { months: task, ends_with_base: false, at_most: false }),
+            (None, Some(base)) => Some(Life { months: base.max(0.0), ends_with_base: true, at_most: true }),
+            (None, None) => None,
+        }
     }
 
     fn any_cached(&self) -> bool {
@@ -303,6 +355,7 @@ impl Economics {
             setup,
             payback,
             requests,
+            interval: None,
             months,
             never_up_to_prefix: self.never_up_to(cache, prices, fine_tune),
             unknown,
@@ -315,15 +368,21 @@ impl Economics {
     fn never_up_to(&self, cache: Cache, prices: Prices, fine_tune: f64) -> Option<f64> {
         let tokens = &self.in_context.tokens;
         let prefix = self.in_context.prefix?;
-        let cached = if cache == Cache::Warm { tokens.cached.min(prefix) } else { 0.0 };
+        let cacheable = tokens.prompt >= prices.minimum;
+        let cached = if cacheable { tokens.cached.min(prefix) } else { 0.0 };
         let share = if prefix > 0.0 { cached / prefix } else { 0.0 };
-        let each = (1.0 - share) * prices.prompt + share * prices.cached;
+        let of_cache = if cache == Cache::Warm { prices.cached } else { prices.write };
+        let of_cache = if share > 0.0 { share * of_cache } else { 0.0 };
+        let each = (1.0 - share) * prices.prompt + of_cache;
         let rest = TokensPerRequest {
             prompt: (tokens.prompt - prefix).max(0.0),
             cached: (tokens.cached - cached).max(0.0),
             completion: tokens.completion,
         };
-        (each > 0.0).then(|| ((fine_tune - prices.request(&rest, cache)) / each).max(0.0))
+        // The rest of the prompt is not short by itself: it stands behind the prefix.
+        let rest =
+            Prices { minimum: if cacheable { 0.0 } else { f64::INFINITY }, ..prices }.request(&rest, cache);
+        (each > 0.0).then(|| ((fine_tune - rest) / each).max(0.0))
     }
 }
 
@@ -349,6 +408,31 @@ impl ArmCost {
     }
 }
 
+/// Months from the day of the decision to the base model's shutdown.
+fn base_months(record: &record::RunRecord) -> Option<f64> {
+    months_between(record.decided_on.as_deref()?, record.economics.base_shutdown.as_deref()?)
+}
+
+/// The interval of V*: the setup over the ends of Student's interval of what a request saves, around the saving of all test items.
+/// `None` where V* does not exist or fewer than two requests of both finalists were timed.
+fn interval(case: &BreakEven, prices: Prices, evidence: &Evidence<'_>) -> Option<[Option<f64>; 2]> {
+    let setup = case.setup.filter(|_| case.payback == Payback::After)?;
+    let [prompt, tuned] = [evidence.in_context(), evidence.fine_tune()].map(|f| &f.experiment.calls.timed);
+    let saved: Vec<f64> = prompt
+        .iter()
+        .zip(tuned)
+        .map(|(prompt, tuned)| {
+            prices.request(&prompt.tokens, case.cache)
+                - prices.tuned * prices.request(&tuned.tokens, case.cache)
+        })
+        .collect();
+    let student = student(&saved, evidence.record.decision.confidence).ok()?;
+    let mean = case.in_context - case.fine_tune;
+    let [least, most] = [mean + student.low - student.value, mean + student.high - student.value];
+    let requests = |saved: f64| (saved > 0.0).then(|| setup / saved);
+    Some([requests(most), requests(least)])
+}
+
 fn missing(unknown: &mut Vec<String>, name: &str) -> Option<f64> {
     unknown.push(name.to_owned());
     None
@@ -359,6 +443,8 @@ fn money_prices(given: &record::Economics) -> Option<Prices> {
     Some(Prices {
         prompt: given.input_price? / 1e6,
         cached: given.cached_input_price.map_or(f64::NAN, |price| price / 1e6),
+        write: given.cache_write_price.or(given.input_price)? / 1e6,
+        minimum: given.cache_minimum_tokens.unwrap_or(0.0),
         completion: given.output_price? / 1e6,
         tuned: given.tuned_multiplier.unwrap_or(1.0),
         hosting: 0.0,
@@ -371,6 +457,8 @@ fn relative_prices(given: &record::Economics) -> Prices {
     Prices {
         prompt: 1.0,
         cached: relative(given.cached_input_price).unwrap_or(0.0),
+        write: relative(given.cache_write_price).unwrap_or(1.0),
+        minimum: given.cache_minimum_tokens.unwrap_or(0.0),
         completion: relative(given.output_price).unwrap_or(1.0),
         tuned: given.tuned_multiplier.unwrap_or(1.0),
         hosting: 0.0,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use task::record::{Answer, Experiment, Family, Part, Prediction, RunRecord};
+use task::record::{Answer, Experiment, Family, NoisyRun, Part, Prediction, RunRecord};
 
 use crate::Error;
 use crate::metrics::{Confusion, confusion, label_pair};
@@ -90,6 +90,11 @@ impl<'a> Evidence<'a> {
         self.on_test.contains(stem(&experiment.id))
     }
 
+    /// A finalist's run with flipped labels, with its answers in order; `None` where they do not fit the record.
+    pub(crate) fn noisy(&self, run: &'a NoisyRun) -> Option<Answered<'a>> {
+        check(&run.experiment, self.record).ok()
+    }
+
     /// The same configuration as `experiment` on another part.
     pub(crate) fn twin(&self, experiment: &Experiment, part: Part) -> Option<&Answered<'a>> {
         let name = stem(&experiment.id);
@@ -124,6 +129,7 @@ fn check_settings(record: &RunRecord) -> Result<(), Error> {
         ("requests_per_month", economics.requests_per_month),
         ("task_life_months", economics.task_life_months),
         ("tuned_multiplier", economics.tuned_multiplier),
+        ("batch_multiplier", economics.batch_multiplier),
     ];
     for (key, value) in positive {
         if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
@@ -137,6 +143,8 @@ fn check_settings(record: &RunRecord) -> Result<(), Error> {
         ("training_price", economics.training_price),
         ("hosting_per_month", economics.hosting_per_month),
         ("price_per_label", economics.price_per_label),
+        ("cache_write_price", economics.cache_write_price),
+        ("cache_minimum_tokens", economics.cache_minimum_tokens),
     ];
     for (key, value) in prices {
         if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {

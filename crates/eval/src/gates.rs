@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contrast::{Contrast, Outcome};
-use crate::economics::{BreakEven, Cache, Economics, Payback};
+use crate::economics::{BreakEven, Cache, Economics, Life, Payback};
 use crate::interval::Estimate;
-use crate::wording::{number, percent, points, range};
+use crate::requirement::Requirement;
+use crate::wording::{count, number, percent, points, range};
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,11 +54,17 @@ impl Gates {
         ]
     }
 
-    pub(crate) fn new(economics: &Economics, contrast: &Contrast, margin: f64, metric: &str) -> Self {
+    pub(crate) fn new(
+        economics: &Economics,
+        contrast: &Contrast,
+        requirement: &Requirement,
+        margin: f64,
+        metric: &str,
+    ) -> Self {
         Self {
             stable: stable(economics),
             long_and_expensive: long_and_expensive(economics),
-            enough_data: enough_data(contrast, margin, metric),
+            enough_data: enough_data(contrast, requirement, margin, metric),
         }
     }
 }
@@ -65,12 +72,13 @@ impl Gates {
 /// *Stable*: the task's life against the months until pay-back, cold and warm. Yes where the life covers both, no where it covers
 /// neither (or nothing ever pays back), undecided where one is unknown or they disagree.
 fn stable(economics: &Economics) -> Gate {
-    let life = economics.given.task_life_months;
+    let life = economics.life();
     let states = economics.deciding().map(|case| match (case.payback, case.months, life) {
         (Payback::Never, ..) => State::No,
         (Payback::AtOnce, ..) if !case.lower_bound => State::Yes,
         (Payback::Unknown, ..) | (_, None, _) | (_, _, None) => State::Undecided,
-        (_, Some(months), Some(life)) => covers(months <= life, case.lower_bound),
+        // A life that may be shorter closes the gate, but does not open it.
+        (_, Some(months), Some(life)) => covers(months <= life.months, case.lower_bound || life.at_most),
     });
     let state = agreed(states, economics.both_caches());
     let shown = Shown::new(economics, state);
@@ -90,10 +98,10 @@ fn stable(economics: &Economics) -> Gate {
             "the pay-back in months is unknown: economics.requests_per_month is not given".to_owned()
         }
         (_, Some(months), Some(life)) => format!(
-            "fine-tuning pays back after {}{} months; the task is expected to stay as it is for {}{}",
+            "fine-tuning pays back after {}{} months; {}{}",
             shown.at_least(),
             number(months),
-            number(life),
+            lasts(economics, life),
             shown.why_open()
         ),
         (_, Some(months), None) => format!(
@@ -105,14 +113,26 @@ fn stable(economics: &Economics) -> Gate {
     Gate { state, number: months, meaning: "months until fine-tuning has paid back".to_owned(), reason }
 }
 
+/// For how long an adapter can be of use, and what ends it.
+fn lasts(economics: &Economics, life: Life) -> String {
+    let months = number(life.months);
+    if !life.ends_with_base {
+        return format!("the task is expected to stay as it is for {months}");
+    }
+    let day = economics.given.base_shutdown.as_deref().unwrap_or_default();
+    let task = if life.at_most { "; economics.task_life_months is not given" } else { "" };
+    format!("the base model, and its adapters with it, is shut down on {day}, in {months}{task}")
+}
+
 /// *Long and expensive*: the prompt against the length up to which fine-tuning can never pay back, then V* against the requests in
 /// the task's life, cold and warm. Yes where both are reached, no where neither is, undecided otherwise.
 fn long_and_expensive(economics: &Economics) -> Gate {
     let volume = expected_requests(economics);
+    let at_most = economics.life().is_some_and(|life| life.at_most);
     let states = economics.deciding().map(|case| match (case.payback, case.requests, volume) {
         (Payback::Never, ..) => State::No,
         (Payback::AtOnce, ..) if !case.lower_bound => State::Yes,
-        (_, Some(requests), Some(volume)) => covers(requests <= volume, case.lower_bound),
+        (_, Some(requests), Some(volume)) => covers(requests <= volume, case.lower_bound || at_most),
         _ => State::Undecided,
     });
     let state = agreed(states, economics.both_caches());
@@ -125,10 +145,16 @@ fn long_and_expensive(economics: &Economics) -> Gate {
         }
         (_, None, _) => format!("the break-even is unknown: {} is missing", shown.unknown()),
         (_, Some(requests), Some(volume)) => format!(
-            "fine-tuning pays back after {}{} requests; {} are expected in the task's life{}",
+            "fine-tuning pays back after {}{} requests{}; {} are expected in {}{}",
             shown.at_least(),
             number(requests),
+            shown.interval(),
             number(volume),
+            if economics.life().is_some_and(|life| life.ends_with_base) {
+                "the base model's life"
+            } else {
+                "the task's life"
+            },
             shown.why_open()
         ),
         (_, Some(requests), None) => format!(
@@ -146,33 +172,46 @@ fn long_and_expensive(economics: &Economics) -> Gate {
     }
 }
 
-/// *Enough data*: the confirmatory contrast. Yes where fine-tuned is better, no where in-context is better or the two are equivalent.
-fn enough_data(contrast: &Contrast, margin: f64, metric: &str) -> Gate {
+/// *Enough data*: the confirmatory contrast, or the labels until fine-tuning draws level. Yes where fine-tuned is better, or
+/// where more labels than it used are there and the whole interval of the crossing lies below them; no where in-context is
+/// better or the two are equivalent, and the crossing does not say otherwise; undecided where neither decides.
+fn enough_data(contrast: &Contrast, requirement: &Requirement, margin: f64, metric: &str) -> Gate {
     let difference = &contrast.difference;
     let measured = format!("{} ({})", points(difference.value), range(difference.low, difference.high));
-    let (state, reason) = match contrast.outcome {
-        Outcome::FineTuneBetter => (
-            State::Yes,
-            format!("fine-tuned less in-context is {measured}: better by at least {}", points(margin)),
-        ),
-        Outcome::InContextBetter => (
-            State::No,
-            format!(
-                "fine-tuned less in-context is {measured}: the prompt is better by at least {}",
-                points(margin)
-            ),
-        ),
-        Outcome::Equivalent => (
-            State::No,
-            format!("fine-tuned less in-context is {measured}: equivalent within {}", points(margin)),
-        ),
-        Outcome::Undecided => (
-            State::Undecided,
-            format!(
-                "fine-tuned less in-context is {measured}: this does not decide about {}",
-                points(margin)
-            ),
-        ),
+    let (state, found) = match contrast.outcome {
+        Outcome::FineTuneBetter => (State::Yes, format!("better by at least {}", points(margin))),
+        Outcome::InContextBetter => {
+            (State::No, format!("the prompt is better by at least {}", points(margin)))
+        }
+        Outcome::Equivalent => (State::No, format!("equivalent within {}", points(margin))),
+        Outcome::Undecided => (State::Undecided, format!("this does not decide about {}", points(margin))),
+    };
+    let mut reason = format!("fine-tuned less in-context is {measured}: {found}");
+    let untried = requirement.available > requirement.used;
+    let state = match (state, requirement.within_reach()) {
+        (State::Yes, _) => State::Yes,
+        (_, Some(true)) if untried => {
+            reason += &format!(
+                "; but {}, and {} are there",
+                requirement.sentence(),
+                count(requirement.available, "label")
+            );
+            State::Yes
+        }
+        (State::Undecided, Some(false)) => {
+            reason += &format!(
+                "; {}, and {} are there",
+                requirement.sentence(),
+                count(requirement.available, "label")
+            );
+            State::No
+        }
+        (state, _) => {
+            if contrast.outcome != Outcome::Equivalent && requirement.crossing().is_some() {
+                reason += &format!("; {}", requirement.sentence());
+            }
+            state
+        }
     };
     Gate {
         state,
@@ -201,11 +240,11 @@ fn agreed(states: impl Iterator<Item = State>, complete: bool) -> State {
 
 /// Requests in the task's life.
 pub(crate) fn expected_requests(economics: &Economics) -> Option<f64> {
-    Some(economics.given.requests_per_month? * economics.given.task_life_months?)
+    Some(economics.given.requests_per_month? * economics.life()?.months)
 }
 
 fn missing_volume(economics: &Economics) -> &'static str {
-    match (economics.given.requests_per_month, economics.given.task_life_months) {
+    match (economics.given.requests_per_month, economics.life()) {
         (None, None) => "neither economics.requests_per_month nor economics.task_life_months",
         (None, Some(_)) => "economics.requests_per_month",
         _ => "economics.task_life_months",
@@ -230,6 +269,13 @@ impl<'a> Shown<'a> {
 
     fn at_least(&self) -> &'static str {
         if self.case.is_some_and(|case| case.lower_bound) { "at least " } else { "" }
+    }
+
+    /// ` (1,000 to 1,300)`, where requests were timed one by one.
+    fn interval(&self) -> String {
+        let Some([Some(low), high]) = self.case.and_then(|case| case.interval) else { return String::new() };
+        let high = high.map_or_else(|| "never".to_owned(), number);
+        if number(low) == high { String::new() } else { format!(" ({} to {high})", number(low)) }
     }
 
     fn unknown(&self) -> String {
@@ -267,6 +313,7 @@ impl<'a> Shown<'a> {
                 format!("; not counted: {}", case.unknown.join(", "))
             }
             _ if self.state != State::Undecided => String::new(),
+            _ if self.economics.life().is_some_and(|life| life.at_most) => String::new(),
             _ if self.economics.both_caches() => "; a cold and a warm prefix cache disagree".to_owned(),
             _ => "; the price of cached tokens is not given".to_owned(),
         }

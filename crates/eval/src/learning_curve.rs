@@ -88,7 +88,7 @@ impl LearningCurve {
     }
 
     /// The curve of recorded `experiments` of one method, all answered on the same examples: each is a run at its
-    /// `labels_used` (0 counts as 1: the logarithm starts there), an item's score is 1 where it is right. Collapsed runs and
+    /// `labels_used` (0 counts as 1: the logarithm starts there), an item's score is that of its answer. Collapsed runs and
     /// those without answers are left out: they would not be shipped.
     ///
     /// Errors as [`LearningCurve::new`], and where two experiments did not answer the same examples.
@@ -97,8 +97,8 @@ impl LearningCurve {
         let mut reference: Option<&Experiment> = None;
         let healthy = |e: &&Experiment| e.collapse.is_none() && !e.predictions.is_empty();
         for experiment in experiments.into_iter().filter(healthy) {
-            let outcomes = paired::outcomes(reference.get_or_insert(experiment), experiment)?;
-            let run = outcomes.into_iter().map(|(_, right)| f64::from(u8::from(right))).collect();
+            let scores = paired::scores(reference.get_or_insert(experiment), experiment)?;
+            let run = scores.into_iter().map(|[_, score]| score).collect();
             sizes.entry(experiment.labels_used.max(1) as u64).or_default().push(run);
         }
         Self::new(sizes.into_iter().map(|(labels, runs)| Size { labels, runs }).collect())

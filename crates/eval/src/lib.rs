@@ -8,8 +8,11 @@
 //!   (any statistic),
 //! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`]
 //!   (how many items),
-//! - many tests: [`multiplicity`],
-//! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`].
+//! - one run against an earlier one: [`regression`],
+//! - many tests: [`multiplicity`], as [`exploration`] asks for them,
+//! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`];
+//!   [`requirement`] reads them from a record,
+//! - stopping early: [`looking`], which the runner asks after every batch of the test set.
 
 pub mod arm;
 pub mod backtest;
@@ -25,11 +28,13 @@ pub mod economics;
 pub mod effort;
 mod error;
 mod evidence;
+pub mod exploration;
 pub mod fields;
 pub mod gates;
 pub mod graded;
 pub mod interval;
 pub mod learning_curve;
+pub mod looking;
 pub mod mean;
 pub mod metrics;
 pub mod multiplicity;
@@ -37,7 +42,10 @@ pub mod paired;
 mod posterior;
 pub mod power;
 pub mod power_law;
+pub mod regression;
+pub mod requirement;
 mod resample;
+mod sample;
 pub mod sequential;
 pub mod table;
 pub mod text_metrics;

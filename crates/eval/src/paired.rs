@@ -201,7 +201,7 @@ fn right([first, second]: [f64; 2]) -> (bool, bool) {
 }
 
 /// The scores of both on each example, in the order of the examples' ids.
-fn scores(first: &Experiment, second: &Experiment) -> Result<Vec<[f64; 2]>, Error> {
+pub(crate) fn scores(first: &Experiment, second: &Experiment) -> Result<Vec<[f64; 2]>, Error> {
     let [one, other] = [first, second].map(|experiment| {
         let answers = experiment.predictions.iter().map(|answer| (answer.example.as_str(), answer));
         answers.collect::<BTreeMap<&str, &Prediction>>()
@@ -240,7 +240,7 @@ pub struct Equivalence {
 
 impl Equivalence {
     /// Whether the interval of `difference` lies within `margin`.
-    fn new(difference: &Estimate, margin: f64) -> Self {
+    pub(crate) fn new(difference: &Estimate, margin: f64) -> Self {
         let Estimate { low, high, .. } = *difference;
         Self { margin, low, high, equivalent: low > -margin && high < margin }
     }

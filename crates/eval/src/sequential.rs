@@ -12,7 +12,7 @@
 //!
 //! after w wins and l losses: a martingale where the sides do not differ, so that it ever reaches 1 / alpha with probability
 //! at most alpha (Ville 1939; the mixture is Robbins 1970 and Krichevsky and Trofimov 1981). The items must come in an order
-//! that does not depend on the answers: see [`random_order`].
+//! that does not depend on the answers: see [`looking_order`].
 //!
 //! E is two-sided. At the stop the side with more wins is named; that it is the wrong one has probability at most alpha as
 //! well, since the half of the mixture that bets on it then holds at least 1 / alpha.
@@ -24,7 +24,7 @@ use crate::Error;
 use crate::calibration::log_sum_exp;
 use crate::interval::{Estimate, Method, bisect};
 use crate::paired::PairedCounts;
-use crate::resample::Resampler;
+use crate::resample;
 
 /// The natural logarithm of E after `wins` and `losses`.
 pub fn log_e_value(wins: u64, losses: u64) -> f64 {
@@ -123,13 +123,11 @@ impl EProcess {
     }
 }
 
-/// The process over recorded `outcomes` (first right, second right), taken in the [`random_order`] of `seed`: where a
-/// comparison that looks after every item would have stopped. For outcomes of two recorded experiments see
-/// [`crate::paired::outcomes`].
-pub fn replay(outcomes: &[(bool, bool)], alpha: f64, seed: u64) -> Result<EProcess, Error> {
+/// The process over `outcomes` (first right, second right) in the order given, which must be one in which answers play no
+/// part: that of [`looking_order`]. It tells where a comparison that looks after every item would have stopped.
+pub fn replay(outcomes: impl IntoIterator<Item = (bool, bool)>, alpha: f64) -> Result<EProcess, Error> {
     let mut process = EProcess::new(alpha)?;
-    for item in random_order(outcomes.len(), seed) {
-        let (first, second) = outcomes[item];
+    for (first, second) in outcomes {
         process.observe(first, second);
     }
     Ok(process)
@@ -155,14 +153,24 @@ pub fn items_to_stop(counts: &PairedCounts, alpha: f64) -> Option<u64> {
     Some(bisect(high / 2.0, high, short).ceil() as u64)
 }
 
-/// The numbers 0 to `items` - 1 in an order that `seed` decides (Fisher and Yates): in it the items are to be looked at.
-pub fn random_order(items: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..items).collect();
-    let mut resampler = Resampler::new(seed);
-    for last in (1..items).rev() {
-        order.swap(last, resampler.below(last + 1));
-    }
+/// The places of `examples` in the order in which they are to be looked at: by a hash of each id that the split's identity
+/// (`data_sha256`) seeds. Every set of examples has its own order whatever order it is stored in, and the first of many are
+/// the same as those of the whole: a comparison that stopped early is looked at again as it was.
+pub fn looking_order<S: AsRef<str>>(examples: &[S], data_sha256: &str) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    let place = |index: &usize| {
+        let id = examples[*index].as_ref();
+        (mixed(resample::seed(data_sha256, id)), id)
+    };
+    order.sort_by(|left, right| place(left).cmp(&place(right)));
     order
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): ids that differ in their last letter alone land far apart.
+fn mixed(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
 }
 
 /// The difference of the two sides' accuracies (second less first) with an interval that holds at every number of items at
@@ -186,6 +194,11 @@ pub fn confidence_sequence(counts: &PairedCounts, confidence: f64) -> Result<Est
         high: bisect(value, 1.0, |difference| !excluded(difference)),
         interval: Method::AnytimeValid,
     })
+}
+
+/// Whether [`confidence_sequence`] at `confidence` leaves out `difference`, without looking for its ends.
+pub(crate) fn excludes(counts: &PairedCounts, difference: f64, confidence: f64) -> bool {
+    log_capital(counts, difference) >= -(1.0 - confidence).ln()
 }
 
 /// Log of the capital of the bettor against `difference`: the mean over p ~ Beta(1/2, 1/2) of (2p / (1 + d))^wins (2 (1 - p)
@@ -214,6 +227,7 @@ fn log_capital(counts: &PairedCounts, difference: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::paired::mcnemar_mid_p;
+    use crate::resample::Resampler;
 
     fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
         PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 }
@@ -277,10 +291,22 @@ mod tests {
         let needed = items_to_stop(&counts(60, 40, 1000), 0.05).expect("differs");
         let share = |share: f64| log_e(needed as f64 * 0.06 * share, needed as f64 * 0.04 * share);
         assert!(share(1.0) >= 20f64.ln() && share(0.995) < 20f64.ln(), "{needed}");
-        let mut order = random_order(100, 4);
-        assert_ne!(order, random_order(100, 5));
-        order.sort_unstable();
-        assert_eq!(order, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_looking_order_of_a_part_is_the_beginning_of_the_whole() {
+        let ids: Vec<String> = (0..400).map(|item| format!("row-{item:03}")).collect();
+        let order = looking_order(&ids, "split");
+        assert_ne!(order, looking_order(&ids, "another split"));
+        let first: Vec<&String> = order[..150].iter().map(|&index| &ids[index]).collect();
+        let mut stored = first.clone();
+        stored.sort();
+        let again: Vec<&String> =
+            looking_order(&stored, "split").into_iter().map(|index| stored[index]).collect();
+        assert_eq!(again, first);
+        // 200 of 400 expected in the first half of the ids; the standard deviation of 150 drawn ones is 4.8.
+        let low = order[..150].iter().filter(|&&index| index < 200).count();
+        assert!((55..=95).contains(&low), "{low} of 150");
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The eight rows of the comparison, each in both arms. A cell that the record cannot fill is null with a reason, never a guess.
 
+mod inference;
+mod labels;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use task::record::{Answer, Family, Part};
 
-use crate::curve::{Axis, Curve, CurvePoint, first_to_reach};
-use crate::economics::{ArmCost, Economics, Payback};
+use crate::curve::{Axis, Curve, CurvePoint};
+use crate::economics::{ArmCost, Economics};
 use crate::evidence::{Answered, Evidence};
 use crate::interval::proportion;
+use crate::requirement::Requirement;
 use crate::verdict::{Choice, Verdict};
 use crate::wording::{bytes, count, metric_name, number, percent, points, seconds};
 
@@ -51,6 +55,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) evidence: &'a Evidence<'a>,
     pub(crate) curves: &'a [Curve],
     pub(crate) economics: &'a Economics,
+    pub(crate) requirement: &'a Requirement,
     pub(crate) verdict: &'a Verdict,
 }
 
@@ -69,7 +74,7 @@ pub const ROWS: [&str; 8] = [
 /// The eight rows in the order of [`ROWS`].
 pub(crate) fn rows(sources: &Sources<'_>) -> Vec<Row> {
     let cells: [fn(&Sources<'_>, Family) -> Cell; 8] =
-        [artefact, setup, inference, iteration, data, stability, safety, best_fit];
+        [artefact, setup, inference::inference, iteration, labels::data, stability, safety, best_fit];
     ROWS.iter()
         .zip(cells)
         .map(|(name, cell)| Row {
@@ -135,8 +140,11 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
     let (effort, own) = (&cost.effort, &sources.finalist(family).experiment.setup);
     let noun = if family == Family::FineTune { "training run" } else { "prompt" };
     let time = effort.seconds.map_or_else(|| "time not recorded".to_owned(), seconds);
+    let name = if family == Family::FineTune { "fine_tune" } else { "in_context" };
+    let joules = sources.evidence.record.joules_by_family.get(name).copied();
+    let energy = joules.map_or_else(String::new, |joules| format!("; {} J of the processor", number(joules)));
     let text = format!(
-        "{time} for {}; {} tokens, {} FLOPs; {}",
+        "{time} for {}; {} tokens, {} FLOPs; {}{energy}",
         count(effort.trials as u64, noun),
         number(effort.tokens as f64),
         number(effort.flops),
@@ -150,6 +158,7 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
         "trials": effort.trials,
         "collapsed": effort.collapsed,
         "finalist": own,
+        "joules": joules,
     });
     let mut cell =
         Cell::measured(value, "seconds, tokens, FLOPs and labels of the whole arm", text, &cost.experiment);
@@ -157,54 +166,6 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
         cell.reason = Some("the record has no sum of seconds for this arm".to_owned());
     }
     cell
-}
-
-/// Row 3: one request.
-fn inference(sources: &Sources<'_>, family: Family) -> Cell {
-    let cost = sources.cost(family);
-    let experiment = sources.finalist(family).experiment;
-    let tokens = &cost.tokens;
-    let per_thousand = |money: Option<f64>| money.map(|money| 1000.0 * money);
-    let mut value = json!({
-        "tokens": tokens,
-        "flops": {"cold": cost.flops_cold, "warm": cost.flops_warm},
-        "seconds": experiment.seconds_per_request,
-        "money_per_1000": {"cold": per_thousand(cost.money_cold), "warm": per_thousand(cost.money_warm)},
-    });
-    let mut text = format!(
-        "{} prompt tokens ({} cached) + {}; {}",
-        number(tokens.prompt.round()),
-        number(tokens.cached.round()),
-        number(tokens.completion.round()),
-        seconds(experiment.seconds_per_request)
-    );
-    if let Some(money) = per_thousand(cost.money_warm.or(cost.money_cold)) {
-        text += &format!("; {money:.2} per 1,000");
-    }
-    if family == Family::FineTune {
-        value["break_even"] = json!(sources.economics.cases);
-        text += &break_even(sources.economics);
-    }
-    let mut cell =
-        Cell::measured(value, "tokens, FLOPs, seconds and money of a request", text, &experiment.id);
-    if cost.money_cold.is_none() {
-        cell.reason =
-            Some("money: economics.input_price and economics.output_price are not given".to_owned());
-    }
-    cell
-}
-
-fn break_even(economics: &Economics) -> String {
-    let Some(case) = economics.main() else { return String::new() };
-    let at_least = if case.lower_bound { "at least " } else { "" };
-    match (case.payback, case.requests) {
-        (Payback::Never, _) => "; never cheaper than the prompt".to_owned(),
-        (Payback::AtOnce, _) => "; cheaper from the first request".to_owned(),
-        (Payback::After, Some(requests)) => {
-            format!("; pays back after {at_least}{} requests", number(requests))
-        }
-        _ => String::new(),
-    }
 }
 
 /// Row 4: how fast something new can be tried.
@@ -224,50 +185,6 @@ fn iteration(sources: &Sources<'_>, family: Family) -> Cell {
     });
     let text = format!("{} {noun} an hour ({} each, tests included)", number(rate.round()), seconds(each));
     Cell::measured(value, "trials an hour", text, &cost.experiment)
-}
-
-/// Row 5: the main metric against what the arm was given.
-fn data(sources: &Sources<'_>, family: Family) -> Cell {
-    let method = &sources.finalist(family).experiment.method;
-    let own = sources.curves(family).find(|curve| curve.method == *method);
-    let longest = own.or_else(|| sources.curves(family).max_by_key(|curve| curve.points.len()));
-    let Some(curve) = longest else {
-        return Cell::missing("no experiment of this arm could be placed on a curve");
-    };
-    let axis = if curve.axis == Axis::Shots { "k" } else { "n" };
-    let shown: Vec<String> =
-        curve.points.iter().map(|point| format!("{axis}={} {}", point.at, percent(point.score))).collect();
-    let mut text = format!("{}: {}", curve.method, shown.join(", "));
-    let mut value = json!({
-        "labels_used": sources.finalist(family).experiment.labels_used,
-        "curve": curve.method,
-        "part": curve.part,
-        "points": curve.points.iter().map(|p| json!({"at": p.at, "score": p.score, "seeds": p.seeds})).collect::<Vec<_>>(),
-    });
-    let unit = if family == Family::FineTune { "labels" } else { "demonstrations" };
-    if family == Family::FineTune {
-        text += &labels_to_reach(sources, curve.part, &mut value);
-    }
-    Cell::measured(value, unit, text, &sources.finalist(family).experiment.id)
-}
-
-/// The smallest observed number of labels at which the mean tuned score reaches the in-context finalist's on the same part.
-fn labels_to_reach(sources: &Sources<'_>, part: Part, value: &mut Value) -> String {
-    let finalist = sources.evidence.in_context();
-    let answered =
-        if part == Part::Test { Some(finalist) } else { sources.evidence.twin(finalist.experiment, part) };
-    let Some(target) = answered.and_then(Answered::score) else { return String::new() };
-    let same_part: Vec<Curve> = sources.curves.iter().filter(|curve| curve.part == part).cloned().collect();
-    let reached = first_to_reach(&same_part, Family::FineTune, target);
-    value["target_score"] = json!(target);
-    value["labels_to_reach"] = json!(reached.map(|(_, point)| point.at));
-    match reached {
-        Some((curve, point)) => {
-            value["reached_by"] = json!(curve.method);
-            format!("; reaches the prompt's {} at {}", percent(target), count(point.at as u64, "label"))
-        }
-        None => format!("; the prompt's {} is not reached", percent(target)),
-    }
 }
 
 /// Row 6: spread over demonstration draws or training seeds, and collapsed runs.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::contrast::{Contrast, FloorContrast, Outcome};
 use crate::economics::{Economics, Payback};
 use crate::gates::{Gate, Gates, State, comparison, expected_requests};
+use crate::requirement::Requirement;
 use crate::wording::{count, number, percent, points, range};
 
 /// What to use.
@@ -48,6 +49,7 @@ pub(crate) struct Grounds<'a> {
     pub(crate) contrast: &'a Contrast,
     pub(crate) floor: Option<&'a FloorContrast>,
     pub(crate) economics: &'a Economics,
+    pub(crate) requirement: &'a Requirement,
     pub(crate) margin: f64,
     /// Mean scores on test: in-context, fine-tuned.
     pub(crate) scores: [f64; 2],
@@ -60,7 +62,13 @@ const DEFAULT_ADVICE: &str = "until the data say otherwise, start with in-contex
 impl Verdict {
     /// Decides.
     pub(crate) fn new(grounds: &Grounds<'_>) -> Self {
-        let gates = Gates::new(grounds.economics, grounds.contrast, grounds.margin, grounds.metric);
+        let gates = Gates::new(
+            grounds.economics,
+            grounds.contrast,
+            grounds.requirement,
+            grounds.margin,
+            grounds.metric,
+        );
         let closed: Vec<&Gate> =
             gates.named().into_iter().map(|(_, gate)| gate).filter(|g| g.state == State::No).collect();
         let choice = match (grounds.floor, grounds.contrast.outcome) {
@@ -97,6 +105,8 @@ impl Grounds<'_> {
             (Choice::Undecided, _) => {
                 let items = count(self.contrast.test.items, "item");
                 reasons.push(format!("the test set of {items} cannot tell: {measured}"));
+                let more = self.more().map(|more| format!("undecided: {}", more.replace("show the difference", "would decide")));
+                reasons.extend(more);
                 reasons.extend(self.needed());
             }
             _ => reasons.push(measured),
@@ -184,10 +194,17 @@ impl Grounds<'_> {
                     points(difference)
                 ));
             }
-            Choice::InContext => flips.push(format!(
-                "more labels or a better recipe lift the fine-tuned model by more than {}",
-                points(self.margin - difference)
-            )),
+            Choice::InContext => flips.push(match self.requirement.more_labels() {
+                Some(more) => format!(
+                    "about {} lift the fine-tuned model by more than {}, as its learning curve has it",
+                    count(more, "more label"),
+                    points(self.margin - difference)
+                ),
+                None => format!(
+                    "more labels or a better recipe lift the fine-tuned model by more than {}",
+                    points(self.margin - difference)
+                ),
+            }),
             Choice::Equivalent => {
                 flips.push(format!(
                     "differences smaller than {} matter: set decision.margin lower",
@@ -196,12 +213,7 @@ impl Grounds<'_> {
                 flips.extend(self.cheaper());
             }
             Choice::Undecided => {
-                if let Some(more) = self.contrast.items_needed.and_then(|needed| needed.more) {
-                    flips.push(format!(
-                        "{} are labelled and the difference shows",
-                        count(more, "more test item")
-                    ));
-                }
+                flips.extend(self.more());
                 flips.push(format!(
                     "only differences larger than {} matter: set decision.margin higher",
                     points(self.margin)
@@ -213,6 +225,16 @@ impl Grounds<'_> {
             )),
         }
         flips
+    }
+
+    /// About how many more test items, or labels, would decide.
+    fn more(&self) -> Option<String> {
+        let items = self.contrast.items_needed.and_then(|needed| needed.more);
+        let items = items.map(|more| format!("about {}", count(more, "more test item")));
+        let labels = self.requirement.more_labels();
+        let labels = labels.map(|more| format!("about {} to train on", count(more, "more label")));
+        let all: Vec<String> = [items, labels].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| format!("{} show the difference", all.join(" or ")))
     }
 
     fn too_few_requests(&self) -> Option<String> {

@@ -558,3 +558,149 @@ proptest! {
         prop_assert_eq!(&compare(&shuffled), expected);
     }
 }
+
+/// Requests whose prompts are so many tokens long, timed at a microsecond a token.
+fn timed(prompts: &[f64], cached: f64) -> task::record::Calls {
+    let timed = prompts.iter().map(|&prompt| task::record::TimedRequest {
+        tokens: TokensPerRequest { prompt, cached, completion: 4.0 },
+        cold_seconds: 1e-6 * prompt,
+        warm_seconds: 1e-6 * (prompt - cached),
+    });
+    task::record::Calls { sha256: Vec::new(), timed: timed.collect() }
+}
+
+#[test]
+fn an_adapter_lives_no_longer_than_its_base_and_an_open_life_closes_but_never_opens() {
+    let mut record = worked(1700);
+    record.economics.requests_per_month = Some(20_000.0);
+    record.economics.task_life_months = Some(12.0);
+    record.economics.base_shutdown = Some("2027-01-14".to_owned());
+    record.decided_on = Some("2027-01-01".to_owned());
+    let comparison = compare(&record);
+    let life = comparison.economics.life().expect("both are given");
+    // 13 days of 30.4375 a month.
+    assert!((life.months - 13.0 / 30.4375).abs() < 1e-9 && life.ends_with_base && !life.at_most);
+    assert_eq!(
+        comparison.verdict.gates.stable.state,
+        State::No,
+        "{}",
+        comparison.verdict.gates.stable.reason
+    );
+    assert!(comparison.verdict.gates.stable.reason.contains("shut down on 2027-01-14"));
+    record.economics.task_life_months = None;
+    let open = compare(&record);
+    assert_eq!(open.verdict.gates.stable.state, State::No, "too short whatever the task does");
+    record.economics.requests_per_month = Some(1e9);
+    assert_eq!(compare(&record).verdict.gates.stable.state, State::Undecided);
+}
+
+#[test]
+fn the_break_even_has_the_interval_of_what_requests_save() {
+    let mut record = worked(1700);
+    let case = |record: &RunRecord| {
+        let comparison = compare(record);
+        comparison.economics.cases.into_iter().find(|c| c.unit == Unit::Money && c.cache == Cache::Cold)
+    };
+    assert_eq!(case(&record).expect("has prices").interval, None, "nothing was timed");
+    let prompts: Vec<f64> = (0..24).map(|index| 1700.0 + 10.0 * f64::from(index % 5)).collect();
+    let queries: Vec<f64> = (0..24).map(|index| 30.0 + f64::from(index % 3)).collect();
+    record.experiments[0].calls = timed(&prompts, 0.0);
+    record.experiments[1].calls = timed(&queries, 0.0);
+    let found = case(&record).expect("has prices");
+    let (requests, [low, high]) = (found.requests.expect("pays back"), found.interval.expect("was timed"));
+    let (low, high) = (low.expect("saves"), high.expect("saves"));
+    assert!(low < requests && requests < high && high < 1.1 * low, "{low} {requests} {high}");
+    // Savings that may be none.
+    let wild: Vec<f64> = (0..24).map(|index| if index % 2 == 0 { 0.0 } else { 60_000.0 }).collect();
+    record.experiments[0].calls = timed(&wild, 0.0);
+    assert_eq!(case(&record).expect("has prices").interval.map(|[_, high]| high), Some(None));
+    let cell = &compare(&record).table[2].in_context;
+    assert_eq!(cell.value["latency"]["requests"], 24);
+    assert!(cell.text.contains("p95"), "{}", cell.text);
+}
+
+#[test]
+fn writing_to_the_cache_and_its_minimum_have_their_prices() {
+    let mut record = worked(1700);
+    record.economics.cached_input_price = Some(0.1);
+    record.economics.cache_write_price = Some(10.0);
+    for experiment in &mut record.experiments {
+        experiment.tokens.cached = experiment.artefact.as_ref().map_or(0.0, |a| a.prompt_tokens as f64);
+    }
+    let cost = |record: &RunRecord| {
+        let arm = compare(record).economics.in_context;
+        (arm.money_cold.expect("is priced"), arm.money_warm.expect("is priced"))
+    };
+    let (cold, warm) = cost(&record);
+    assert!(cold > warm, "{cold} {warm}");
+    record.economics.cache_minimum_tokens = Some(1e6);
+    let (plain, same) = cost(&record);
+    assert!(plain == same && plain < cold && plain > warm, "{plain} {same}");
+}
+
+#[test]
+fn a_test_set_that_was_left_early_has_intervals_that_hold_at_every_number_of_items() {
+    let mut record = duel(120, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 3 == 0);
+    let fixed = compare(&record).contrast;
+    record.test_stop = Some(task::record::TestStop { answered: 120, available: 500 });
+    let anytime = compare(&record).contrast;
+    assert_eq!(anytime.difference.interval, eval::interval::Method::AnytimeValid);
+    assert!(anytime.difference.low < fixed.difference.low && anytime.difference.high > fixed.difference.high);
+    assert_eq!((anytime.stopped.map(|stop| stop.available), anytime.equivalence_p), (Some(500), None));
+    let sequential = anytime.sequential.expect("is right or wrong");
+    assert_eq!(sequential.interval, anytime.difference);
+    assert_eq!(sequential.stop.is_some(), sequential.p_value <= 0.05);
+}
+
+#[test]
+fn items_that_share_a_source_count_as_their_clusters() {
+    let mut record = duel(120, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 3 == 0);
+    let alone = compare(&record).contrast;
+    // Items 5k to 5k + 4 together: the one that only the fine-tuned model gets right is in every cluster once.
+    record.clusters =
+        (0..120).map(|item| (format!("example-{item:04}"), format!("source {}", item % 10))).collect();
+    let clustered = compare(&record).contrast;
+    assert_eq!((clustered.clusters, clustered.sequential), (Some(10), None));
+    assert_eq!(clustered.difference.value, alone.difference.value);
+    assert!(
+        clustered.difference.high - clustered.difference.low > alone.difference.high - alone.difference.low
+    );
+}
+
+#[test]
+fn the_prompt_is_weighed_in_labels_or_says_why_not() {
+    let requirement = compare(&whole_run()).requirement;
+    assert_eq!((requirement.method.as_str(), requirement.used, requirement.available), ("lora", 64, 64));
+    assert!(requirement.crossing().is_some() && requirement.reason.is_none(), "{requirement:?}");
+    let single = compare(&duel(90, |item| item % 4 > 0, |item| item % 5 > 0, |item| item % 3 == 0));
+    assert!(single.requirement.sentence().contains("at least 2 seeds"), "{}", single.requirement.sentence());
+    let mut other = whole_run();
+    let experiment = other.experiments.iter_mut().find(|e| e.id == "fine_tune/lora/n16/lr0.001/s1@test");
+    experiment.expect("is there").predictions.pop();
+    let other = compare(&other).requirement;
+    assert!(other.draws_level.is_none() && other.sentence().contains("example-0119"), "{}", other.sentence());
+}
+
+#[test]
+fn exploratory_tests_are_adjusted_and_leave_the_finalists_out() {
+    let exploration = compare(&whole_run()).exploration;
+    let ids: Vec<&str> = exploration.contrasts.iter().map(|c| c.experiment.as_str()).collect();
+    assert!(!ids.contains(&"fine_tune/lora/n64/lr0.001/s0@test") && ids.contains(&"floor/majority/n64@test"));
+    assert!(exploration.contrasts.iter().all(|c| c.p_adjusted >= c.p && c.p_adjusted <= 1.0));
+    let least = exploration.contrasts.iter().min_by(|a, b| a.p.total_cmp(&b.p)).expect("has some");
+    let expected = (least.p * exploration.contrasts.len() as f64).min(1.0);
+    assert!((least.p_adjusted - expected).abs() < 1e-12, "{least:?}");
+    assert_eq!(exploration.labels.len(), 3);
+    assert_eq!(exploration.labels.iter().map(|slice| slice.items).sum::<u64>(), 120);
+}
+
+#[test]
+fn flipped_labels_are_shown_beside_the_finalist() {
+    let mut record = whole_run();
+    let mut noisy = tuned("fine_tune/lora/n64/lr0.001/s0/noise0.2@test", 64, 0, 120, |item| item % 4 > 0);
+    noisy.configuration.insert("label_noise".to_owned(), 0.2.into());
+    record.label_noise = vec![task::record::NoisyRun { rate: 0.2, experiment: noisy }];
+    let cell = &compare(&record).table[4].fine_tune;
+    assert_eq!(cell.value["label_noise"][0]["score"], 0.75);
+    assert!(cell.text.contains("with flipped labels: 20.0% 75.0%"), "{}", cell.text);
+}

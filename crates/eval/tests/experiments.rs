@@ -76,7 +76,7 @@ fn collapsed_runs_are_left_out_and_missing_examples_are_errors() {
 fn an_evidence_process_replays_two_experiments() {
     let (prompts, tuned) = (prompts(), tuned());
     let outcomes = paired::outcomes(&prompts[0], &tuned[6]).expect("are on the same items");
-    let process = replay(&outcomes, 0.05, 7).expect("is a level");
+    let process = replay(outcomes, 0.05).expect("is a level");
     let pairing = paired::pair(&prompts[0], &tuned[6], "split").expect("are on the same items");
     assert_eq!(paired::Pairing::Counts(process.counts()), pairing);
     let stop = process.stop().expect("80% against 60% on nested items is clear");

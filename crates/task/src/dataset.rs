@@ -135,7 +135,7 @@ impl Gathered {
         let origin = Origin { file: file.to_path_buf(), line: raw.line };
         let normal = curation::normalise(&input);
         let hash = split::content_hash(&normal);
-        let example = Example { id, input, target, origin };
+        let example = Example { id, input, target, origin, cluster: raw.cluster };
         self.rows.push(Candidate { example, source: part, normal, hash });
         Ok(())
     }
@@ -373,6 +373,7 @@ fn assign_parts(
     report.describe_conflicts(rows.iter().map(|row| (row.normal.as_str(), &row.example)));
     let mut groups = grouping.of;
     remove_leaks(rows, &mut groups, grouping.count, report);
+    join_clusters(rows, &mut groups);
     let items: Vec<split::Item<'_>> = rows
         .iter()
         .zip(&groups)
@@ -388,6 +389,27 @@ fn assign_parts(
         test: if has_test { 0.0 } else { settings.data.test_share },
     };
     split::split(&items, shares)
+}
+
+/// Puts the groups of rows that share a source into one, so that a source stays within one part of the split.
+fn join_clusters(rows: &[Candidate], groups: &mut [usize]) {
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    let mut parents: Vec<usize> = (0..count).collect();
+    let root = |parents: &[usize], mut group: usize| {
+        while parents[group] != group {
+            group = parents[group];
+        }
+        group
+    };
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (row, &group) in rows.iter().zip(groups.iter()) {
+        if let Some(cluster) = &row.example.cluster {
+            let holder = *first.entry(cluster).or_insert(group);
+            let (one, other) = (root(&parents, holder), root(&parents, group));
+            parents[one.max(other)] = one.min(other);
+        }
+    }
+    groups.iter_mut().for_each(|group| *group = root(&parents, *group));
 }
 
 /// Removes the rows of a part whose group has a row in a stricter given part: train rows like dev or test rows, dev rows

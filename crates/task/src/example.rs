@@ -15,6 +15,9 @@ pub struct Example {
     pub target: String,
     /// Where the row stands.
     pub origin: Origin,
+    /// The source that it shares with other rows (a customer, a document), where `data.cluster` names its column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
 }
 
 /// A place in a data file.

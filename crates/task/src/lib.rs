@@ -3,9 +3,11 @@
 pub mod atomic;
 pub mod curation;
 pub mod dataset;
+pub mod date;
 mod error;
 pub mod example;
 pub mod predictor;
+pub mod prices;
 pub mod profile;
 pub mod prompt;
 pub mod record;

@@ -162,6 +162,39 @@ pub struct Experiment {
     pub artefact: Option<Artefact>,
     /// Why this run counts as collapsed (diverged, or one label for everything); `None` for a healthy run.
     pub collapse: Option<String>,
+    /// What was asked of the model, for the audit, and how long single requests took. Empty for floors and in records of
+    /// versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Calls::is_empty")]
+    pub calls: Calls,
+}
+
+/// The requests behind an experiment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calls {
+    /// SHA-256, hexadecimal, of the exact text of each request, in the order of the predictions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sha256: Vec<String>,
+    /// Requests that were sent one by one, to be timed; of the finalists only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timed: Vec<TimedRequest>,
+}
+
+impl Calls {
+    /// Whether nothing was kept.
+    pub fn is_empty(&self) -> bool {
+        self.sha256.is_empty() && self.timed.is_empty()
+    }
+}
+
+/// One request on its own, not in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimedRequest {
+    /// Its tokens; `cached` are those that a warm prefix cache holds.
+    pub tokens: TokensPerRequest,
+    /// Seconds with nothing cached.
+    pub cold_seconds: f64,
+    /// Seconds with the common prefix cached.
+    pub warm_seconds: f64,
 }
 
 /// Facts of the task, as far as the verdict needs them.
@@ -213,6 +246,33 @@ pub struct Economics {
     pub hosting_per_month: Option<f64>,
     /// Money for labelling one example.
     pub price_per_label: Option<f64>,
+    /// Money for a million prompt tokens that are written to the cache; the price of uncached ones where a provider asks nothing more.
+    pub cache_write_price: Option<f64>,
+    /// Prompts below so many tokens are not cached.
+    pub cache_minimum_tokens: Option<f64>,
+    /// Price of a request in a batch over that of one by itself.
+    pub batch_multiplier: Option<f64>,
+    /// Day on which the base model is shut down, and every adapter of it with it: `2027-01-14`.
+    pub base_shutdown: Option<String>,
+    /// File of prices that fills in what is not given here; relative to the task file.
+    pub prices: Option<String>,
+    /// Name of the model in that file.
+    pub priced_as: Option<String>,
+}
+
+/// Where prices come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceSource {
+    /// The price file, as it was named.
+    pub file: String,
+    /// The model in it.
+    pub model: String,
+    /// What the prices are in.
+    pub currency: Option<String>,
+    /// Where they stand, as the file says.
+    pub source: Option<String>,
+    /// When they were read there, as the file says.
+    pub read_on: Option<String>,
 }
 
 /// How the verdict is to be decided; set before any result is seen.
@@ -223,11 +283,13 @@ pub struct Decision {
     pub margin: f64,
     /// Confidence of intervals, in (0.5, 1).
     pub confidence: f64,
+    /// Whether the test set may be left before its end, once the finalists are told apart.
+    pub early_stopping: bool,
 }
 
 impl Default for Decision {
     fn default() -> Self {
-        Self { margin: 0.02, confidence: 0.95 }
+        Self { margin: 0.02, confidence: 0.95, early_stopping: true }
     }
 }
 
@@ -240,6 +302,24 @@ pub struct Finalists {
     pub fine_tune: String,
     /// The floor chosen on dev.
     pub floor: String,
+}
+
+/// A test set that was not answered to its end: the finalists were told apart before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestStop {
+    /// Examples that every experiment on test answered.
+    pub answered: usize,
+    /// Examples that the test set has.
+    pub available: usize,
+}
+
+/// A finalist's method again, with a share of its training labels (or its demonstrations' labels) flipped; answered on test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoisyRun {
+    /// Share of the labels that are wrong, in (0, 1).
+    pub rate: f64,
+    /// What it answered, under the finalist's settings.
+    pub experiment: Experiment,
 }
 
 /// Everything that a run left behind, read back from the store.
@@ -263,4 +343,22 @@ pub struct RunRecord {
     pub wall_seconds: f64,
     /// Seconds that each arm spent on search and training, failed runs included.
     pub seconds_by_family: BTreeMap<String, f64>,
+    /// Energy that the processor took while each arm worked, in joules; empty where the machine does not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joules_by_family: BTreeMap<String, f64>,
+    /// Day of the decision (`2026-11-24`), from which the life of the base model counts; `None` where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_on: Option<String>,
+    /// Where the prices come from, if from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<PriceSource>,
+    /// Where the test set was left before its end; `None` where it was answered whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_stop: Option<TestStop>,
+    /// The source that each test example shares with others (`data.cluster`); empty where they are independent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, String>,
+    /// The finalists again with flipped labels (`probes.label_noise`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_noise: Vec<NoisyRun>,
 }

@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
     Calibration, FineTuneMethod, InContextSection as InContextSettings, Metric, Order, Precision,
-    PromptSection as PromptSettings, PromptStyle, Selection, TaskKind, Underscores,
+    ProbesSection as ProbeSettings, PromptSection as PromptSettings, PromptStyle, Selection, TaskKind,
+    Underscores,
 };
 pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::hexadecimal;
 
 use crate::Error;
-use crate::record::{Decision, Economics};
+use crate::record::{Decision, Economics, PriceSource};
 use crate::task_file::{self, TaskFile, parse_duration};
 
 /// Everything that a run is told.
@@ -38,10 +39,14 @@ pub struct Settings {
     pub fine_tune: FineTuneSettings,
     /// How long a run may take.
     pub budget: BudgetSettings,
+    /// Experiments beside the comparison.
+    pub probes: ProbeSettings,
     /// When a difference counts.
     pub decision: Decision,
-    /// Volume and prices.
+    /// Volume and prices; those of the price file are filled in.
     pub economics: Economics,
+    /// Where the prices come from, if from a file.
+    pub prices: Option<PriceSource>,
     /// Paths as the task file writes them, which is how the fingerprint names them: a moved folder is the same run.
     written: WrittenPaths,
 }
@@ -83,6 +88,10 @@ pub struct DataSettings {
     pub target: Option<String>,
     /// Column of the row's name; `None`: rows are named by content.
     pub id: Option<String>,
+    /// Column of the source that rows share; `None`: rows are independent. Left out where absent, as in runs of versions that
+    /// did not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// All labels in the order wanted, as written; `None`: those found, sorted.
     pub labels: Option<Vec<String>>,
     /// What underscores in labels mean.
@@ -230,6 +239,13 @@ impl Settings {
         let parsed = task_file::parse(text, path)?;
         let wrong = |reason: String| Error::TaskFile { path: path.to_path_buf(), reason };
         let folder = path.parent().unwrap_or(Path::new(""));
+        let mut economics = parsed.economics.clone();
+        let prices = crate::prices::resolve(&mut economics, folder)?;
+        if let Some(day) = economics.base_shutdown.as_ref().filter(|day| crate::date::days(day).is_none()) {
+            return Err(wrong(format!(
+                "economics.base_shutdown must be a day such as \"2027-01-14\", not \"{day}\""
+            )));
+        }
         let answers = answers::resolve(&parsed.task, folder).map_err(wrong)?;
         let source = model_source(&parsed.model.source, folder).map_err(wrong)?;
         let data = data_settings(&parsed, folder).map_err(wrong)?;
@@ -255,8 +271,10 @@ impl Settings {
             in_context: in_context_settings(parsed.in_context, parsed.task.kind),
             prompt: parsed.prompt,
             budget: BudgetSettings { seconds },
+            probes: parsed.probes,
             decision: parsed.decision,
-            economics: parsed.economics,
+            economics,
+            prices,
         })
     }
 }
@@ -298,6 +316,7 @@ fn data_settings(parsed: &TaskFile, folder: &Path) -> Result<DataSettings, Strin
         dev_share: data.dev_share,
         test_share: data.test_share,
         max_rows: data.max_rows,
+        cluster: data.cluster.clone(),
         near_duplicates: data.near_duplicates,
         json_targets: parsed.task.kind == TaskKind::Extract,
     })
@@ -359,7 +378,7 @@ fn unite<T: PartialEq + Copy>(items: &mut Vec<T>) {
 }
 
 /// A path of the task file: `~/` is the home folder, anything else relative is relative to the task file.
-fn resolve_path(path: &Path, folder: &Path) -> PathBuf {
+pub(crate) fn resolve_path(path: &Path, folder: &Path) -> PathBuf {
     if let Ok(rest) = path.strip_prefix("~")
         && let Some(home) = std::env::home_dir()
     {

@@ -4,7 +4,7 @@
 //!
 //! | in it | what it is |
 //! |---|---|
-//! | `run.sqlite` | the store: experiments with every prediction, facts, seconds, the log of events |
+//! | `run.sqlite` | the store: experiments with every prediction, facts, seconds, the log of events, the audit log |
 //! | `run.lock` | held by the process that runs; the system lets go of it when that process ends, however it ends |
 //! | `artefacts/` | what would be shipped: adapters, models, prompts |
 //! | `.gitignore` | keeps the folder out of version control |
@@ -14,6 +14,7 @@
 //! which the stored results would be other ones are refused, with what changed; [`archive`] makes room for a new run.
 
 mod archive;
+mod audit;
 mod experiments;
 mod facts;
 mod predictions;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use archive::archive;
+pub use audit::{AuditEntry, AuditReport};
 pub use facts::Event;
 
 use crate::Error;

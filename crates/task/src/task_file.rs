@@ -1,6 +1,6 @@
 //! The task file: what a user wrote, before defaults that depend on other things are resolved.
 //!
-//! TOML with nine sections. [`KEYS`] is the one table of what may be in it: names, types, defaults and meanings. It
+//! TOML with ten sections. [`KEYS`] is the one table of what may be in it: names, types, defaults and meanings. It
 //! checks a file with line numbers ([`parse`]) and makes the reference ([`reference()`], `docs/task-file.md`).
 
 mod check;
@@ -38,6 +38,8 @@ pub struct TaskFile {
     pub fine_tune: FineTuneSection,
     /// `[budget]`: how long a run may take.
     pub budget: BudgetSection,
+    /// `[probes]`: experiments beside the comparison.
+    pub probes: ProbesSection,
     /// `[decision]`: when a difference counts.
     pub decision: Decision,
     /// `[economics]`: volume and prices.
@@ -248,6 +250,8 @@ pub struct DataSection {
     pub target: Option<String>,
     /// Column of a stable row name.
     pub id: Option<String>,
+    /// Column of the source that rows share.
+    pub cluster: Option<String>,
     /// All labels, in the order wanted.
     pub labels: Option<Vec<String>>,
     /// Whether `card_arrival` is read as `card arrival`.
@@ -271,6 +275,7 @@ impl Default for DataSection {
             input: None,
             target: None,
             id: None,
+            cluster: None,
             labels: None,
             label_underscores: Underscores::Space,
             dev_share: 0.15,
@@ -404,6 +409,14 @@ impl Default for BudgetSection {
     fn default() -> Self {
         Self { time: "10m".to_owned() }
     }
+}
+
+/// `[probes]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbesSection {
+    /// Shares of labels to flip.
+    pub label_noise: Vec<f64>,
 }
 
 /// Parses the text of a task file; `path` is only named in errors.

@@ -41,6 +41,7 @@ fn experiment(number: usize) -> Experiment {
         seconds_per_request: 0.5,
         artefact: None,
         collapse: None,
+        calls: Default::default(),
     }
 }
 

@@ -60,6 +60,7 @@ fn sample(kind: Kind) -> String {
         Kind::Counts(least) => format!("[{least}, 7]"),
         Kind::Amount | Kind::Positive => "3".to_owned(),
         Kind::Positives => "[1, 0.5]".to_owned(),
+        Kind::Shares => "[0.25, 0.5]".to_owned(),
         Kind::Between { low, high, .. } => ((low + high) / 2.0).to_string(),
         Kind::Duration => "\"1h30m\"".to_owned(),
         Kind::Choice(words) => format!("\"{}\"", words[words.len() - 1]),
@@ -155,8 +156,8 @@ fn mistakes_are_named_with_line_and_key() {
         ("\n[finetune]\n", "2: unknown section [finetune]; did you mean [fine_tune]?"),
         (
             "[zebra]\n",
-            "1: unknown section [zebra]; there are: task, data, model, prompt, in_context, fine_tune, budget, decision, \
-             economics",
+            "1: unknown section [zebra]; there are: task, data, model, prompt, in_context, fine_tune, budget, probes, \
+             decision, economics",
         ),
         ("train = \"a\"\n", "1: `train` stands outside a section: it belongs under [data]"),
         ("zebra = \"a\"\n", "1: `zebra` stands outside a section"),

@@ -30,7 +30,7 @@ pub(crate) fn demo(to: Option<&Path>, printer: &Printer) -> Result<()> {
     let settings = Settings::load(&task)?;
     let dataset = Dataset::load(&settings)?;
     let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
-    let comparison = compare(&settings, &dataset, &mut store, printer)?;
+    let comparison = compare(&settings, &dataset, &mut store, None, printer)?;
     printer.comparison(&comparison)?;
     printer.hint("next: write a weigh.toml for your own data (README, \"A real task\"), then `weigh run`");
     Ok(())

@@ -14,17 +14,24 @@ use crate::printer::Printer;
 use crate::progress::Progress;
 
 /// Runs (or goes on with) the comparison of `task` and prints it.
-pub(crate) fn run(task: &Path, budget: Option<&str>, fresh: bool, printer: &Printer) -> Result<()> {
+pub(crate) fn run(
+    task: &Path,
+    budget: Option<&str>,
+    fresh: bool,
+    stop_after: Option<&str>,
+    printer: &Printer,
+) -> Result<()> {
     let mut settings = Settings::load(task)?;
     if let Some(budget) = budget {
-        settings.budget.seconds = duration(budget)?;
+        settings.budget.seconds = duration("budget", budget)?;
     }
+    let stop_after = stop_after.map(|time| duration("stop-after", time)).transpose()?;
     let dataset = Dataset::load(&settings)?;
     if fresh && let Some(place) = archive(&settings.run_folder())? {
         printer.hint(&format!("the earlier run is in {}", place.display()));
     }
     let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
-    let comparison = compare(&settings, &dataset, &mut store, printer)?;
+    let comparison = compare(&settings, &dataset, &mut store, stop_after, printer)?;
     printer.comparison(&comparison)?;
     printer.hint(&format!(
         "stored in {}; `weigh verdict {}` decides again",
@@ -35,9 +42,9 @@ pub(crate) fn run(task: &Path, budget: Option<&str>, fresh: bool, printer: &Prin
 }
 
 /// Seconds of a time such as `90s`, `20m` or `1h30m`.
-fn duration(text: &str) -> Result<f64> {
+fn duration(option: &str, text: &str) -> Result<f64> {
     task::task_file::parse_duration(text)
-        .with_context(|| format!("--budget {text}: write a time such as 90s, 20m or 1h30m"))
+        .with_context(|| format!("--{option} {text}: write a time such as 90s, 20m or 1h30m"))
 }
 
 /// Loads the model, runs what is not stored yet, and compares.
@@ -45,13 +52,17 @@ pub(crate) fn compare(
     settings: &Settings,
     dataset: &Dataset,
     store: &mut Store,
+    stop_after: Option<f64>,
     printer: &Printer,
 ) -> Result<Comparison> {
     let mut progress = Progress::new(printer.quiet());
     progress.say(dataset.report.to_string().trim_end());
     let engine = model::load(&settings.model).context("loading the model")?;
-    let run = Run { settings, dataset, engine: &engine, store, observer: &mut progress };
+    let run = Run { settings, dataset, engine: &engine, store, observer: &mut progress, stop_after };
     let record = run.execute();
     progress.clear();
-    Ok(Comparison::from_record(&record?)?)
+    let mut record = record?;
+    record.decided_on = Some(task::date::today());
+    record.prices.clone_from(&settings.prices);
+    Ok(Comparison::from_record(&record)?)
 }

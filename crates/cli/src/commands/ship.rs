@@ -26,8 +26,8 @@ pub(crate) struct Wish {
 /// Writes what won in the finished run of `task` to `to`.
 pub(crate) fn ship(task: &Path, to: Option<&Path>, wish: &Wish, printer: &Printer) -> Result<()> {
     let settings = Settings::load(task)?;
-    let store = Store::read(&settings.run_folder())?;
-    let (record, comparison) = verdict::decided(task, &settings, &store)?;
+    let record = verdict::record(&settings, task)?;
+    let comparison = verdict::compared(&record, task)?;
     let (what, experiment) = chosen(wish, &record, &comparison)?;
     let beside = task.parent().unwrap_or(Path::new("")).join("shipment");
     let folder = to.unwrap_or(&beside);
@@ -39,7 +39,7 @@ pub(crate) fn ship(task: &Path, to: Option<&Path>, wish: &Wish, printer: &Printe
     }
     let dataset = Dataset::load(&settings)?;
     let engine = model::load(&settings.model).context("loading the model")?;
-    let artefacts = store.artefacts()?;
+    let artefacts = Store::read(&settings.run_folder())?.artefacts()?;
     let shipping = Shipping {
         settings: &settings,
         dataset: &dataset,

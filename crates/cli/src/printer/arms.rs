@@ -98,7 +98,8 @@ fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String
         format!("{} {}", if finalist.is_some() { "●" } else { " " }, name(curve, point)),
         given(curve, point),
         share(main.map_or(point.score, |main| main.value)),
-        main.map_or_else(String::new, |main| format!("{}-{}", share(main.low), share(main.high))),
+        main.or(point.band.as_ref())
+            .map_or_else(String::new, |main| format!("{}-{}", share(main.low), share(main.high))),
         over_seeds,
         second.map_or_else(String::new, |second| share(second.value)),
         arms.first().map_or_else(String::new, |arm| tokens(arm, curve.family)),

@@ -52,8 +52,14 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
         format!("  in-context  {}", contrast.in_context.trim_end_matches("@test")),
         format!("  fine-tuned  {}", contrast.fine_tune.trim_end_matches("@test")),
     ];
+    lines.extend(looked(comparison));
     if let Some(main) = comparison.economics.main() {
         lines.push(format!("Break-even: {}", main.formula));
+    }
+    if let Some(prices) = &comparison.economics.prices {
+        let read = prices.read_on.as_deref().map_or_else(String::new, |day| format!(", read on {day}"));
+        let source = prices.source.as_deref().map_or_else(String::new, |source| format!(" ({source}{read})"));
+        lines.push(format!("Prices: {} of {}{source}", prices.model, prices.file));
     }
     lines.push(String::new());
     for (name, gate) in verdict.gates.named() {
@@ -69,6 +75,40 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
     lines.extend(verdict.reasons.iter().map(|reason| format!("  because {reason}")));
     lines.extend(verdict.flips_if.iter().map(|condition| format!("  flips if {condition}")));
     wrapped(&lines)
+}
+
+/// What looking after every item says, and what was left unasked.
+fn looked(comparison: &Comparison) -> Vec<String> {
+    let contrast = &comparison.contrast;
+    let mut lines = Vec::new();
+    if let Some(stop) = contrast.stopped {
+        lines.push(format!(
+            "The test set was left after {} of {} items, once the finalists were told apart: {} were not asked, and the \
+             intervals hold at every number of items.",
+            stop.answered,
+            stop.available,
+            stop.available - stop.answered
+        ));
+    } else if let Some(seen) = contrast.sequential.and_then(|sequential| sequential.stop) {
+        lines.push(format!(
+            "Looking after every item (in a random order), {} of {} would have told them apart.",
+            seen.items, contrast.test.items
+        ));
+    }
+    if let Some(clusters) = contrast.clusters {
+        lines.push(format!("The interval counts {clusters} sources, not items (data.cluster)."));
+    }
+    let better: Vec<&str> = comparison
+        .exploration
+        .labels
+        .iter()
+        .filter(|slice| slice.p_adjusted < 1.0 - comparison.decision.confidence)
+        .map(|slice| slice.slice.as_str())
+        .collect();
+    if !better.is_empty() {
+        lines.push(format!("Labels on which the two differ (Benjamini-Hochberg): {}.", better.join(", ")));
+    }
+    lines
 }
 
 /// Breaks long lines at spaces, continuing below the text after the first words.

@@ -45,6 +45,7 @@ pub(crate) fn experiment(
         seconds_per_request: 0.0,
         artefact: None,
         collapse: None,
+        calls: Default::default(),
     }
 }
 
@@ -130,10 +131,16 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         labels: LABELS.map(str::to_owned).to_vec(),
         experiments,
         finalists: Some(Finalists { in_context, fine_tune, floor }),
-        decision: Decision { margin: 0.02, confidence: 0.95 },
+        decision: Decision::default(),
         economics: Economics::default(),
         wall_seconds: 190.0,
         seconds_by_family: BTreeMap::from([("in_context".to_owned(), 60.0), ("fine_tune".to_owned(), 120.0)]),
+        joules_by_family: BTreeMap::new(),
+        decided_on: None,
+        prices: None,
+        test_stop: None,
+        clusters: BTreeMap::new(),
+        label_noise: Vec::new(),
     }
 }
 

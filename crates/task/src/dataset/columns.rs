@@ -16,6 +16,7 @@ pub(crate) struct Columns {
     pub(crate) input: String,
     pub(crate) target: String,
     pub(crate) id: Option<String>,
+    pub(crate) cluster: Option<String>,
     /// Columns that could have been meant as well.
     pub(crate) doubts: Vec<String>,
 }
@@ -29,7 +30,10 @@ impl Columns {
         if let Some(id) = &settings.id {
             given(names, id, "id")?;
         }
-        Ok(Self { input, target, id: settings.id.clone(), doubts })
+        if let Some(cluster) = &settings.cluster {
+            given(names, cluster, "cluster")?;
+        }
+        Ok(Self { input, target, id: settings.id.clone(), cluster: settings.cluster.clone(), doubts })
     }
 }
 

@@ -67,6 +67,7 @@ struct Places {
     input: usize,
     target: usize,
     id: Option<usize>,
+    cluster: Option<usize>,
 }
 
 impl Places {
@@ -82,7 +83,8 @@ impl Places {
         };
         let (input, target) = (place(&columns.input)?, place(&columns.target)?);
         let id = columns.id.as_deref().map(place).transpose()?;
-        Ok(Self { columns, input, target, id })
+        let cluster = columns.cluster.as_deref().map(place).transpose()?;
+        Ok(Self { columns, input, target, id, cluster })
     }
 
     fn row(&self, line: usize, fields: &[String], width: usize) -> Result<RawRow, String> {
@@ -101,6 +103,11 @@ impl Places {
             input: field(self.input, &self.columns.input)?,
             target: field(self.target, &self.columns.target)?,
             id: self.id.map(|place| field(place, self.columns.id.as_deref().unwrap_or("id"))).transpose()?,
+            // An empty cell is a row that shares its source with no other.
+            cluster: self
+                .cluster
+                .map(|place| fields[place].trim().to_owned())
+                .filter(|name| !name.is_empty()),
             system: None,
             has_earlier_turns: false,
         })

@@ -96,6 +96,7 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: boo
             input: text(object, &columns.input)?,
             target: String::new(),
             id: None,
+            cluster: None,
             system: None,
             has_earlier_turns: false,
         },
@@ -105,6 +106,7 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: boo
         _ => target(object, &columns.target)?,
     };
     row.id = columns.id.as_ref().map(|id| text(object, id)).transpose()?;
+    row.cluster = cluster(object, columns.cluster.as_deref())?;
     Ok(row)
 }
 
@@ -119,6 +121,14 @@ fn target(object: &Map<String, Value>, name: &str) -> Result<String, String> {
             Err(format!("`{name}` is a list of {}; a row has one label", items.len()))
         }
         _ => text(object, name),
+    }
+}
+
+/// The source that a row shares with others; one without it shares it with none.
+fn cluster(object: &Map<String, Value>, column: Option<&str>) -> Result<Option<String>, String> {
+    match column {
+        Some(name) if !matches!(object.get(name), None | Some(Value::Null)) => text(object, name).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -156,6 +166,7 @@ fn chat_row(object: &Map<String, Value>, settings: &DataSettings) -> Result<RawR
     let mut row = conversation(before, "messages")?;
     row.target = target;
     row.id = settings.id.as_ref().map(|id| text(object, id)).transpose()?;
+    row.cluster = cluster(object, settings.cluster.as_deref())?;
     Ok(row)
 }
 
@@ -184,6 +195,7 @@ fn conversation(messages: &[Value], name: &str) -> Result<RawRow, String> {
         input,
         target: String::new(),
         id: None,
+        cluster: None,
         system: system.filter(|text| !text.is_empty()),
         has_earlier_turns: turns > 1,
     })

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Store, facts, predictions};
+use super::{Store, audit, facts, predictions};
 use crate::Error;
 use crate::record::{Decision, Economics, Experiment, RunRecord};
 
@@ -23,6 +23,7 @@ impl Store {
     pub fn put_timed(&mut self, experiment: &Experiment, seconds: f64) -> Result<bool, Error> {
         let (body, packed) = self.pack(experiment)?;
         let activity = facts::activity(experiment.family);
+        let entry = audit::experiment_detail(experiment, &body, &packed);
         let run = |store: &mut Self| -> rusqlite::Result<bool> {
             let transaction = store.connection.transaction()?;
             let added = transaction.execute(
@@ -31,6 +32,7 @@ impl Store {
                 params![experiment.id, body, packed],
             )? == 1;
             if added {
+                audit::append(&transaction, "experiment", &entry)?;
                 facts::add_seconds(&transaction, &activity, seconds)?;
             }
             transaction.commit()?;
@@ -97,6 +99,12 @@ impl Store {
             economics: economics.clone(),
             wall_seconds,
             seconds_by_family,
+            joules_by_family: self.joules()?,
+            decided_on: None,
+            prices: None,
+            test_stop: self.fact(facts::TEST_STOP)?,
+            clusters: self.fact(facts::CLUSTERS)?.unwrap_or_default(),
+            label_noise: self.noisy_runs()?,
         })
     }
 

@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::Store;
+use super::{Store, audit};
 use crate::Error;
-use crate::record::{Family, Finalists, ModelIdentity, TaskFacts};
+use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, TestStop};
 
 pub(super) const FINGERPRINT: &str = "fingerprint";
 const DESCRIPTION: &str = "description";
 const FINALISTS: &str = "finalists";
+/// Where the test set was left before its end.
+pub(super) const TEST_STOP: &str = "test_stop";
+/// The sources that test examples share.
+pub(super) const CLUSTERS: &str = "clusters";
+/// Begins the names of the finalists' runs with flipped labels.
+const NOISE: &str = "label_noise/";
+/// Begins the names of activities that count joules instead of seconds.
+const JOULES: &str = "joules/";
 /// The activity that stands for whole sessions.
 const WALL: &str = "wall";
 const TEST_OPENED: &str = "test_opened";
@@ -107,10 +115,14 @@ impl Store {
     pub fn set_fact<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), Error> {
         let text = serde_json::to_string(value)
             .map_err(|error| self.failed(format!("fact `{name}` cannot be written: {error}")))?;
-        self.connection
-            .execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)", params![name, text])
-            .map_err(|error| self.failed(error))?;
-        Ok(())
+        let run = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction
+                .execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)", params![name, text])?;
+            audit::append(&transaction, "fact", &audit::fact_detail(name, &text))?;
+            transaction.commit()
+        };
+        run().map_err(|error| self.failed(error))
     }
 
     /// Says what the run is about; to be called at the start of every session.
@@ -126,6 +138,15 @@ impl Store {
                 return Err(self.other_run("data or weights", &changes));
             }
         }
+        let fingerprint = self.fingerprint()?.map(|fingerprint| fingerprint.sha256());
+        let session = json!({
+            "data_sha256": task.data_sha256,
+            "model": model.source,
+            "model_sha256": model.sha256,
+            "settings_sha256": fingerprint,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        audit::append(&self.connection, "session", &session).map_err(|error| self.failed(error))?;
         self.set_fact(DESCRIPTION, &now)
     }
 
@@ -154,6 +175,7 @@ impl Store {
             let transaction = store.connection.transaction()?;
             transaction
                 .execute("INSERT INTO fact (name, value) VALUES (?1, ?2)", params![FINALISTS, detail])?;
+            audit::append(&transaction, "fact", &audit::fact_detail(FINALISTS, &detail))?;
             log(&transaction, TEST_OPENED, &detail)?;
             transaction.commit()
         };
@@ -194,8 +216,87 @@ impl Store {
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         let mut seconds = read().map_err(|error| self.failed(error))?;
+        seconds.retain(|activity, _| !activity.starts_with(JOULES));
         let wall = seconds.remove(WALL).unwrap_or(0.0);
         Ok((wall, seconds))
+    }
+
+    /// Adds the energy that an arm took, where the machine tells.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn add_joules(&self, family: Family, joules: f64) -> Result<(), Error> {
+        let activity = format!("{JOULES}{}", activity(family));
+        add_seconds(&self.connection, &activity, joules).map_err(|error| self.failed(error))
+    }
+
+    /// Energy of each family over all sessions, in joules; none where it was never told.
+    pub(super) fn joules(&self) -> Result<BTreeMap<String, f64>, Error> {
+        let read = || -> rusqlite::Result<BTreeMap<String, f64>> {
+            let mut statement = self.connection.prepare(
+                "SELECT substr(activity, length(?1) + 1), seconds FROM seconds WHERE substr(activity, 1, length(?1)) = ?1",
+            )?;
+            statement.query_map([JOULES], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// Says where the test set was left before its end, and logs it. The first answer stays.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read or written.
+    pub fn stop_test(&self, stop: &TestStop) -> Result<(), Error> {
+        if self.fact::<TestStop>(TEST_STOP)?.is_none() {
+            self.log("test_stopped", stop)?;
+            self.set_fact(TEST_STOP, stop)?;
+        }
+        Ok(())
+    }
+
+    /// Where the test set was left before its end, if it was.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn test_stop(&self) -> Result<Option<TestStop>, Error> {
+        self.fact(TEST_STOP)
+    }
+
+    /// Keeps the sources that test examples share.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn set_clusters(&self, clusters: &BTreeMap<String, String>) -> Result<(), Error> {
+        self.set_fact(CLUSTERS, clusters)
+    }
+
+    /// Whether the finalist's run with flipped labels of that id is kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn has_noisy_run(&self, id: &str) -> Result<bool, Error> {
+        Ok(self.fact::<Value>(&format!("{NOISE}{id}"))?.is_some())
+    }
+
+    /// Keeps a finalist's run with flipped labels.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn put_noisy_run(&self, run: &NoisyRun) -> Result<(), Error> {
+        self.set_fact(&format!("{NOISE}{}", run.experiment.id), run)
+    }
+
+    pub(super) fn noisy_runs(&self) -> Result<Vec<NoisyRun>, Error> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self
+                .connection
+                .prepare("SELECT value FROM fact WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?;
+            statement.query_map([NOISE], |row| row.get(0))?.collect()
+        };
+        let texts = read().map_err(|error| self.failed(error))?;
+        let parsed = texts.iter().map(|text| serde_json::from_str(text));
+        parsed
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.failed(format!("a fact cannot be read: {error}")))
     }
 
     /// Adds an entry to the log, with the time. Entries cannot be changed or removed.
@@ -205,7 +306,12 @@ impl Store {
     pub fn log<T: Serialize + ?Sized>(&self, name: &str, detail: &T) -> Result<(), Error> {
         let detail = serde_json::to_string(detail)
             .map_err(|error| self.failed(format!("event `{name}` cannot be written: {error}")))?;
-        log(&self.connection, name, &detail).map_err(|error| self.failed(error))
+        let run = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            log(&transaction, name, &detail)?;
+            transaction.commit()
+        };
+        run().map_err(|error| self.failed(error))
     }
 
     /// The log, oldest entry first.
@@ -234,5 +340,5 @@ fn log(connection: &Connection, name: &str, detail: &str) -> rusqlite::Result<()
         "INSERT INTO event (time, name, detail) VALUES (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ?1, ?2)",
         params![name, detail],
     )?;
-    Ok(())
+    audit::append(connection, name, &serde_json::from_str(detail).unwrap_or(Value::Null))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::at;
+use super::{at, audit};
 use crate::Error;
 
 /// Version of the tables below. A store with a higher one was written by a newer program and is refused.
@@ -52,7 +52,12 @@ pub(super) fn prepare(connection: &Connection, database: &Path) -> Result<(), Er
         );
         connection.execute_batch(&script).map_err(|error| at(database, error))?;
     }
-    check(connection, database)
+    check(connection, database)?;
+    // Stores of earlier versions have no audit log: it begins with what they hold.
+    connection
+        .execute_batch(audit::TABLE)
+        .and_then(|()| audit::adopt(connection))
+        .map_err(|error| at(database, error))
 }
 
 /// Refuses a file that is not ours, and one of a newer version.

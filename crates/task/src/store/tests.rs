@@ -34,6 +34,7 @@ fn experiment(id: &str) -> Experiment {
         seconds_per_request: 1.0 / 3.0,
         artefact: Some(Artefact { kind: "prompt".to_owned(), ..Artefact::default() }),
         collapse: None,
+        calls: Default::default(),
     }
 }
 
@@ -151,6 +152,12 @@ fn the_record_holds_everything() {
         economics: economics.clone(),
         wall_seconds: 3.0,
         seconds_by_family: BTreeMap::from([("in_context".to_owned(), 2.0)]),
+        joules_by_family: BTreeMap::new(),
+        decided_on: None,
+        prices: None,
+        test_stop: None,
+        clusters: BTreeMap::new(),
+        label_noise: Vec::new(),
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.
@@ -259,4 +266,83 @@ fn other_data_or_weights_under_the_same_settings_are_refused() {
         error.contains(&format!("it holds a run under other data or weights {changes}. Put them back")),
         "{error}"
     );
+}
+
+/// A store with two experiments, a fact and an opened test set, and what a check of its log says after `tamper`.
+fn audited(tamper: &str) -> AuditReport {
+    let (_folder, run) = folder();
+    let mut store = Store::open(&run, &fingerprint()).unwrap();
+    let mut one = experiment("a");
+    one.calls.sha256 = vec!["11".repeat(32), "22".repeat(32)];
+    store.put(&one).unwrap();
+    store.set_fact("plan", &["x"]).unwrap();
+    store.set_fact("plan", &["y"]).unwrap();
+    store.put(&experiment("b")).unwrap();
+    let finalists = Finalists { in_context: "a".into(), fine_tune: "b".into(), floor: String::new() };
+    store.open_test(&finalists).unwrap();
+    store
+        .connection
+        .execute_batch(&format!("DROP TRIGGER audit_is_kept; DROP TRIGGER audit_is_final; {tamper}"))
+        .unwrap();
+    store.verify_audit(None).unwrap()
+}
+
+#[test]
+fn an_audit_finds_what_was_changed_dropped_or_moved() {
+    let clean = audited("");
+    assert!(clean.problems.is_empty(), "{:?}", clean.problems);
+    // The fingerprint, two experiments, the plan twice, the finalists and the opening of the test set.
+    assert_eq!((clean.entries, clean.experiments, clean.requests, clean.adopted), (7, 2, 2, 0));
+    for (tamper, expected) in [
+        (
+            "UPDATE audit SET detail = replace(detail, '\"seed\":1', '\"seed\":2') WHERE sequence = 2",
+            "entry 2 (experiment) was changed",
+        ),
+        ("UPDATE audit SET time = '2020' WHERE sequence = 7", "entry 7 (test_opened) was changed"),
+        ("DELETE FROM audit WHERE sequence = 3", "entry 3 is missing or was moved: entry 4 stands there"),
+        (
+            "DELETE FROM audit WHERE sequence = 3; UPDATE audit SET sequence = sequence - 1 WHERE sequence > 3",
+            "entry 3 (fact) does not follow on the one before it",
+        ),
+        (
+            "UPDATE audit SET sequence = 99 WHERE sequence = 2; UPDATE audit SET sequence = 2 WHERE sequence = 5; \
+             UPDATE audit SET sequence = 5 WHERE sequence = 99",
+            "entry 2 (experiment) does not follow on the one before it",
+        ),
+        (
+            "UPDATE experiment SET body = replace(body, '0.1', '0.2') WHERE id = 'a'",
+            "experiment `a` is not what the log says",
+        ),
+        (
+            "UPDATE experiment SET predictions = zeroblob(4) WHERE id = 'b'",
+            "experiment `b` is not what the log says",
+        ),
+        ("DELETE FROM experiment WHERE id = 'a'", "experiment `a` is in the log, but not in the record"),
+        ("UPDATE fact SET value = '[\"x\"]' WHERE name = 'plan'", "fact `plan` is not what the log says"),
+        ("DELETE FROM audit WHERE sequence > 4", "experiment `b` is in the record, but not in the log"),
+    ] {
+        let problems = audited(tamper).problems.join("; ");
+        assert!(problems.contains(expected), "{tamper}: {problems}");
+    }
+}
+
+#[test]
+fn an_earlier_store_is_adopted_and_a_noted_hash_must_stay() {
+    let (_folder, run) = folder();
+    {
+        let mut store = Store::open(&run, &fingerprint()).unwrap();
+        store.put(&experiment("a")).unwrap();
+        store.connection.execute_batch("DROP TABLE audit").unwrap();
+        assert!(store.audit().unwrap().is_empty());
+        assert!(store.verify_audit(None).unwrap_err().to_string().contains("it has no audit log"));
+    }
+    let mut store = Store::open(&run, &fingerprint()).unwrap();
+    store.put(&experiment("b")).unwrap();
+    let report = store.verify_audit(None).unwrap();
+    assert_eq!((report.problems.len(), report.experiments, report.adopted), (0, 2, 1));
+    assert!(store.verify_audit(Some(&report.head)).unwrap().problems.is_empty());
+    let gone = store.verify_audit(Some("ab")).unwrap().problems;
+    assert_eq!(gone, ["the entry with the hash ab is gone"]);
+    let error = store.connection.execute("UPDATE audit SET name = 'x'", []).unwrap_err().to_string();
+    assert_eq!(error, "the audit log is only added to");
 }

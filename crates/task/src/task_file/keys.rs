@@ -41,7 +41,7 @@ const fn section(name: &'static str, meaning: &'static str) -> Section {
 }
 
 /// All sections, in the order of the reference.
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 10] = [
     section("task", "What is asked of the model."),
     section("data", "The labelled rows, how to read them, and how they are split."),
     section("model", "The model that both arms adapt."),
@@ -49,6 +49,7 @@ pub const SECTIONS: [Section; 9] = [
     section("in_context", "What the prompting arm tries."),
     section("fine_tune", "What the fine-tuning arm tries."),
     section("budget", "How long a run may take."),
+    section("probes", "Experiments beside the comparison; they come after it and take their own time."),
     section("decision", "When a difference counts. To be set before any result is seen."),
     section(
         "economics",
@@ -151,6 +152,13 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "",
         "Column of a stable, unique row name. Absent: rows are named by a hash of their content.",
+    ),
+    key(
+        "data",
+        "cluster",
+        Kind::Text,
+        "",
+        "Column of the source that rows share (a customer, a document, a template). Rows of one source stay in one part of the split, and intervals count sources instead of rows. Absent: rows are independent.",
     ),
     key(
         "data",
@@ -307,6 +315,13 @@ pub const KEYS: &[Key] = &[
         "Time for the whole run, split evenly between the arms: `90s`, `10m`, `1h30m`.",
     ),
     key(
+        "probes",
+        "label_noise",
+        Kind::Shares,
+        "",
+        "Shares of labels to flip, such as `[0.1, 0.2]`: both finalists learn once more from training rows (or demonstrations) of which so many are wrong, which takes as long as they took. Absent: none.",
+    ),
+    key(
         "decision",
         "margin",
         SHARE,
@@ -319,6 +334,13 @@ pub const KEYS: &[Key] = &[
         Kind::Between { low: 0.5, high: 1.0, open: true },
         "0.95",
         "Confidence of intervals and of the verdict.",
+    ),
+    key(
+        "decision",
+        "early_stopping",
+        Kind::Flag,
+        "true",
+        "Whether the test set may be left before its end once the finalists are told apart, by intervals that hold however often one looks. For answers that are right or wrong, from 100 test items on. `false` answers the whole test set.",
     ),
     key("economics", "requests_per_month", Kind::Amount, "", "Requests expected a month."),
     key(
@@ -353,4 +375,40 @@ pub const KEYS: &[Key] = &[
         "Price a month of keeping a tuned model deployed.",
     ),
     key("economics", "price_per_label", Kind::Amount, "", "Price of labelling one example."),
+    key(
+        "economics",
+        "cache_write_price",
+        Kind::Amount,
+        "",
+        "Price of a million prompt tokens that are written to the cache. Absent: that of uncached ones.",
+    ),
+    key(
+        "economics",
+        "cache_minimum_tokens",
+        Kind::Amount,
+        "",
+        "Prompts below so many tokens are not cached. Absent: every prompt may be.",
+    ),
+    key(
+        "economics",
+        "batch_multiplier",
+        Kind::Positive,
+        "",
+        "Price of a request in a batch over that of one by itself.",
+    ),
+    key(
+        "economics",
+        "base_shutdown",
+        Kind::Text,
+        "",
+        "Day on which the base model is shut down, and every adapter of it with it: `2027-01-14`.",
+    ),
+    key(
+        "economics",
+        "prices",
+        Kind::Text,
+        "",
+        "A file of prices (TOML; docs/verdict.md, \"Prices\") that fills in what is not given here.",
+    ),
+    key("economics", "priced_as", Kind::Text, "", "Name of the model in that file. Absent: its only one."),
 ];

@@ -27,6 +27,8 @@ pub enum Kind {
     Positive,
     /// A list of numbers above 0.
     Positives,
+    /// A list of numbers above 0 and below 1.
+    Shares,
     /// A number in `[low, high)`, or `(low, high)` where `open`.
     Between {
         /// Lower end.
@@ -59,6 +61,7 @@ impl Kind {
             Self::Amount => "a number of at least 0".to_owned(),
             Self::Positive => "a number above 0".to_owned(),
             Self::Positives => "a list of numbers above 0".to_owned(),
+            Self::Shares => "a list of numbers above 0 and below 1".to_owned(),
             Self::Between { low, high, open } => {
                 let from = if *open { "above" } else { "from" };
                 format!("a number {from} {low} and below {high}")
@@ -82,6 +85,7 @@ impl Kind {
             Self::Amount => number(value).is_some_and(|x| x >= 0.0),
             Self::Positive => number(value).is_some_and(|x| x > 0.0),
             Self::Positives => list_of(value, |item| number(item).is_some_and(|x| x > 0.0)),
+            Self::Shares => list_of(value, |item| number(item).is_some_and(|x| x > 0.0 && x < 1.0)),
             Self::Between { low, high, open } => {
                 number(value).is_some_and(|x| (x > *low || (!open && x == *low)) && x < *high)
             }

@@ -1,0 +1,69 @@
+//! `weigh compare`: is a later run no worse than an earlier one?
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use eval::regression::{Change, Judgement, Regression};
+use task::record::{Decision, Economics, RunRecord};
+use task::settings::Settings;
+use task::store::Store;
+
+use super::verdict::record;
+use crate::args::ComparedArm;
+use crate::failure::Failure;
+use crate::printer::Printer;
+
+/// Compares two runs and fails (exit code 100) where the later one is not shown to be no worse; `lenient` lets pass what the items
+/// cannot tell.
+pub(crate) fn compare(
+    before: &Path,
+    after: &Path,
+    margin: Option<f64>,
+    arm: ComparedArm,
+    lenient: bool,
+    printer: &Printer,
+) -> Result<()> {
+    let (old, new) = (load(before)?, load(after)?);
+    let margin = margin.unwrap_or(new.decision.margin);
+    if !(margin > 0.0 && margin < 1.0) {
+        return Err(Failure::Usage(format!("--margin {margin}: write a number above 0 and below 1")).into());
+    }
+    let regression = Regression::new(&old, &new, margin)?;
+    printer.regression(&regression)?;
+    let name = match arm {
+        ComparedArm::Verdict => "verdict",
+        ComparedArm::InContext => "in_context",
+        ComparedArm::FineTune => "fine_tune",
+        ComparedArm::Floor => "floor",
+    };
+    let Some(change) = regression.arm(name) else { bail!("the two runs do not both have a {name}") };
+    match change.judgement {
+        Judgement::NoWorse => Ok(()),
+        Judgement::Undecided if lenient => Ok(()),
+        Judgement::Worse => Err(Failure::Gate(sentence(change, "is worse", margin)).into()),
+        Judgement::Undecided => {
+            Err(Failure::Gate(sentence(change, "is not shown to be no worse", margin)).into())
+        }
+    }
+}
+
+fn sentence(change: &Change, what: &str, margin: f64) -> String {
+    format!(
+        "{} {what} by less than {:.1} points: {:+.1} ({:+.1} to {:+.1}) on {} items",
+        change.after,
+        100.0 * margin,
+        100.0 * change.difference.value,
+        100.0 * change.difference.low,
+        100.0 * change.difference.high,
+        change.items
+    )
+    .replace("is worse by less than", "is worse, and not by less than")
+}
+
+/// The record of a task file or of a run folder.
+fn load(run: &Path) -> Result<RunRecord> {
+    if run.is_dir() {
+        return Ok(Store::read(run)?.record(&Decision::default(), &Economics::default())?);
+    }
+    record(&Settings::load(run)?, run)
+}

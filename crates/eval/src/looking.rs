@@ -1,0 +1,123 @@
+//! Whether a test set may be left before its end: the rule that the runner asks after every batch.
+//!
+//! Floors cost nothing and are answered first and whole. The finalists then answer in the [`looking_order`], batch after
+//! batch. They are told apart once the decision rule, with intervals that hold at every number of items
+//! ([`confidence_sequence`](crate::sequential::confidence_sequence)), gives an answer that no floor can overturn. The rest of the test set is then left alone, by
+//! every experiment alike, and the verdict is taken with the same intervals.
+//!
+//! [`looking_order`]: crate::sequential::looking_order
+
+use task::record::Decision;
+
+use crate::contrast::Outcome;
+use crate::paired::{EQUIVALENCE_ALPHA, PairedCounts};
+use crate::sequential::excludes;
+
+/// Fewest items after which a test set may be left: with fewer the other rows of a report would say too little.
+pub const FEWEST: usize = 100;
+
+/// The answers so far to the first items of the looking order: whether each was right.
+#[derive(Clone, Copy, Debug)]
+pub struct Looked<'a> {
+    /// Of the in-context finalist.
+    pub in_context: &'a [bool],
+    /// Of the fine-tuned finalist.
+    pub fine_tune: &'a [bool],
+    /// Of the floor that dev chose, if there is one.
+    pub floor: Option<&'a [bool]>,
+}
+
+/// What the items so far decide; `None` where more of them are wanted.
+pub fn decided(looked: &Looked<'_>, decision: &Decision) -> Option<Outcome> {
+    if looked.in_context.len() < FEWEST {
+        return None;
+    }
+    let contrast = counts(looked.in_context, looked.fine_tune);
+    let found = judged(&contrast, decision)?;
+    let settled = looked.floor.is_none_or(|floor| floor_is_settled(looked, floor, decision));
+    settled.then_some(found)
+}
+
+/// The decision rule on counts that were looked at one after the other: what [`crate::contrast`] says of the same counts.
+pub fn judged(counts: &PairedCounts, decision: &Decision) -> Option<Outcome> {
+    let (value, margin) = (counts.difference(), decision.margin);
+    if excludes(counts, 0.0, decision.confidence) && value.abs() >= margin - 1e-12 {
+        return Some(if value > 0.0 { Outcome::FineTuneBetter } else { Outcome::InContextBetter });
+    }
+    let within = |bound: f64| excludes(counts, bound, 1.0 - EQUIVALENCE_ALPHA);
+    (value.abs() < margin && within(margin) && within(-margin)).then_some(Outcome::Equivalent)
+}
+
+/// Whether more items could not change what the floor means for the verdict: it is shown to be worse than the better
+/// finalist, or to win.
+fn floor_is_settled(looked: &Looked<'_>, floor: &[bool], decision: &Decision) -> bool {
+    let mut pairs = [looked.in_context, looked.fine_tune].map(|finalist| counts(finalist, floor));
+    // The smaller difference is the one to the better finalist.
+    pairs.sort_by(|left, right| left.difference().total_cmp(&right.difference()));
+    let [better, other] = pairs;
+    let out = |pair: &PairedCounts, bound: f64| excludes(pair, bound, 1.0 - EQUIVALENCE_ALPHA);
+    let not_worse = |pair: &PairedCounts| pair.difference() > -decision.margin && out(pair, -decision.margin);
+    let wins = better.difference() >= 0.0 && not_worse(&better) && not_worse(&other);
+    wins || (better.difference() < 0.0 && out(&better, 0.0))
+}
+
+fn counts(first: &[bool], second: &[bool]) -> PairedCounts {
+    PairedCounts::new(first.iter().copied().zip(second.iter().copied()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resample::Resampler;
+
+    fn right(items: usize, wrong_every: usize, shift: usize) -> Vec<bool> {
+        (0..items).map(|item| (item + shift) % wrong_every != 0).collect()
+    }
+
+    #[test]
+    fn a_clear_difference_decides_and_a_close_floor_keeps_it_open() {
+        let decision = Decision::default();
+        let (prompt, tuned) = (right(200, 2, 0), right(200, 20, 1));
+        let looked = Looked { in_context: &prompt, fine_tune: &tuned, floor: None };
+        assert_eq!(decided(&looked, &decision), Some(Outcome::FineTuneBetter));
+        let near = right(200, 21, 3);
+        assert_eq!(decided(&Looked { floor: Some(&near), ..looked }, &decision), None);
+        let far = right(200, 3, 2);
+        assert_eq!(
+            decided(&Looked { floor: Some(&far), ..looked }, &decision),
+            Some(Outcome::FineTuneBetter)
+        );
+        let few = FEWEST - 1;
+        let looked = Looked { in_context: &prompt[..few], fine_tune: &tuned[..few], floor: None };
+        assert_eq!(decided(&looked, &decision), None, "too few for the other rows");
+    }
+
+    #[test]
+    fn a_true_hypothesis_is_decided_wrongly_at_most_at_the_level_and_a_difference_of_the_margin_is_not_called_none()
+     {
+        // Looked at every 25 items of 1,000, 20% discordant. At no difference "better" is wrong; at a difference of the
+        // margin (here 5 points) "equivalent" and the other side are.
+        let decision = Decision { margin: 0.05, ..Decision::default() };
+        let mut source = Resampler::new(303);
+        for (win, loss, wrong) in [
+            (0.1, 0.1, [Outcome::FineTuneBetter, Outcome::InContextBetter]),
+            (0.125, 0.075, [Outcome::Equivalent, Outcome::InContextBetter]),
+        ] {
+            let (trials, mut errors) = (300, 0);
+            for _ in 0..trials {
+                let mut counts = PairedCounts::default();
+                let mut found = None;
+                for item in 1..=1000 {
+                    let draw = source.uniform();
+                    counts.observe((win..win + loss).contains(&draw), draw < win);
+                    if item % 25 == 0 && item >= FEWEST {
+                        found = found.or_else(|| judged(&counts, &decision));
+                    }
+                }
+                errors += u32::from(found.is_some_and(|found| wrong.contains(&found)));
+            }
+            // 5% of 300.
+            assert!(errors <= 15, "{errors} of {trials} at {win} against {loss}");
+        }
+    }
+}
