@@ -9,6 +9,7 @@ use crate::contrast::{Contrast, FloorContrast};
 use crate::curve::{self, Curve};
 use crate::economics::Economics;
 use crate::evidence::Evidence;
+use crate::probes::ProbeSummary;
 use crate::table::{self, Row};
 use crate::verdict::{Grounds, Verdict};
 use crate::wording::metric_name;
@@ -40,6 +41,9 @@ pub struct Comparison {
     pub economics: Economics,
     /// What to use, and why.
     pub verdict: Verdict,
+    /// What the finalists were asked beside the test set; `None` where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<ProbeSummary>,
     /// Seconds of all sessions of the run together.
     pub wall_seconds: f64,
 }
@@ -63,11 +67,13 @@ impl Comparison {
                 .map(|finalist| finalist.score().unwrap_or(0.0)),
             metric: metric_name(evidence.metric()),
         });
+        let probes = ProbeSummary::new(record);
         let table = table::rows(&table::Sources {
             evidence: &evidence,
             curves: &curves,
             economics: &economics,
             verdict: &verdict,
+            probes: probes.as_ref(),
         });
         Ok(Self {
             task: record.task.clone(),
@@ -82,6 +88,7 @@ impl Comparison {
             floor_contrast,
             economics,
             verdict,
+            probes,
             wall_seconds: record.wall_seconds,
         })
     }

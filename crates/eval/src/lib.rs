@@ -9,8 +9,10 @@
 //! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`]
 //!   (how many items),
 //! - many tests: [`multiplicity`],
+//! - answers under other conditions, and what leaks: [`agreement`], [`spread`], [`membership`], put together by [`probes`],
 //! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`].
 
+pub mod agreement;
 pub mod arm;
 pub mod backtest;
 pub mod bootstrap;
@@ -31,14 +33,19 @@ pub mod graded;
 pub mod interval;
 pub mod learning_curve;
 pub mod mean;
+pub mod membership;
 pub mod metrics;
 pub mod multiplicity;
 pub mod paired;
 mod posterior;
 pub mod power;
 pub mod power_law;
+pub mod probes;
 mod resample;
+pub mod safety;
 pub mod sequential;
+pub mod spread;
+pub mod stability;
 pub mod table;
 pub mod text_metrics;
 pub mod verdict;

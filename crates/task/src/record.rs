@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::Probes;
+
 /// Which side of the comparison an experiment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -263,4 +265,7 @@ pub struct RunRecord {
     pub wall_seconds: f64,
     /// Seconds that each arm spent on search and training, failed runs included.
     pub seconds_by_family: BTreeMap<String, f64>,
+    /// What the finalists were asked beside the test set; `None` where nothing was, as in runs before there were probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
 }

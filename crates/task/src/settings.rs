@@ -2,6 +2,7 @@
 
 mod answers;
 mod fingerprint;
+mod probes;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ pub use crate::task_file::{
 pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::hexadecimal;
+pub use probes::ProbeSettings;
 
 use crate::Error;
 use crate::record::{Decision, Economics};
@@ -38,6 +40,8 @@ pub struct Settings {
     pub fine_tune: FineTuneSettings,
     /// How long a run may take.
     pub budget: BudgetSettings,
+    /// What the finalists are asked beside the test set.
+    pub probes: ProbeSettings,
     /// When a difference counts.
     pub decision: Decision,
     /// Volume and prices.
@@ -83,6 +87,12 @@ pub struct DataSettings {
     pub target: Option<String>,
     /// Column of the row's name; `None`: rows are named by content.
     pub id: Option<String>,
+    /// Column of the row's group. Absent from the fingerprint where absent here, as in runs before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subgroup: Option<String>,
+    /// Column of the input in other words; as for the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paraphrase: Option<String>,
     /// All labels in the order wanted, as written; `None`: those found, sorted.
     pub labels: Option<Vec<String>>,
     /// What underscores in labels mean.
@@ -255,6 +265,7 @@ impl Settings {
             in_context: in_context_settings(parsed.in_context, parsed.task.kind),
             prompt: parsed.prompt,
             budget: BudgetSettings { seconds },
+            probes: probes::resolve(&parsed.probes, folder).map_err(wrong)?,
             decision: parsed.decision,
             economics: parsed.economics,
         })
@@ -293,6 +304,8 @@ fn data_settings(parsed: &TaskFile, folder: &Path) -> Result<DataSettings, Strin
         input: data.input.clone(),
         target: data.target.clone(),
         id: data.id.clone(),
+        subgroup: data.subgroup.clone(),
+        paraphrase: data.paraphrase.clone(),
         labels: data.labels.clone(),
         label_underscores: data.label_underscores,
         dev_share: data.dev_share,

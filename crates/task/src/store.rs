@@ -17,6 +17,7 @@ mod archive;
 mod experiments;
 mod facts;
 mod predictions;
+mod probes;
 mod schema;
 
 use std::fs::{File, TryLockError};

@@ -1,6 +1,6 @@
 //! The task file: what a user wrote, before defaults that depend on other things are resolved.
 //!
-//! TOML with nine sections. [`KEYS`] is the one table of what may be in it: names, types, defaults and meanings. It
+//! TOML with ten sections. [`KEYS`] is the one table of what may be in it: names, types, defaults and meanings. It
 //! checks a file with line numbers ([`parse`]) and makes the reference ([`reference()`], `docs/task-file.md`).
 
 mod check;
@@ -38,6 +38,8 @@ pub struct TaskFile {
     pub fine_tune: FineTuneSection,
     /// `[budget]`: how long a run may take.
     pub budget: BudgetSection,
+    /// `[probes]`: what the finalists are asked beside the test set.
+    pub probes: ProbesSection,
     /// `[decision]`: when a difference counts.
     pub decision: Decision,
     /// `[economics]`: volume and prices.
@@ -248,6 +250,10 @@ pub struct DataSection {
     pub target: Option<String>,
     /// Column of a stable row name.
     pub id: Option<String>,
+    /// Column of the row's group.
+    pub subgroup: Option<String>,
+    /// Column of the input in other words.
+    pub paraphrase: Option<String>,
     /// All labels, in the order wanted.
     pub labels: Option<Vec<String>>,
     /// Whether `card_arrival` is read as `card arrival`.
@@ -271,6 +277,8 @@ impl Default for DataSection {
             input: None,
             target: None,
             id: None,
+            subgroup: None,
+            paraphrase: None,
             labels: None,
             label_underscores: Underscores::Space,
             dev_share: 0.15,
@@ -403,6 +411,30 @@ pub struct BudgetSection {
 impl Default for BudgetSection {
     fn default() -> Self {
         Self { time: "10m".to_owned() }
+    }
+}
+
+/// `[probes]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbesSection {
+    /// Share of the budget's time.
+    pub share: f64,
+    /// Most items that a probe asks.
+    pub items: usize,
+    /// Prompt formats to try.
+    pub formats: usize,
+    /// Share of characters that typos change.
+    pub typo_rate: f64,
+    /// Words to exchange for each other: `he/she`.
+    pub swaps: Option<Vec<String>>,
+    /// Questions of the user's own that should or should not be refused.
+    pub refusals: Option<PathBuf>,
+}
+
+impl Default for ProbesSection {
+    fn default() -> Self {
+        Self { share: 0.1, items: 64, formats: 10, typo_rate: 0.05, swaps: None, refusals: None }
     }
 }
 

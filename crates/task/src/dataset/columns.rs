@@ -16,6 +16,8 @@ pub(crate) struct Columns {
     pub(crate) input: String,
     pub(crate) target: String,
     pub(crate) id: Option<String>,
+    pub(crate) subgroup: Option<String>,
+    pub(crate) paraphrase: Option<String>,
     /// Columns that could have been meant as well.
     pub(crate) doubts: Vec<String>,
 }
@@ -26,10 +28,17 @@ impl Columns {
         let mut doubts = Vec::new();
         let input = column(names, settings.input.as_deref(), "input", &INPUT_NAMES, &mut doubts)?;
         let target = column(names, settings.target.as_deref(), "target", &TARGET_NAMES, &mut doubts)?;
-        if let Some(id) = &settings.id {
-            given(names, id, "id")?;
-        }
-        Ok(Self { input, target, id: settings.id.clone(), doubts })
+        let optional = |wanted: &Option<String>, key| {
+            wanted.as_deref().map(|wanted| given(names, wanted, key)).transpose()
+        };
+        Ok(Self {
+            input,
+            target,
+            id: optional(&settings.id, "id")?,
+            subgroup: optional(&settings.subgroup, "subgroup")?,
+            paraphrase: optional(&settings.paraphrase, "paraphrase")?,
+            doubts,
+        })
     }
 }
 

@@ -67,6 +67,8 @@ struct Places {
     input: usize,
     target: usize,
     id: Option<usize>,
+    subgroup: Option<usize>,
+    paraphrase: Option<usize>,
 }
 
 impl Places {
@@ -81,8 +83,10 @@ impl Places {
             }
         };
         let (input, target) = (place(&columns.input)?, place(&columns.target)?);
-        let id = columns.id.as_deref().map(place).transpose()?;
-        Ok(Self { columns, input, target, id })
+        let optional = |name: &Option<String>| name.as_deref().map(place).transpose();
+        let id = optional(&columns.id)?;
+        let (subgroup, paraphrase) = (optional(&columns.subgroup)?, optional(&columns.paraphrase)?);
+        Ok(Self { columns, input, target, id, subgroup, paraphrase })
     }
 
     fn row(&self, line: usize, fields: &[String], width: usize) -> Result<RawRow, String> {
@@ -96,11 +100,17 @@ impl Places {
                 Ok(fields[place].clone())
             }
         };
+        // Unlike the others, these may be empty in some rows.
+        let optional = |place: Option<usize>| {
+            place.map(|place| fields[place].trim().to_owned()).filter(|text| !text.is_empty())
+        };
         Ok(RawRow {
             line,
             input: field(self.input, &self.columns.input)?,
             target: field(self.target, &self.columns.target)?,
             id: self.id.map(|place| field(place, self.columns.id.as_deref().unwrap_or("id"))).transpose()?,
+            subgroup: optional(self.subgroup),
+            paraphrase: optional(self.paraphrase),
             system: None,
             has_earlier_turns: false,
         })

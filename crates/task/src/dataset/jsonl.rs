@@ -96,6 +96,8 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: boo
             input: text(object, &columns.input)?,
             target: String::new(),
             id: None,
+            subgroup: None,
+            paraphrase: None,
             system: None,
             has_earlier_turns: false,
         },
@@ -105,7 +107,14 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: boo
         _ => target(object, &columns.target)?,
     };
     row.id = columns.id.as_ref().map(|id| text(object, id)).transpose()?;
+    row.subgroup = optional(object, columns.subgroup.as_deref());
+    row.paraphrase = optional(object, columns.paraphrase.as_deref());
     Ok(row)
+}
+
+/// A field that some rows may lack.
+fn optional(object: &Map<String, Value>, name: Option<&str>) -> Option<String> {
+    name.and_then(|name| text(object, name).ok()).map(|text| text.trim().to_owned())
 }
 
 fn target(object: &Map<String, Value>, name: &str) -> Result<String, String> {
@@ -156,6 +165,8 @@ fn chat_row(object: &Map<String, Value>, settings: &DataSettings) -> Result<RawR
     let mut row = conversation(before, "messages")?;
     row.target = target;
     row.id = settings.id.as_ref().map(|id| text(object, id)).transpose()?;
+    row.subgroup = optional(object, settings.subgroup.as_deref());
+    row.paraphrase = optional(object, settings.paraphrase.as_deref());
     Ok(row)
 }
 
@@ -184,6 +195,8 @@ fn conversation(messages: &[Value], name: &str) -> Result<RawRow, String> {
         input,
         target: String::new(),
         id: None,
+        subgroup: None,
+        paraphrase: None,
         system: system.filter(|text| !text.is_empty()),
         has_earlier_turns: turns > 1,
     })

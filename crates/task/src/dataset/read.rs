@@ -15,6 +15,8 @@ pub(crate) struct RawRow {
     pub(crate) input: String,
     pub(crate) target: String,
     pub(crate) id: Option<String>,
+    pub(crate) subgroup: Option<String>,
+    pub(crate) paraphrase: Option<String>,
     /// The system message of a chat.
     pub(crate) system: Option<String>,
     /// Whether a chat has turns between the system message and the last user's that go unused.

@@ -97,6 +97,7 @@ impl Store {
             economics: economics.clone(),
             wall_seconds,
             seconds_by_family,
+            probes: self.probes()?,
         })
     }
 

@@ -151,6 +151,7 @@ fn the_record_holds_everything() {
         economics: economics.clone(),
         wall_seconds: 3.0,
         seconds_by_family: BTreeMap::from([("in_context".to_owned(), 2.0)]),
+        probes: None,
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.

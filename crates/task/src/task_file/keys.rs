@@ -41,7 +41,7 @@ const fn section(name: &'static str, meaning: &'static str) -> Section {
 }
 
 /// All sections, in the order of the reference.
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 10] = [
     section("task", "What is asked of the model."),
     section("data", "The labelled rows, how to read them, and how they are split."),
     section("model", "The model that both arms adapt."),
@@ -49,6 +49,10 @@ pub const SECTIONS: [Section; 9] = [
     section("in_context", "What the prompting arm tries."),
     section("fine_tune", "What the fine-tuning arm tries."),
     section("budget", "How long a run may take."),
+    section(
+        "probes",
+        "What the finalists are asked beside the test set, to see how stable and how safe they are (docs/probes.md).",
+    ),
     section("decision", "When a difference counts. To be set before any result is seen."),
     section(
         "economics",
@@ -151,6 +155,20 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "",
         "Column of a stable, unique row name. Absent: rows are named by a hash of their content.",
+    ),
+    key(
+        "data",
+        "subgroup",
+        Kind::Text,
+        "",
+        "Column of a group (language, region, channel, ...): accuracy is reported for each. The model never sees it.",
+    ),
+    key(
+        "data",
+        "paraphrase",
+        Kind::Text,
+        "",
+        "Column with the input in other words, for the paraphrase probe. Absent: inputs are rewritten by rules.",
     ),
     key(
         "data",
@@ -305,6 +323,42 @@ pub const KEYS: &[Key] = &[
         Kind::Duration,
         "\"10m\"",
         "Time for the whole run, split evenly between the arms: `90s`, `10m`, `1h30m`.",
+    ),
+    key(
+        "probes",
+        "share",
+        Kind::Between { low: 0.0, high: 1.0, open: false },
+        "0.1",
+        "Share of `budget.time` that is kept for probes; what does not fit is left out and named. 0: no probes.",
+    ),
+    key(
+        "probes",
+        "items",
+        Kind::Count(8),
+        "64",
+        "Most dev items that a probe asks; fewer where time is short.",
+    ),
+    key("probes", "formats", Kind::Count(2), "10", "Prompt formats to try beside the task's own."),
+    key(
+        "probes",
+        "typo_rate",
+        SHARE,
+        "0.05",
+        "Share of an input's letters that the typo probe changes; twice as many in a second round.",
+    ),
+    key(
+        "probes",
+        "swaps",
+        Kind::Texts,
+        "",
+        "Words to exchange for each other, as in `[\"he/she\", \"Anna/Mehmet\"]`: how often an answer changes with them is reported.",
+    ),
+    key(
+        "probes",
+        "refusals",
+        Kind::Path,
+        "",
+        "Questions of your own, one object `{\"text\": \"...\", \"harmful\": true}` a line (false: harmless, but close to what is refused), asked beside the built-in ones.",
     ),
     key(
         "decision",
