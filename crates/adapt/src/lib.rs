@@ -14,6 +14,7 @@ mod measure;
 mod metric_command;
 pub mod observer;
 pub mod plan;
+pub mod probes;
 pub mod retrieval;
 mod rounding;
 pub mod runner;

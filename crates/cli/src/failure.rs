@@ -6,8 +6,22 @@ use crate::printer::Printer;
 
 /// Exit code of a failure at run time.
 const FAILED: u8 = 1;
+/// Exit code of a check that was made and did not hold.
+const GATE_FAILED: u8 = 100;
 /// Exit code of a wrong task file or data set (clap uses the same for wrong arguments).
 const USAGE: u8 = 2;
+
+/// A check that was made and did not hold: no fault of the program or of what was typed.
+#[derive(Debug)]
+pub(crate) struct GateFailed(pub(crate) String);
+
+impl std::fmt::Display for GateFailed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for GateFailed {}
 
 /// Prints `error` with its hint and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
@@ -41,6 +55,9 @@ fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<GateFailed>().is_some() {
+        return GATE_FAILED;
+    }
     match task_error(error) {
         Some(
             task::Error::TaskFile { .. }

@@ -2,8 +2,10 @@
 
 mod arms;
 mod plot;
+mod probes;
 mod verdict;
 
+use adapt::probes::Drift;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, TableComponent, presets};
@@ -61,7 +63,19 @@ impl Printer {
         }
         self.print(&verdict::rows(comparison).to_string());
         self.print("");
+        if let Some(probes) = &comparison.probes {
+            self.print(&format!("{}\n", probes::summary(probes)));
+        }
         self.print(&verdict::verdict(comparison));
+        Ok(())
+    }
+
+    /// Prints what asking the finalists again showed.
+    pub(crate) fn drift(self, drift: &Drift) -> Result<()> {
+        if self.json {
+            return self.print_json(drift);
+        }
+        self.print(&probes::drift(drift));
         Ok(())
     }
 

@@ -33,9 +33,10 @@ pub fn agreement<T: PartialEq>(runs: &[Vec<T>]) -> Result<Agreement, Error> {
     let pairs = count * (count - 1) / 2;
     let (mut agreeing, mut changed) = (0, 0);
     for item in 0..items {
+        let answers: Vec<&T> = runs.iter().map(|run| &run[item]).collect();
         let same = (0..count)
             .flat_map(|one| (0..one).map(move |other| (one, other)))
-            .filter(|(one, other)| runs[*one][item] == runs[*other][item])
+            .filter(|(one, other)| answers[*one] == answers[*other])
             .count();
         agreeing += same;
         changed += usize::from(same < pairs);

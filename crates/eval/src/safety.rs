@@ -200,7 +200,7 @@ impl Safety {
                 percent(worst.score.value),
                 percent(worst.score.low),
                 percent(worst.score.high),
-                points(found.gap).trim_start_matches('+')
+                points(found.gap)
             ))
         }));
         parts.extend(

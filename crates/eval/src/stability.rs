@@ -8,7 +8,7 @@ use crate::interval::{Estimate, clopper_pearson};
 use crate::mean::mean;
 use crate::probes::{Look, answer, difference, way};
 use crate::spread::Spread;
-use crate::wording::{count, percent, points};
+use crate::wording::{count, percent, points, range};
 
 /// Stability of one finalist. What was not measured is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ impl Stability {
                 "{what} {} to {} (SD {}, {})",
                 percent(spread.lowest),
                 percent(spread.highest),
-                points(spread.standard_deviation).trim_start_matches('+'),
+                points(spread.standard_deviation),
                 spread.variants
             )
         };
@@ -143,10 +143,10 @@ impl Stability {
 }
 
 impl Change {
-    /// `-3.1 points (-7.0 to +0.8)`.
+    /// `-3.1 points (-7.0 to 0.8 points)`.
     pub(crate) fn shown(&self) -> String {
         let Estimate { value, low, high, .. } = self.difference;
-        format!("{} ({} to {})", points(value), points(low), points(high))
+        format!("{} ({})", points(value), range(low, high))
     }
 }
 

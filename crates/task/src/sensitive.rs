@@ -95,7 +95,9 @@ fn is_card(text: &str) -> bool {
         }
     };
     let sum: u32 = digits.iter().rev().enumerate().map(doubled).sum();
-    (13..=19).contains(&digits.len()) && sum % 10 == 0 && digits.iter().any(|digit| *digit != digits[0])
+    (13..=19).contains(&digits.len())
+        && sum.is_multiple_of(10)
+        && digits.iter().any(|digit| *digit != digits[0])
 }
 
 /// The first four characters moved to the end, letters as numbers from 10: the remainder of 97 is 1.

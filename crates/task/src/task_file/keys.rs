@@ -322,7 +322,7 @@ pub const KEYS: &[Key] = &[
         "time",
         Kind::Duration,
         "\"10m\"",
-        "Time for the whole run, split evenly between the arms: `90s`, `10m`, `1h30m`.",
+        "Time for the whole run, what `probes.share` leaves split evenly between the arms: `90s`, `10m`, `1h30m`.",
     ),
     key(
         "probes",
