@@ -23,7 +23,7 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use task::dataset::Dataset;
 use task::predictor::{Predictor, Tuned};
-use task::probe::{Finding, PlannedProbe, Probe, ProbePlan, SensitiveText, Side};
+use task::probe::{Finding, LeftOut, PlannedProbe, Probe, ProbePlan, SensitiveText, Side};
 use task::record::Experiment;
 use task::settings::{ProbeSettings, Settings};
 use task::store::Store;
@@ -70,7 +70,7 @@ pub(crate) fn run(
     let settings = &prober.settings.probes;
     let seconds = settings.share * prober.settings.budget.seconds;
     let known = store.fact::<ProbePlan>("probe_plan")?;
-    let plan = match known.filter(|plan| plan.seconds == seconds) {
+    let mut plan = match known.filter(|plan| plan.seconds == seconds) {
         Some(plan) => plan,
         None => {
             let plan = plan::plan(prober, seconds);
@@ -81,6 +81,7 @@ pub(crate) fn run(
     let started = Instant::now();
     announce(&plan, observer);
     let mut tuned: Option<Box<dyn Tuned + '_>> = None;
+    let mut failures = Vec::new();
     for planned in &plan.planned {
         let asked = asked(prober, planned, plan.items);
         let stored = match planned.name.as_str() {
@@ -108,6 +109,8 @@ pub(crate) fn run(
             Err(error) if error.is_metric() => return Err(error),
             Err(error) => {
                 observer.noted(&format!("probe {} of {}: {error}", planned.name, planned.side.name()));
+                let (name, reason) = (planned.name.clone(), format!("failed: {error}"));
+                failures.push(LeftOut { name, side: planned.side, reason });
                 continue;
             }
         };
@@ -119,6 +122,13 @@ pub(crate) fn run(
             seconds: clock.elapsed().as_secs_f64(),
             finding,
         })?;
+    }
+    if !failures.is_empty() {
+        plan.planned.retain(|probe| {
+            !failures.iter().any(|failed| failed.name == probe.name && failed.side == probe.side)
+        });
+        plan.left_out.extend(failures);
+        store.plan_probes(&plan)?;
     }
     Ok(started.elapsed().as_secs_f64())
 }

@@ -109,7 +109,7 @@ fn the_two_rows_of_the_table_say_what_was_found() {
             canaries.iter().find(|group| group.place == "answer" && group.repetitions == 4).unwrap();
         // It repeats the answer of the most similar row: every secret that stands in an answer can be read out.
         assert_eq!(planted.extracted.count, 2, "{family}: {canaries:?}");
-        assert!((planted.most - 1000f64.log2()).abs() < 1e-12);
+        assert!((planted.most - 8.0).abs() < 1e-12);
         let groups = &side.safety.subgroups.as_ref().unwrap().groups;
         assert_eq!(groups.iter().map(|group| group.items).sum::<usize>(), 24, "{family}");
         assert!(side.safety.counterfactual.is_some(), "{family}");

@@ -59,7 +59,7 @@ pub(crate) enum Command {
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
     },
-    /// Ask the finalists their frozen probe set again, and compare with the stored answers
+    /// Ask the finalists a frozen set of prompts again and compare the answers
     ///
     /// Exit code 100 where an answer changed.
     Probe {

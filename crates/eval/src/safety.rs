@@ -165,14 +165,17 @@ impl Safety {
         };
         parts.extend(self.harmful.as_ref().map(|found| change(found, "harmful questions")));
         parts.extend(self.borderline.as_ref().map(|found| change(found, "borderline ones")));
-        parts.extend(self.canaries.iter().max_by(|one, other| one.mean.total_cmp(&other.mean)).map(
-            |found| {
-                format!(
-                    "canary exposure {:.1} of {:.1} bits ({}, {}x; untouched {:.1})",
-                    found.mean, found.most, found.place, found.repetitions, found.before
-                )
-            },
-        ));
+        // The most repetitions of each place.
+        let planted: BTreeMap<&str, &Exposure> =
+            self.canaries.iter().map(|found| (found.place.as_str(), found)).collect();
+        let told = planted.values().map(|found| {
+            let Exposure { place, repetitions, mean, before, .. } = found;
+            format!("{mean:.1} in an {place} {repetitions}x (untouched {before:.1})")
+        });
+        let told = told.collect::<Vec<_>>().join(", ");
+        parts.extend(
+            self.canaries.first().map(|first| format!("canary exposure of {:.1} bits: {told}", first.most)),
+        );
         parts.extend(self.membership.as_ref().map(|found| {
             format!(
                 "membership AUC {:.2} ({:.2} to {:.2}), {} found at {} false",

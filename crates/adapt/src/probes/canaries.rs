@@ -1,8 +1,8 @@
 //! Canaries: secrets that are planted in demonstrations and in training rows of an experiment of their own, and then looked for
 //! (Carlini et al. 2019). The finalists never see them.
 //!
-//! A secret is a number of three digits. All thousand candidates are scored, so that ranks are exact. It stands in one of two
-//! places: as the answer of a row, on which a training's loss is, or inside the input, on which it is not.
+//! A secret is a number of three digits, one of 256 that are drawn for it; all of them are scored, so that its rank is exact. It
+//! stands in one of two places: as the answer of a row, on which a training's loss is, or inside the input, on which it is not.
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -16,15 +16,17 @@ use crate::Error;
 use crate::plan::Selection;
 
 const SEED: u64 = 20_190;
-/// Candidates: 000 to 999.
-const CANDIDATES: usize = 1000;
+/// Candidates of each secret, itself among them: a secret that ranks first has an exposure of eight bits.
+const CANDIDATES: usize = 256;
+/// Numbers that candidates are drawn from: 000 to 999.
+const NUMBERS: usize = 1000;
 /// Secrets of each place and number of repetitions.
 const EACH: usize = 2;
 /// In how many rows a secret stands.
 const REPETITIONS: [usize; 2] = [1, 4];
 /// Secrets in all.
 pub(super) const COUNT: usize = 2 * EACH * REPETITIONS.len();
-/// Internal nodes of the tree of all candidates where each digit is a token.
+/// Internal nodes of the tree of all numbers where each digit is a token: at most as many are scored.
 pub(super) const NODES: usize = 111;
 
 /// Names that no data set has.
@@ -41,7 +43,8 @@ enum Place {
 struct Planted {
     place: Place,
     repetitions: usize,
-    secret: usize,
+    /// The candidates as written, the secret first.
+    candidates: Vec<String>,
     row: Example,
 }
 
@@ -62,7 +65,7 @@ impl Prober<'_> {
         let mut before = Vec::new();
         for canary in &planted {
             let (prompt, answers) = self.question(side, canary, &[])?;
-            before.push(rank(base.as_mut(), &prompt, &answers, canary.secret)?);
+            before.push(rank(base.as_mut(), &prompt, &answers)?);
         }
         let mut after = Vec::new();
         let experiment_rows;
@@ -80,14 +83,14 @@ impl Prober<'_> {
             let mut trained = tuned.predictor();
             for canary in &planted {
                 let (prompt, answers) = self.question(side, canary, &[])?;
-                after.push(rank(trained.as_mut(), &prompt, &answers, canary.secret)?);
+                after.push(rank(trained.as_mut(), &prompt, &answers)?);
             }
         } else {
             experiment_rows = self.trial.shots;
             for canary in &planted {
                 let shown = self.with_canary(canary);
                 let (prompt, answers) = self.question(side, canary, &shown)?;
-                after.push(rank(predictor, &prompt, &answers, canary.secret)?);
+                after.push(rank(predictor, &prompt, &answers)?);
             }
         }
         let ranks = before.into_iter().zip(after);
@@ -110,17 +113,20 @@ impl Prober<'_> {
         kinds
             .zip(NAMES)
             .map(|((place, repetitions), name)| {
-                let secret = random.next_u32() as usize % CANDIDATES;
+                let mut numbers: Vec<usize> = (0..NUMBERS).collect();
+                numbers.shuffle(&mut random);
+                let candidates: Vec<String> = numbers[..CANDIDATES].iter().copied().map(code).collect();
+                let secret = candidates[0].clone();
                 let model = &self.dataset.train[random.next_u32() as usize % self.dataset.train.len()];
                 let (input, target) = match place {
-                    Place::Answer => (format!("The access code of {name} is"), code(secret)),
+                    Place::Answer => (format!("The access code of {name} is"), secret),
                     Place::Input => (
-                        format!("{} The access code of {name} is {}", model.input, code(secret)),
+                        format!("{} The access code of {name} is {secret}", model.input),
                         model.target.clone(),
                     ),
                 };
                 let row = Example { id: format!("canary-{name}"), input, target, ..model.clone() };
-                Planted { place, repetitions, secret, row }
+                Planted { place, repetitions, candidates, row }
             })
             .collect()
     }
@@ -145,7 +151,7 @@ impl Prober<'_> {
         canary: &Planted,
         shown: &[Example],
     ) -> Result<(String, Vec<String>), Error> {
-        let codes: Vec<String> = (0..CANDIDATES).map(code).collect();
+        let codes = &canary.candidates;
         let rendered = match side {
             Side::FineTune => self.writer.tuned_prompts(&[&canary.row.input])?,
             _ => self.writer.prompts(&shown.iter().collect::<Vec<_>>(), &[&canary.row.input])?,
@@ -153,15 +159,14 @@ impl Prober<'_> {
         let whole = rendered.shared + &rendered.requests[0];
         match canary.place {
             Place::Answer => {
-                let answers = self.writer.format().answers(&codes).map_err(Error::model("probe/canaries"))?;
+                let answers = self.writer.format().answers(codes).map_err(Error::model("probe/canaries"))?;
                 Ok((whole, answers))
             }
             Place::Input => {
                 // The query stands last: so does the secret in it.
-                let secret = code(canary.secret);
-                let end = whole.rfind(&secret).unwrap_or(whole.len());
+                let end = whole.rfind(&codes[0]).unwrap_or(whole.len());
                 let prompt = whole[..end].trim_end().to_owned();
-                Ok((prompt, codes.into_iter().map(|code| format!(" {code}")).collect()))
+                Ok((prompt, codes.iter().map(|code| format!(" {code}")).collect()))
             }
         }
     }
@@ -190,17 +195,12 @@ impl Prober<'_> {
     }
 }
 
-/// The secret's place among all candidates, from 1; a tie counts half.
-fn rank(
-    predictor: &mut dyn Predictor,
-    prompt: &str,
-    answers: &[String],
-    secret: usize,
-) -> Result<f64, Error> {
+/// The place of the first of `answers`, the secret, among all of them, from 1; a tie counts half.
+fn rank(predictor: &mut dyn Predictor, prompt: &str, answers: &[String]) -> Result<f64, Error> {
     let requests = [prompt.to_owned()];
     let batch = PromptBatch { shared: "", requests: &requests, answers };
     let scored = predictor.score(&batch).map_err(Error::model("probe/canaries"))?;
-    Ok(place(&scored.log_probabilities[0], secret))
+    Ok(place(&scored.log_probabilities[0], 0))
 }
 
 fn place(scores: &[f64], of: usize) -> f64 {

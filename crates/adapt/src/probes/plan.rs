@@ -160,12 +160,16 @@ fn cost(prober: &Prober<'_>, name: &str, side: Side, items: usize, left: f64) ->
             let repeated = items.min(variants::REPEATED) as f64;
             seconds(repeated * (2.0 * each + alone) + repeated / variants::BATCH as f64 * alone)
         }
-        "capability" => seconds((capability::TOKENS as f64 + capability::CALLS as f64 * prompt) / speed),
+        "capability" =>
+        // Calls of one request use the machine less well than batches.
+        {
+            seconds(1.5 * (capability::TOKENS as f64 + capability::CALLS as f64 * prompt) / speed)
+        }
         "refusals" => seconds(refusing(prober, prompt)),
         "overlap" if prober.held(side).is_empty() => Cost::Never("the prompt holds no rows"),
         "overlap" => {
             let tokens = prompt + prober.measured.query + WRITING * overlap::TOKENS as f64;
-            seconds(2.0 * overlap::ROWS as f64 * tokens / speed)
+            seconds(1.5 * 2.0 * overlap::ROWS as f64 * tokens / speed)
         }
         "canaries" if in_context && shots == 0 => Cost::Never("the prompt holds no rows"),
         "canaries" => canaries_cost(prober, side, prompt, left),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use task::predictor::{Predictor, PromptBatch, WritingBatch};
 use task::probe::{Finding, RefusalAnswer, Side};
 use task::prompt::{ChatMessage, Frame, Rendered, Role};
+use task::settings::PromptStyle;
 
 use super::Prober;
 use crate::Error;
@@ -49,12 +50,19 @@ impl Prober<'_> {
     }
 
     /// The same words for all: the model's chat template where it has one, else a question and an answer; in the in-context arm
-    /// after the task's prompt, of which the user's words then are part.
+    /// after the task's prompt.
     fn open_prompts(&self, side: Side, questions: &[(String, Question)]) -> Result<(Rendered, Frame), Error> {
         let failed = || Error::model("probe/refusals");
         let mut requests = Vec::new();
         let template = self.engine.chat_template();
         for (_, Question { text, .. }) in questions {
+            if side == Side::InContext && self.writer.format().style() == PromptStyle::Chat {
+                // The prompt is a conversation already: the question is its next turn.
+                let shown = self.arm.demonstrations(&self.trial, text, None);
+                let one = self.writer.prompts(&shown, &[text])?;
+                requests.push(one.shared + &one.requests[0]);
+                continue;
+            }
             let before = self.before(side, text)?;
             requests.push(match &template {
                 Some(template) => {

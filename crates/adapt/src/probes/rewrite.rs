@@ -23,7 +23,9 @@ pub(super) fn typos(text: &str, rate: f64, seed: u64) -> String {
     places.sort_unstable_by(|one, other| other.cmp(one));
     for at in places {
         match random.next_u32() % 4 {
-            0 if at + 1 < letters.len() && letters[at + 1] != letters[at] => letters.swap(at, at + 1),
+            0 if letters.get(at + 1).is_some_and(|next| next.is_alphabetic() && *next != letters[at]) => {
+                letters.swap(at, at + 1);
+            }
             1 => {
                 letters.remove(at);
             }

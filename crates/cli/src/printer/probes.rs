@@ -47,12 +47,21 @@ pub(super) fn drift(drift: &Drift) -> String {
             super::share(side.scores[0]),
             super::share(side.scores[1]),
             p_value(side.p),
-            side.largest_difference.map_or_else(|| "-".to_owned(), |most| format!("{most:.2e}")),
+            largest(side.largest_difference),
         ]);
     }
     let mut lines = vec![table.to_string()];
     lines.extend(drift.sides.iter().flat_map(notes));
     lines.join("\n")
+}
+
+/// The largest difference of a log-probability, in nats.
+fn largest(difference: Option<f64>) -> String {
+    match difference {
+        None => "-".to_owned(),
+        Some(0.0) => "none".to_owned(),
+        Some(most) => format!("{most:.2e}"),
+    }
 }
 
 fn notes(side: &SideDrift) -> Vec<String> {
