@@ -21,7 +21,7 @@ use crate::selection;
 use crate::writer::{PromptWriter, examples, inputs, label_count, target_index};
 
 /// Inputs without content, for contextual calibration (Zhao et al. 2021).
-const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
+pub(crate) const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
 
 /// The calibration's name in experiments.
 pub(crate) fn calibration_name(calibration: Calibration) -> &'static str {
@@ -149,13 +149,19 @@ impl<'a> InContext<'a> {
         chosen.into_iter().map(|index| &self.dataset.train[index]).collect()
     }
 
+    /// Where each training example stands in the one order of all requests, where the settings want one.
+    pub(crate) fn places(&self, trial: &PromptTrial) -> Option<Vec<usize>> {
+        (trial.selection == Selection::Bm25 && self.order == Order::Fixed).then(|| {
+            let train = inputs(&self.dataset.train);
+            selection::fixed_order(&self.index, &train, self.targets, trial.shots)
+        })
+    }
+
     /// The prompts of a trial for `queries`.
     pub(crate) fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
         if trial.selection == Selection::Bm25 {
             // Retrieved demonstrations differ from request to request: the model finds by itself what prompts share.
-            let train = inputs(&self.dataset.train);
-            let places = (self.order == Order::Fixed)
-                .then(|| selection::fixed_order(&self.index, &train, self.targets, trial.shots));
+            let places = self.places(trial);
             let mut requests = Vec::with_capacity(queries.len());
             for query in queries {
                 let one =

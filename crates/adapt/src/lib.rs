@@ -15,6 +15,7 @@ mod measure;
 mod metric_command;
 pub mod observer;
 pub mod plan;
+pub mod probes;
 pub mod retrieval;
 mod rounding;
 pub mod runner;

@@ -181,7 +181,8 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
         seeds: tune.seeds as u64,
         lora_rates: tune.learning_rates.clone(),
         full_rates: tune.full_learning_rates.clone(),
-        budget: settings.budget.seconds,
+        // What is left by the probes.
+        budget: settings.budget.seconds * (1.0 - settings.probes.share),
         evaluated: [dataset.dev.len(), dataset.test.len()],
     }
 }

@@ -197,6 +197,8 @@ mod tests {
                 id: id.to_owned(),
                 input: "in".to_owned(),
                 target: "t".to_owned(),
+                subgroup: None,
+                paraphrase: None,
                 origin: Origin { file: "x.jsonl".into(), line: 1 },
                 cluster: None,
             })

@@ -26,6 +26,7 @@ use crate::in_context::{self, InContext, calibration_name};
 use crate::measure;
 use crate::observer::{Observer, Summary};
 use crate::plan::{LearningRate, Plan, PromptTrial, TuneTrial, method_name};
+use crate::probes::{self, Prober};
 use crate::rounding::{self, Rounding};
 use crate::writer::{PromptWriter, target_index};
 
@@ -104,6 +105,7 @@ impl Run<'_> {
         session.announce()?;
         session.dev()?;
         session.test()?;
+        session.probes()?;
         session.record()
     }
 }
@@ -213,6 +215,39 @@ impl Session<'_> {
                     .map_err(|source| task::Error::Io { path: folder.clone(), source })?;
             }
         }
+        Ok(())
+    }
+
+    // ---- probes
+
+    /// Probes of the finalists; they change nothing that was measured before.
+    fn probes(&mut self) -> Result<(), Error> {
+        let Some(measured) =
+            self.run.store.fact("measured")?.filter(|_| self.run.settings.probes.share > 0.0)
+        else {
+            return Ok(());
+        };
+        let Some(finalists) = self.run.store.finalists()? else { return Ok(()) };
+        let dev = |id: &str| self.run.store.get(&format!("{}@dev", id.trim_end_matches("@test")));
+        let (Some(prompted), Some(tuned)) = (dev(&finalists.in_context)?, dev(&finalists.fine_tune)?) else {
+            return Ok(());
+        };
+        let order = self.run.settings.in_context.order;
+        let trial = self.plan.prompts.iter().find(|trial| prompted.id.starts_with(&(trial.name() + "/")));
+        let prober = Prober {
+            settings: self.run.settings,
+            dataset: self.run.dataset,
+            engine: self.run.engine,
+            writer: self.writer,
+            targets: self.targets,
+            measured,
+            arm: InContext::new(self.writer, self.run.dataset, self.targets, order),
+            trial: *trial.ok_or(Error::NothingRan("in-context"))?,
+            prompted,
+            tuned,
+        };
+        let weights = self.folder(prober.tuned.id.trim_end_matches("@dev"))?;
+        probes::run(&prober, self.run.store, &weights, self.run.observer)?;
         Ok(())
     }
 

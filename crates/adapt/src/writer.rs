@@ -32,6 +32,11 @@ impl PromptWriter {
         Ok(Self { format, answers, texts })
     }
 
+    /// The layout.
+    pub(crate) fn format(&self) -> &PromptFormat {
+        &self.format
+    }
+
     /// What is asked of written answers; `None` for labels.
     pub(crate) fn texts(&self) -> Option<&TextAnswers> {
         self.texts.as_ref()

@@ -92,6 +92,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: AuditAction,
     },
+    /// Ask the finalists a frozen set of prompts again and compare the answers
+    ///
+    /// Exit code 100 where an answer changed.
+    Probe {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// Share of answers that may change
+        #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+        tolerance: f64,
+    },
     /// Read the task file and the data, and report on them; no model is needed
     Check {
         /// The task file

@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod demo;
 mod model;
+mod probe;
 mod run;
 mod ship;
 mod tune;
@@ -32,6 +33,7 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
             compare::compare(&before, &after, margin, arm, lenient, printer)
         }
         Command::Audit { action } => audit::audit(&action, printer),
+        Command::Probe { task, tolerance } => probe::probe(&task, tolerance, printer),
         Command::Check { task } => check::check(&task, printer),
         Command::Ship { task, to, what, format, dtype } => {
             ship::ship(&task, to.as_deref(), &ship::Wish { what, format, dtype }, printer)

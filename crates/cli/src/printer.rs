@@ -3,8 +3,12 @@
 mod arms;
 mod plot;
 mod regression;
+    }
+
+mod probes;
 mod verdict;
 
+use adapt::probes::Drift;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, TableComponent, presets};
@@ -62,6 +66,9 @@ impl Printer {
         }
         self.print(&verdict::rows(comparison).to_string());
         self.print("");
+        if let Some(probes) = &comparison.probes {
+            self.print(&format!("{}\n", probes::summary(probes)));
+        }
         self.print(&verdict::verdict(comparison));
         Ok(())
     }
@@ -72,6 +79,14 @@ impl Printer {
             return self.print_json(regression);
         }
         self.print(&regression::table(regression).to_string());
+    }
+
+    /// Prints what asking the finalists again showed.
+    pub(crate) fn drift(self, drift: &Drift) -> Result<()> {
+        if self.json {
+            return self.print_json(drift);
+        }
+        self.print(&probes::drift(drift));
         Ok(())
     }
 

@@ -143,6 +143,18 @@ fn a_verdict_needs_a_run() {
 }
 
 #[test]
+fn a_probe_needs_a_run_and_a_tolerance_that_is_a_share() {
+    let folder = task(PLAIN, rows(30));
+    for (arguments, reason) in [
+        (&["probe"][..], "there is no run yet; `weigh run weigh.toml` makes one"),
+        (&["probe", "--tolerance", "2"], "--tolerance 2: write a share from 0 to 1"),
+    ] {
+        let output = told(folder.path(), &weigh(folder.path(), arguments));
+        assert!(output.starts_with("code 1") && output.contains(reason), "{output}");
+    }
+}
+
+#[test]
 fn a_wrong_budget_is_an_error() {
     let folder = task(PLAIN, rows(30));
     insta::assert_snapshot!(told(folder.path(), &weigh(folder.path(), &["run", "--budget", "soon"])));

@@ -11,6 +11,7 @@ use crate::economics::Economics;
 use crate::evidence::Evidence;
 use crate::exploration::Exploration;
 use crate::requirement::Requirement;
+use crate::probes::ProbeSummary;
 use crate::table::{self, Row};
 use crate::verdict::{Grounds, Verdict};
 use crate::wording::metric_name;
@@ -46,6 +47,9 @@ pub struct Comparison {
     pub economics: Economics,
     /// What to use, and why.
     pub verdict: Verdict,
+    /// What the finalists were asked beside the test set; `None` where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<ProbeSummary>,
     /// Seconds of all sessions of the run together.
     pub wall_seconds: f64,
 }
@@ -72,12 +76,14 @@ impl Comparison {
                 .map(|finalist| finalist.score().unwrap_or(0.0)),
             metric: metric_name(evidence.metric()),
         });
+        let probes = ProbeSummary::new(record);
         let table = table::rows(&table::Sources {
             evidence: &evidence,
             curves: &curves,
             economics: &economics,
             requirement: &requirement,
             verdict: &verdict,
+            probes: probes.as_ref(),
         });
         Ok(Self {
             task: record.task.clone(),
@@ -94,6 +100,7 @@ impl Comparison {
             requirement,
             economics,
             verdict,
+            probes,
             wall_seconds: record.wall_seconds,
         })
     }

@@ -60,6 +60,13 @@ pub fn crossed_difference<C: Ord>(
     combine(&differences, &[&first, &second], clusters, confidence)
 }
 
+/// Standard deviation between runs that is not explained by which items they happened to answer otherwise: the square root of
+/// (mean square between runs - residual mean square) / items, 0 where that is negative. Errors as [`crossed_mean`].
+pub fn run_deviation(runs: &[Vec<f64>]) -> Result<f64, Error> {
+    let arm = Arm::new(runs)?;
+    Ok(((arm.between - arm.residual) / arm.of_items.len() as f64).max(0.0).sqrt())
+}
+
 /// Probability that a run drawn from `second` scores higher than one drawn from `first`, ties counting half (the
 /// Mann-Whitney statistic over its maximum): how often one training run beats one draw of demonstrations. `None` where a
 /// side is empty or a score is not a number.

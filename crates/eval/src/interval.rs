@@ -67,6 +67,9 @@ pub enum Method {
     DirichletPosterior,
     /// Tango's score interval of a paired difference (Tango 1998).
     TangoScore,
+    /// DeLong's interval of the area under a curve (DeLong et al. 1988).
+    #[serde(rename = "delong")]
+    DeLong,
     /// Hoeffding's bound (Hoeffding 1963), for scores whose bootstrap has no spread.
     Hoeffding,
 }

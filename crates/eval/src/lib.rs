@@ -13,7 +13,9 @@
 //! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`];
 //!   [`requirement`] reads them from a record,
 //! - stopping early: [`looking`], which the runner asks after every batch of the test set.
+//! - answers under other conditions, and what leaks: [`agreement`], [`spread`], [`membership`], put together by [`probes`],
 
+pub mod agreement;
 pub mod arm;
 pub mod backtest;
 pub mod bootstrap;
@@ -36,6 +38,7 @@ pub mod interval;
 pub mod learning_curve;
 pub mod looking;
 pub mod mean;
+pub mod membership;
 pub mod metrics;
 pub mod multiplicity;
 pub mod paired;
@@ -44,9 +47,13 @@ pub mod power;
 pub mod power_law;
 pub mod regression;
 pub mod requirement;
-mod resample;
 mod sample;
+pub mod probes;
+mod resample;
+pub mod safety;
 pub mod sequential;
+pub mod spread;
+pub mod stability;
 pub mod table;
 pub mod text_metrics;
 pub mod verdict;

@@ -12,6 +12,7 @@ use crate::economics::{ArmCost, Economics};
 use crate::evidence::{Answered, Evidence};
 use crate::interval::proportion;
 use crate::requirement::Requirement;
+use crate::probes::ProbeSummary;
 use crate::verdict::{Choice, Verdict};
 use crate::wording::{bytes, count, metric_name, number, percent, points, seconds};
 
@@ -57,6 +58,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) economics: &'a Economics,
     pub(crate) requirement: &'a Requirement,
     pub(crate) verdict: &'a Verdict,
+    pub(crate) probes: Option<&'a ProbeSummary>,
 }
 
 /// Names of the rows, in order.
@@ -75,14 +77,19 @@ pub const ROWS: [&str; 8] = [
 pub(crate) fn rows(sources: &Sources<'_>) -> Vec<Row> {
     let cells: [fn(&Sources<'_>, Family) -> Cell; 8] =
         [artefact, setup, inference::inference, iteration, labels::data, stability, safety, best_fit];
-    ROWS.iter()
+    let mut rows: Vec<Row> = ROWS
+        .iter()
         .zip(cells)
         .map(|(name, cell)| Row {
             row: (*name).to_owned(),
             in_context: cell(sources, Family::InContext),
             fine_tune: cell(sources, Family::FineTune),
         })
-        .collect()
+        .collect();
+    if let Some(probes) = sources.probes {
+        probes.complete(&mut rows);
+    }
+    rows
 }
 
 impl Cell {

@@ -135,7 +135,8 @@ impl Gathered {
         let origin = Origin { file: file.to_path_buf(), line: raw.line };
         let normal = curation::normalise(&input);
         let hash = split::content_hash(&normal);
-        let example = Example { id, input, target, origin, cluster: raw.cluster };
+        let (subgroup, paraphrase) = (raw.subgroup, raw.paraphrase);
+        let example = Example { id, input, target, subgroup, paraphrase, origin, cluster: raw.cluster };
         self.rows.push(Candidate { example, source: part, normal, hash });
         Ok(())
     }

@@ -13,6 +13,12 @@ pub struct Example {
     pub input: String,
     /// What it should answer: for classification, the label.
     pub target: String,
+    /// The group that it belongs to, by `data.subgroup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subgroup: Option<String>,
+    /// The same input in other words, by `data.paraphrase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paraphrase: Option<String>,
     /// Where the row stands.
     pub origin: Origin,
     /// The source that it shares with other rows (a customer, a document), where `data.cluster` names its column.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::Probes;
+
 /// Which side of the comparison an experiment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -361,4 +363,7 @@ pub struct RunRecord {
     /// The finalists again with flipped labels (`probes.label_noise`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub label_noise: Vec<NoisyRun>,
+    /// What the finalists were asked beside the test set; `None` where nothing was, as in runs before there were probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fingerprint;
+mod probes;
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
     Calibration, FineTuneMethod, InContextSection as InContextSettings, Metric, Order, Precision,
-    ProbesSection as ProbeSettings, PromptSection as PromptSettings, PromptStyle, Selection, TaskKind,
+    PromptSection as PromptSettings, PromptStyle, Selection, TaskKind,
     Underscores,
 };
 pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::hexadecimal;
+pub use probes::ProbeSettings;
 
 use crate::Error;
 use crate::record::{Decision, Economics, PriceSource};
@@ -39,7 +41,7 @@ pub struct Settings {
     pub fine_tune: FineTuneSettings,
     /// How long a run may take.
     pub budget: BudgetSettings,
-    /// Experiments beside the comparison.
+    /// What the finalists are asked beside the test set.
     pub probes: ProbeSettings,
     /// When a difference counts.
     pub decision: Decision,
@@ -92,6 +94,12 @@ pub struct DataSettings {
     /// did not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// Column of the row's group. Absent from the fingerprint where absent here, as in runs before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subgroup: Option<String>,
+    /// Column of the input in other words; as for the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paraphrase: Option<String>,
     /// All labels in the order wanted, as written; `None`: those found, sorted.
     pub labels: Option<Vec<String>>,
     /// What underscores in labels mean.
@@ -271,7 +279,7 @@ impl Settings {
             in_context: in_context_settings(parsed.in_context, parsed.task.kind),
             prompt: parsed.prompt,
             budget: BudgetSettings { seconds },
-            probes: parsed.probes,
+            probes: probes::resolve(&parsed.probes, folder).map_err(wrong)?,
             decision: parsed.decision,
             economics,
             prices,
@@ -311,6 +319,8 @@ fn data_settings(parsed: &TaskFile, folder: &Path) -> Result<DataSettings, Strin
         input: data.input.clone(),
         target: data.target.clone(),
         id: data.id.clone(),
+        subgroup: data.subgroup.clone(),
+        paraphrase: data.paraphrase.clone(),
         labels: data.labels.clone(),
         label_underscores: data.label_underscores,
         dev_share: data.dev_share,

@@ -18,6 +18,7 @@ mod audit;
 mod experiments;
 mod facts;
 mod predictions;
+mod probes;
 mod schema;
 
 use std::fs::{File, TryLockError};

@@ -38,7 +38,7 @@ pub struct TaskFile {
     pub fine_tune: FineTuneSection,
     /// `[budget]`: how long a run may take.
     pub budget: BudgetSection,
-    /// `[probes]`: experiments beside the comparison.
+    /// `[probes]`: what the finalists are asked beside the test set.
     pub probes: ProbesSection,
     /// `[decision]`: when a difference counts.
     pub decision: Decision,
@@ -252,6 +252,10 @@ pub struct DataSection {
     pub id: Option<String>,
     /// Column of the source that rows share.
     pub cluster: Option<String>,
+    /// Column of the row's group.
+    pub subgroup: Option<String>,
+    /// Column of the input in other words.
+    pub paraphrase: Option<String>,
     /// All labels, in the order wanted.
     pub labels: Option<Vec<String>>,
     /// Whether `card_arrival` is read as `card arrival`.
@@ -276,6 +280,8 @@ impl Default for DataSection {
             target: None,
             id: None,
             cluster: None,
+            subgroup: None,
+            paraphrase: None,
             labels: None,
             label_underscores: Underscores::Space,
             dev_share: 0.15,
@@ -412,11 +418,29 @@ impl Default for BudgetSection {
 }
 
 /// `[probes]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbesSection {
+    /// Share of the budget's time.
+    pub share: f64,
+    /// Most items that a probe asks.
+    pub items: usize,
+    /// Prompt formats to try.
+    pub formats: usize,
+    /// Share of characters that typos change.
+    pub typo_rate: f64,
+    /// Words to exchange for each other: `he/she`.
+    pub swaps: Option<Vec<String>>,
+    /// Questions of the user's own that should or should not be refused.
+    pub refusals: Option<PathBuf>,
     /// Shares of labels to flip.
     pub label_noise: Vec<f64>,
+}
+
+impl Default for ProbesSection {
+    fn default() -> Self {
+        Self { share: 0.1, items: 64, formats: 10, typo_rate: 0.05, swaps: None, refusals: None, label_noise: Vec::new() }
+    }
 }
 
 /// Parses the text of a task file; `path` is only named in errors.

@@ -1,5 +1,6 @@
 //! Scoring answers with the local engine: what requests begin with in common once, all answers of a request in one pass.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use lm::adapter::Lora;
@@ -86,7 +87,29 @@ fn answer_tokens(
     prompt: &[u32],
 ) -> Result<Vec<Vec<u32>>, PredictError> {
     let text = format!("{}{}", batch.shared, batch.requests[0]);
-    batch.answers.iter().map(|answer| completion_tokens(owner, &text, prompt, answer)).collect()
+    let (text, prompt) = match tail(owner, &text, prompt)? {
+        Some((tail, tokens)) => (tail, Cow::Owned(tokens)),
+        None => (text.as_str(), Cow::Borrowed(prompt)),
+    };
+    batch.answers.iter().map(|answer| completion_tokens(owner, text, &prompt, answer)).collect()
+}
+
+/// Bytes of a prompt before an answer that are tokenized with it.
+const TAIL: usize = 48;
+
+/// The last words of `text` where they are tokenized as they are within the whole, with their tokens: a long prompt is not tokenized
+/// again for each of many answers.
+fn tail<'t>(
+    owner: &LocalModel,
+    text: &'t str,
+    prompt: &[u32],
+) -> Result<Option<(&'t str, Vec<u32>)>, PredictError> {
+    let limit = text.floor_char_boundary(text.len().saturating_sub(TAIL));
+    let Some(start) = text[..limit].rfind(' ') else { return Ok(None) };
+    let tail = &text[start..];
+    let tokens = owner.model.tokenizer.encode(tail)?;
+    // A tokenizer that begins every text with a token of its own does not find that within the whole.
+    Ok(prompt.ends_with(&tokens).then_some((tail, tokens)))
 }
 
 /// The tokens of `completion` after the prompt `text`, whose own tokens are `prompt`.

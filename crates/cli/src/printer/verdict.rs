@@ -29,7 +29,7 @@ fn text(cell: &Cell) -> String {
 }
 
 /// A p-value to three decimals; what would read as zero is said to be below the least that is shown.
-fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p < 0.0005 { "below 0.001".to_owned() } else { format!("{p:.3}") }
 }
 

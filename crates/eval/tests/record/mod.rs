@@ -141,6 +141,7 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         test_stop: None,
         clusters: BTreeMap::new(),
         label_noise: Vec::new(),
+        probes: None,
     }
 }
 

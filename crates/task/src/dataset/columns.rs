@@ -17,6 +17,8 @@ pub(crate) struct Columns {
     pub(crate) target: String,
     pub(crate) id: Option<String>,
     pub(crate) cluster: Option<String>,
+    pub(crate) subgroup: Option<String>,
+    pub(crate) paraphrase: Option<String>,
     /// Columns that could have been meant as well.
     pub(crate) doubts: Vec<String>,
 }
@@ -27,13 +29,18 @@ impl Columns {
         let mut doubts = Vec::new();
         let input = column(names, settings.input.as_deref(), "input", &INPUT_NAMES, &mut doubts)?;
         let target = column(names, settings.target.as_deref(), "target", &TARGET_NAMES, &mut doubts)?;
-        if let Some(id) = &settings.id {
-            given(names, id, "id")?;
-        }
-        if let Some(cluster) = &settings.cluster {
-            given(names, cluster, "cluster")?;
-        }
-        Ok(Self { input, target, id: settings.id.clone(), cluster: settings.cluster.clone(), doubts })
+        let optional = |wanted: &Option<String>, key| {
+            wanted.as_deref().map(|wanted| given(names, wanted, key)).transpose()
+        };
+        Ok(Self {
+            input,
+            target,
+            id: optional(&settings.id, "id")?,
+            cluster: optional(&settings.cluster, "cluster")?,
+            subgroup: optional(&settings.subgroup, "subgroup")?,
+            paraphrase: optional(&settings.paraphrase, "paraphrase")?,
+            doubts,
+        })
     }
 }
 

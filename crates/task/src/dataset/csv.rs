@@ -68,6 +68,8 @@ struct Places {
     target: usize,
     id: Option<usize>,
     cluster: Option<usize>,
+    subgroup: Option<usize>,
+    paraphrase: Option<usize>,
 }
 
 impl Places {
@@ -82,9 +84,11 @@ impl Places {
             }
         };
         let (input, target) = (place(&columns.input)?, place(&columns.target)?);
-        let id = columns.id.as_deref().map(place).transpose()?;
-        let cluster = columns.cluster.as_deref().map(place).transpose()?;
-        Ok(Self { columns, input, target, id, cluster })
+        let optional = |name: &Option<String>| name.as_deref().map(place).transpose();
+        let id = optional(&columns.id)?;
+        let cluster = optional(&columns.cluster)?;
+        let (subgroup, paraphrase) = (optional(&columns.subgroup)?, optional(&columns.paraphrase)?);
+        Ok(Self { columns, input, target, id, cluster, subgroup, paraphrase })
     }
 
     fn row(&self, line: usize, fields: &[String], width: usize) -> Result<RawRow, String> {
@@ -98,6 +102,10 @@ impl Places {
                 Ok(fields[place].clone())
             }
         };
+        // Unlike the others, these may be empty in some rows.
+        let optional = |place: Option<usize>| {
+            place.map(|place| fields[place].trim().to_owned()).filter(|text| !text.is_empty())
+        };
         Ok(RawRow {
             line,
             input: field(self.input, &self.columns.input)?,
@@ -108,6 +116,8 @@ impl Places {
                 .cluster
                 .map(|place| fields[place].trim().to_owned())
                 .filter(|name| !name.is_empty()),
+            subgroup: optional(self.subgroup),
+            paraphrase: optional(self.paraphrase),
             system: None,
             has_earlier_turns: false,
         })

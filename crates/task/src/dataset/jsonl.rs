@@ -97,6 +97,8 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: boo
             target: String::new(),
             id: None,
             cluster: None,
+            subgroup: None,
+            paraphrase: None,
             system: None,
             has_earlier_turns: false,
         },
@@ -107,7 +109,14 @@ fn columns_row(object: &Map<String, Value>, columns: &Columns, json_targets: boo
     };
     row.id = columns.id.as_ref().map(|id| text(object, id)).transpose()?;
     row.cluster = cluster(object, columns.cluster.as_deref())?;
+    row.subgroup = optional(object, columns.subgroup.as_deref());
+    row.paraphrase = optional(object, columns.paraphrase.as_deref());
     Ok(row)
+}
+
+/// A field that some rows may lack.
+fn optional(object: &Map<String, Value>, name: Option<&str>) -> Option<String> {
+    name.and_then(|name| text(object, name).ok()).map(|text| text.trim().to_owned())
 }
 
 fn target(object: &Map<String, Value>, name: &str) -> Result<String, String> {
@@ -167,6 +176,8 @@ fn chat_row(object: &Map<String, Value>, settings: &DataSettings) -> Result<RawR
     row.target = target;
     row.id = settings.id.as_ref().map(|id| text(object, id)).transpose()?;
     row.cluster = cluster(object, settings.cluster.as_deref())?;
+    row.subgroup = optional(object, settings.subgroup.as_deref());
+    row.paraphrase = optional(object, settings.paraphrase.as_deref());
     Ok(row)
 }
 
@@ -196,6 +207,8 @@ fn conversation(messages: &[Value], name: &str) -> Result<RawRow, String> {
         target: String::new(),
         id: None,
         cluster: None,
+        subgroup: None,
+        paraphrase: None,
         system: system.filter(|text| !text.is_empty()),
         has_earlier_turns: turns > 1,
     })

@@ -17,6 +17,8 @@ pub(crate) struct RawRow {
     pub(crate) id: Option<String>,
     /// The source that it shares with others.
     pub(crate) cluster: Option<String>,
+    pub(crate) subgroup: Option<String>,
+    pub(crate) paraphrase: Option<String>,
     /// The system message of a chat.
     pub(crate) system: Option<String>,
     /// Whether a chat has turns between the system message and the last user's that go unused.

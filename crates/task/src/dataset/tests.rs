@@ -67,6 +67,37 @@ fn jsonl_csv_and_chat_give_the_same_dataset() {
 }
 
 #[test]
+fn groups_and_paraphrases_are_read_where_they_are_named_and_change_nothing_else() {
+    let plain = load("a.jsonl", jsonl_rows().as_bytes(), "[data]\nnear_duplicates = false").unwrap();
+    let task = "[data]\nnear_duplicates = false\nsubgroup = \"region\"\nparaphrase = \"other\"";
+    // Every third row has no paraphrase.
+    let other =
+        |number: usize| if number.is_multiple_of(3) { String::new() } else { format!("line {number}") };
+    let jsonl = rows(|number, label| {
+        let other = other(number);
+        format!(
+            "{{\"text\": \"row number {number}\", \"label\": \"{label}\", \"region\": {}, \"other\": \"{other}\"}}\n",
+            number % 4
+        )
+    });
+    let csv = rows(|number, label| format!("{label},row number {number},{},{}\n", number % 4, other(number)));
+    for dataset in [
+        load("a.jsonl", jsonl.as_bytes(), task).unwrap(),
+        load("a.csv", format!("label,text,region,other\n{csv}").as_bytes(), task).unwrap(),
+    ] {
+        assert_eq!(dataset.sha256, plain.sha256);
+        let row = find(&dataset, "row number 7");
+        assert_eq!((row.subgroup.as_deref(), row.paraphrase.as_deref()), (Some("3"), Some("line 7")));
+        assert_eq!(find(&dataset, "row number 9").paraphrase, None);
+    }
+    let error = load("a.jsonl", jsonl_rows().as_bytes(), task).unwrap_err().to_string();
+    assert!(error.contains("no column `region` (data.subgroup)"), "{error}");
+    // A run from before there were such columns is still the same run.
+    let fingerprint = serde_json::to_string(&settings("").fingerprint()).unwrap();
+    assert!(!fingerprint.contains("subgroup") && !fingerprint.contains("probes"), "{fingerprint}");
+}
+
+#[test]
 fn the_split_does_not_depend_on_the_order_of_the_rows() {
     let text = jsonl_rows();
     let one = load("a.jsonl", text.as_bytes(), "").unwrap();

@@ -105,6 +105,7 @@ impl Store {
             test_stop: self.fact(facts::TEST_STOP)?,
             clusters: self.fact(facts::CLUSTERS)?.unwrap_or_default(),
             label_noise: self.noisy_runs()?,
+            probes: self.probes()?,
         })
     }
 

@@ -158,6 +158,7 @@ fn the_record_holds_everything() {
         test_stop: None,
         clusters: BTreeMap::new(),
         label_noise: Vec::new(),
+        probes: None,
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.
