@@ -130,7 +130,7 @@ impl<'a> InContext<'a> {
     }
 
     /// The prompts of a trial for `queries`.
-    fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
+    pub(crate) fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
         if trial.selection == Selection::Bm25 {
             // Retrieved demonstrations differ from request to request: the model finds by itself what prompts share.
             let train = inputs(&self.dataset.train);

@@ -21,6 +21,7 @@ pub mod scripted;
 pub mod selection;
 pub mod text;
 mod text_answers;
+pub mod transcript;
 mod writer;
 
 pub use error::Error;

@@ -59,6 +59,21 @@ pub(crate) enum Command {
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
     },
+    /// Write the report of the stored run: one HTML file, or Markdown, JSON or CSV; no model is needed
+    Report {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// The whole page; a comment for a pull request; everything for programs; the test items
+        #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+        format: ReportFormat,
+        /// Write to this file; `-` is standard output [default: beside the task file for html, else standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// Open it in the browser
+        #[arg(long)]
+        open: bool,
+    },
     /// Read the task file and the data, and report on them; no model is needed
     Check {
         /// The task file
@@ -70,4 +85,17 @@ pub(crate) enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One self-contained page
+    Html,
+    /// For a pull request
+    Markdown,
+    /// Everything, for programs
+    Json,
+    /// The test items with every finalist's answer
+    Csv,
 }

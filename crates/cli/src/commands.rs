@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod demo;
 mod model;
+mod report;
 mod run;
 mod verdict;
 
@@ -21,6 +22,9 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
         Command::Demo { to } => demo::demo(to.as_deref(), printer),
         Command::Run { task, budget, fresh } => run::run(&task, budget.as_deref(), fresh, printer),
         Command::Verdict { task } => verdict::verdict(&task, printer),
+        Command::Report { task, format, to, open } => {
+            report::report(&task, format, to.as_deref(), open, printer)
+        }
         Command::Check { task } => check::check(&task, printer),
         Command::Completions { shell } => completions::completions(shell),
     }

@@ -42,6 +42,11 @@ impl Printer {
         anstream::println!("{}", text.trim_end());
     }
 
+    /// Prints a result exactly as it is.
+    pub(crate) fn print_raw(self, text: &str) {
+        anstream::print!("{text}");
+    }
+
     /// Prints a result as JSON.
     pub(crate) fn print_json<T: Serialize>(self, value: &T) -> Result<()> {
         anstream::println!("{}", serde_json::to_string_pretty(value)?);

@@ -42,7 +42,7 @@ pub mod sequential;
 pub mod table;
 pub mod text_metrics;
 pub mod verdict;
-mod wording;
+pub mod wording;
 
 pub use error::Error;
 pub use wording::metric_name;

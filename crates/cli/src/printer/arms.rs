@@ -5,6 +5,7 @@ use eval::arm::Arm;
 use eval::comparison::Comparison;
 use eval::curve::{Axis, Curve, CurvePoint};
 use eval::metric_name;
+use eval::wording::method_name;
 use task::record::{Family, Part};
 
 use super::{bold, new_table, share};
@@ -114,22 +115,7 @@ fn is_finalist(comparison: &Comparison, id: &str) -> bool {
 fn name(curve: &Curve, point: &CurvePoint) -> String {
     match curve.method.as_str() {
         "zero_shot" | "random" if point.at == 0 => "zero-shot".to_owned(),
-        other => method(other),
-    }
-}
-
-/// What people call a method of the record.
-pub(super) fn method(name: &str) -> String {
-    match name {
-        "zero_shot" => "zero-shot".to_owned(),
-        "random" => "random shots".to_owned(),
-        "bm25" => "retrieved shots".to_owned(),
-        "lora" => "LoRA".to_owned(),
-        "full" => "full tuning".to_owned(),
-        "constant" => "one answer for all".to_owned(),
-        "nearest_neighbour" => "nearest (tf-idf)".to_owned(),
-        "logistic_regression" => "linear (tf-idf)".to_owned(),
-        other => other.replace('_', " "),
+        other => method_name(other),
     }
 }
 
