@@ -1,6 +1,7 @@
 //! Project chores: `cargo xtask <chore>`.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 
+mod browser;
 mod check;
 mod layout;
 mod micro;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask <chore>
 
   check      everything that CI checks: layout, format, lints, tests, documentation, the demo
+  browser    the report's page in headless Chromium (`browser help`)
   micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data
   peers      the same work in this engine and in the Python stack, back to back (`peers help`)";
 
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["check"] => check::run(),
+        ["browser", rest @ ..] => browser::run(rest),
         ["micro", rest @ ..] => micro::run(rest),
         ["peers", rest @ ..] => peers::run(rest),
         _ => Err(anyhow::anyhow!("{USAGE}")),

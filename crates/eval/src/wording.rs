@@ -102,6 +102,17 @@ pub fn bytes(value: u64) -> String {
     }
 }
 
+/// `135M`, `2.6M`, `1.7B`.
+pub fn magnitude(count: f64) -> String {
+    let (value, unit) = match count {
+        c if c >= 1e9 => (c / 1e9, "B"),
+        c if c >= 1e6 => (c / 1e6, "M"),
+        c if c >= 1e3 => (c / 1e3, "k"),
+        c => (c, ""),
+    };
+    if value < 10.0 && !unit.is_empty() { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
+}
+
 fn grouped(whole: f64) -> String {
     let digits = format!("{:.0}", whole.abs());
     let mut text = String::new();
@@ -140,5 +151,13 @@ mod tests {
         );
         assert_eq!([seconds(400.0), seconds(8000.0), seconds(0.008)], ["6.7 min", "2.2 h", "8.0 ms"]);
         assert_eq!([bytes(1), bytes(1600), bytes(2_100_000)], ["1 byte", "1.6 kB", "2.1 MB"]);
+    }
+
+    #[test]
+    fn parameters_are_told_in_two_or_three_digits() {
+        assert_eq!(
+            [2_561_000.0, 134_515_008.0, 1.71e9, 512.0].map(magnitude),
+            ["2.6M", "135M", "1.7B", "512"]
+        );
     }
 }

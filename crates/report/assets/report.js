@@ -71,6 +71,7 @@
     const reset = make("button", { type: "button" }, "As stored");
     reset.addEventListener("click", () => { Object.assign(given, facts.given); shows.forEach(show => show()); update(); });
     form.addEventListener("submit", event => event.preventDefault());
+    more.open = window.matchMedia("(min-width: 44rem)").matches;
     form.replaceChildren(first, more, make("p", {}, reset));
     more.addEventListener("toggle", () => shows.forEach(show => show()));
   };
@@ -220,6 +221,4 @@
     byId("more").addEventListener("click", () => { limit += PAGE; list(); });
     list();
   }
-  // A link into a closed part opens it.
-  window.addEventListener("beforeprint", () => document.querySelectorAll(".eight details, #curves details").forEach(d => { d.open = false; }));
 })();

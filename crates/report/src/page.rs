@@ -7,7 +7,7 @@ use eval::curve::Axis;
 use eval::economics::{Cache, Payback, Unit};
 use eval::metric_name;
 use eval::table::Cell;
-use eval::wording::{bytes, count, method_name, number, percent, points, range, seconds};
+use eval::wording::{bytes, count, magnitude, method_name, number, percent, points, range, seconds};
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 use task::record::{Family, Part};
@@ -93,11 +93,11 @@ fn heading(report: &Report) -> String {
     format!(
         "{} · {} train, {} dev, {} test · model {} ({} parameters)",
         words::answers(comparison),
-        number(items.train as f64),
-        number(items.dev as f64),
-        number(items.test as f64),
+        items.train,
+        items.dev,
+        items.test,
         comparison.model.source,
-        number(comparison.model.parameters as f64)
+        magnitude(comparison.model.parameters as f64)
     )
 }
 
@@ -241,7 +241,7 @@ fn experiments(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
             request => seconds(arm.seconds_per_request),
             settings => confusion::settings(arm),
             artefact => arm.artefact.as_ref().map(|artefact| {
-                format!("{}, {}, SHA-256 {}", artefact.kind, bytes(artefact.bytes), artefact.sha256)
+                format!("{}, {}, SHA-256 {:.12}…", artefact.kind, bytes(artefact.bytes), artefact.sha256)
             }),
             collapse => arm.collapse.clone(),
         }

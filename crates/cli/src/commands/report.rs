@@ -32,9 +32,9 @@ pub(crate) fn report(
         ReportFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
         ReportFormat::Csv => report::items_csv(&report)?,
     };
-    let place = to.map(Path::to_path_buf).or_else(|| {
-        (format == ReportFormat::Html).then(|| task.with_extension("html"))
-    });
+    let place = to
+        .map(Path::to_path_buf)
+        .or_else(|| (format == ReportFormat::Html).then(|| task.with_extension("html")));
     let Some(place) = place.filter(|place| place != Path::new("-")) else {
         printer.print_raw(&text);
         return Ok(());
@@ -73,7 +73,9 @@ fn gather(task: &Path) -> Result<Report> {
 fn items(settings: &Settings, store: &Store, record: &RunRecord) -> Items {
     let dataset = match Dataset::load(settings) {
         Ok(dataset) if dataset.sha256 == record.task.data_sha256 => dataset,
-        Ok(_) => return Items::new(record, Err("the data files are not those of the run any more".to_owned())),
+        Ok(_) => {
+            return Items::new(record, Err("the data files are not those of the run any more".to_owned()));
+        }
         Err(error) => return Items::new(record, Err(format!("the data cannot be read: {error}"))),
     };
     let texts = texts(settings, store, record, &dataset).map_err(|error| format!("{error:#}"));
@@ -95,7 +97,8 @@ fn texts<'a>(
     let transcript = Transcript::new(settings, dataset, plan, template);
     let finalist = record.finalists.as_ref().map(|finalists| &finalists.in_context);
     let experiment = record.experiments.iter().find(|experiment| Some(&experiment.id) == finalist);
-    let prompts = experiment.map(|experiment| transcript.prompts(experiment, Part::Test)).transpose()?.flatten();
+    let prompts =
+        experiment.map(|experiment| transcript.prompts(experiment, Part::Test)).transpose()?.flatten();
     Ok(Texts { examples: &dataset.test, prompts, rows: transcript.training_rows(Part::Test)? })
 }
 

@@ -5,7 +5,7 @@ use eval::arm::Arm;
 use eval::comparison::Comparison;
 use eval::curve::{Axis, Curve, CurvePoint};
 use eval::metric_name;
-use eval::wording::method_name;
+use eval::wording::{magnitude, method_name};
 use task::record::{Family, Part};
 
 use super::{bold, new_table, share};
@@ -132,28 +132,4 @@ fn tokens(arm: &Arm, family: Family) -> String {
     }
     let tokens = arm.tokens_per_request;
     format!("{:.0} ({:.0})", tokens.prompt, tokens.cached)
-}
-
-/// `135M`, `2.6M`, `1.7B`.
-fn magnitude(count: f64) -> String {
-    let (value, unit) = match count {
-        c if c >= 1e9 => (c / 1e9, "B"),
-        c if c >= 1e6 => (c / 1e6, "M"),
-        c if c >= 1e3 => (c / 1e3, "k"),
-        c => (c, ""),
-    };
-    if value < 10.0 && !unit.is_empty() { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_told_in_two_or_three_digits() {
-        assert_eq!(
-            [2_561_000.0, 134_515_008.0, 1.71e9, 512.0].map(magnitude),
-            ["2.6M", "135M", "1.7B", "512"]
-        );
-    }
 }
