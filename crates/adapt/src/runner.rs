@@ -142,6 +142,7 @@ impl Session<'_> {
             self.done_seconds += trial.seconds * self.dev_share();
             return Ok(());
         }
+        self.stop_if_wanted()?;
         self.run.observer.started(&trial.name());
         let arm = self.in_context();
         let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
@@ -165,6 +166,7 @@ impl Session<'_> {
             self.done_seconds += trial.seconds;
             return Ok(());
         }
+        self.stop_if_wanted()?;
         self.run.observer.started(&name);
         let folder = self.folder(&name)?;
         let arm = self.fine_tune();
@@ -200,6 +202,7 @@ impl Session<'_> {
         self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
         for experiment in &chosen {
             if !self.run.store.contains(&on_test(&experiment.id))? {
+                self.stop_if_wanted()?;
                 self.run.observer.started(&on_test(&experiment.id));
                 let answered = self.answer_test(experiment)?;
                 self.put(answered, self.test_seconds(experiment))?;
@@ -255,6 +258,11 @@ impl Session<'_> {
             targets: self.targets,
             batch_rows: self.run.settings.fine_tune.batch_rows,
         }
+    }
+
+    /// Ends the session between two units of work, where that is wanted; what is stored stays.
+    fn stop_if_wanted(&self) -> Result<(), Error> {
+        if self.run.observer.wants_stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// Where the weights of a training run are kept.

@@ -41,6 +41,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Look at a file of rows, report on it, and write a commented task file
+    Init {
+        /// CSV, TSV, JSONL (columns, chats, openai/evals), a JSON list, Parquet or a promptfoo configuration
+        data: PathBuf,
+        /// What is written, and what is known already
+        #[command(flatten)]
+        options: InitOptions,
+    },
     /// Bring both arms to their best within the budget, and decide
     Run {
         /// The task file
@@ -52,6 +60,9 @@ pub(crate) enum Command {
         /// Put an earlier run of other settings aside and start anew
         #[arg(long)]
         fresh: bool,
+        /// Print the plan with tokens, seconds and money, and what the test set can tell; run nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Decide again from the stored record (new prices, new volume); no model is needed
     Verdict {
@@ -85,6 +96,23 @@ pub(crate) enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+}
+
+/// Options of `weigh init`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InitOptions {
+    /// Where to write the task file [default: weigh.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// Column of the input [default: guessed]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) input: Option<String>,
+    /// Column of the target [default: guessed]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) target: Option<String>,
+    /// Replace a task file that is there already
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// How a report is written.

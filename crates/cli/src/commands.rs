@@ -3,7 +3,10 @@
 mod check;
 mod completions;
 mod demo;
+pub(crate) mod dry_run;
+mod init;
 mod model;
+mod parquet;
 mod report;
 mod run;
 mod verdict;
@@ -20,7 +23,11 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
     }
     match args.command {
         Command::Demo { to } => demo::demo(to.as_deref(), printer),
-        Command::Run { task, budget, fresh } => run::run(&task, budget.as_deref(), fresh, printer),
+        Command::Init { data, options } => init::init(&data, &options, printer),
+        Command::Run { task, budget, dry_run: true, .. } => {
+            dry_run::dry_run(&task, budget.as_deref(), printer)
+        }
+        Command::Run { task, budget, fresh, .. } => run::run(&task, budget.as_deref(), fresh, printer),
         Command::Verdict { task } => verdict::verdict(&task, printer),
         Command::Report { task, format, to, open } => {
             report::report(&task, format, to.as_deref(), open, printer)

@@ -8,6 +8,8 @@ use crate::printer::Printer;
 const FAILED: u8 = 1;
 /// Exit code of a wrong task file or data set (clap uses the same for wrong arguments).
 const USAGE: u8 = 2;
+/// Exit code of a run that was stopped and can go on.
+pub(crate) const STOPPED: u8 = 3;
 
 /// Prints `error` with its hint and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
@@ -40,7 +42,14 @@ fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
     })
 }
 
+fn is_stopped(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(adapt::Error::Stopped)))
+}
+
 fn code(error: &anyhow::Error) -> u8 {
+    if is_stopped(error) {
+        return STOPPED;
+    }
     match task_error(error) {
         Some(
             task::Error::TaskFile { .. }
@@ -53,6 +62,9 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
+    if is_stopped(error) {
+        return Some("the same command goes on where it stopped, and ends with the same figures".to_owned());
+    }
     if let Some(error) = task_error(error) {
         return match error {
             task::Error::TaskFile { .. } => {

@@ -1,6 +1,7 @@
 //! Where output goes: results to standard output, hints and errors to standard error, JSON where it was asked for.
 
 mod arms;
+mod forecast;
 mod plot;
 mod verdict;
 
@@ -68,6 +69,21 @@ impl Printer {
         self.print("");
         self.print(&verdict::verdict(comparison));
         Ok(())
+    }
+
+    /// Prints a plan with what it costs, under a budget of `seconds`.
+    pub(crate) fn forecast(self, forecast: &adapt::forecast::Forecast, seconds: f64) {
+        self.print(&forecast::table(forecast).to_string());
+        let out = &forecast.left_out;
+        let budget = eval::wording::seconds(seconds);
+        self.print(&match out.first() {
+            None => format!("Everything that the task file asks for fits the budget of {budget}."),
+            Some(first) => format!(
+                "No room within the budget of {budget} (or the context) for {} more: {first}{}.",
+                out.len(),
+                if out.len() > 1 { " and so on" } else { "" }
+            ),
+        });
     }
 
     /// Tells what may help next.

@@ -212,8 +212,16 @@
     byId("more").hidden = found.length <= limit;
   };
 
+  // What scrolls sideways can be reached and scrolled with the keyboard.
+  const reach = () => document.querySelectorAll(".wide").forEach(box => {
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; else box.removeAttribute("tabindex");
+  });
+
   buildLevers();
   update();
+  reach();
+  window.addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
   if (data.items.length) {
     byId("filters").hidden = false;
     byId("filters").addEventListener("input", () => { limit = PAGE; list(); });

@@ -89,7 +89,7 @@ fn the_page_decides_as_the_program_does() {
     records.push(record::duel(60, |item| item % 10 < 7, |item| item % 10 < 8, |item| item % 3 == 0));
     records.push(record::duel(300, |item| item % 10 < 7, |item| item % 10 < 8, |item| item % 10 < 9));
     for mut run in records {
-        let given = economics(300);
+        let given = economics(60);
         let page = report::html(&report(&run)).expect("it is written");
         let script = format!(
             "const facts = JSON.parse(document.getElementById('economics-data').textContent);
@@ -150,7 +150,7 @@ fn sliders_move_the_verdict_and_items_open() {
         const typed = document.getElementById('type-requests_per_month').value;
         [...document.querySelectorAll('#levers button')].pop().click();
         const shown = document.querySelectorAll('#list > li').length;
-        const who = document.getElementById('who'); who.value = 'ic';
+        document.getElementById('words').value = 'EXAMPLE-001';
         document.getElementById('filters').dispatchEvent(new Event('input'));
         const fewer = document.querySelectorAll('#list > li').length;
         document.getElementById('result').textContent = JSON.stringify(
@@ -176,11 +176,11 @@ fn axe_finds_no_serious_fault() {
     let page = report::html(&report(&record::whole_run())).expect("it is written");
     let script = format!(
         "{axe}
-         document.querySelectorAll('details').forEach(details => {{ details.open = true; }});
+         (async () => {{ document.querySelectorAll('details').forEach(details => {{ details.open = true; }}); await new Promise(done => setTimeout(done, 300));
          axe.run(document, {{ resultTypes: ['violations'] }}).then(found => {{
            document.getElementById('result').textContent = JSON.stringify(found.violations.map(fault =>
              ({{ id: fault.id, impact: fault.impact, nodes: fault.nodes.slice(0, 3).map(node => node.html.slice(0, 200)) }})));
-         }});"
+         }}); }})();"
     );
     for flags in [&[][..], &["--blink-settings=preferredColorScheme=0"], &["--window-size=500,2000"]] {
         let faults = open(&page, &script.replace("</script", "<\\/script"), flags);

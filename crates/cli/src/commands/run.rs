@@ -10,6 +10,7 @@ use task::settings::Settings;
 use task::store::{Store, archive};
 
 use super::model;
+use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::Progress;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(task: &Path, budget: Option<&str>, fresh: bool, printer: &Prin
 }
 
 /// Seconds of a time such as `90s`, `20m` or `1h30m`.
-fn duration(text: &str) -> Result<f64> {
+pub(super) fn duration(text: &str) -> Result<f64> {
     task::task_file::parse_duration(text)
         .with_context(|| format!("--budget {text}: write a time such as 90s, 20m or 1h30m"))
 }
@@ -47,6 +48,7 @@ pub(crate) fn compare(
     store: &mut Store,
     printer: &Printer,
 ) -> Result<Comparison> {
+    interrupt::listen();
     let mut progress = Progress::new(printer.quiet());
     progress.say(dataset.report.to_string().trim_end());
     let engine = model::load(&settings.model).context("loading the model")?;
