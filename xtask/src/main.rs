@@ -3,6 +3,7 @@
 
 mod browser;
 mod check;
+mod generate;
 mod layout;
 mod micro;
 mod options;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
 
   check      everything that CI checks: layout, format, lints, tests, documentation, the demo
   browser    the report's page in headless Chromium (`browser help`)
+  generate   references made from the code: task file, JSON Schema, command line, record
   micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data
   peers      the same work in this engine and in the Python stack, back to back (`peers help`)";
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["check"] => check::run(),
         ["browser", rest @ ..] => browser::run(rest),
+        ["generate"] => generate::run(),
         ["micro", rest @ ..] => micro::run(rest),
         ["peers", rest @ ..] => peers::run(rest),
         _ => Err(anyhow::anyhow!("{USAGE}")),

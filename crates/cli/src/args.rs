@@ -7,7 +7,13 @@ use clap::{Parser, Subcommand};
 /// Prompt it, or train it? Brings in-context learning and fine-tuning to their best on the same model, data and locked test set,
 /// measures both, and gives a verdict that can be defended.
 #[derive(Debug, Parser)]
-#[command(name = "weigh", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "weigh",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 #[command(after_help = "Start with `weigh demo`: the whole comparison in about a minute, offline.")]
 pub(crate) struct Args {
     /// What to do.
@@ -43,7 +49,7 @@ pub(crate) enum Command {
     },
     /// Look at a file of rows, report on it, and write a commented task file
     Init {
-        /// CSV, TSV, JSONL (columns, chats, openai/evals), a JSON list, Parquet or a promptfoo configuration
+        /// CSV, TSV, JSONL (columns, chats, openai/evals), a JSON list or a promptfoo configuration
         data: PathBuf,
         /// What is written, and what is known already
         #[command(flatten)]
@@ -91,6 +97,15 @@ pub(crate) enum Command {
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
     },
+    /// What this machine can do: cores, instructions, memory, which models fit, how long training takes
+    Doctor,
+    /// Help on a verb or a topic
+    Help {
+        /// A verb, or a topic such as `choose`, `verdict`, `inference-cost`
+        topic: Option<String>,
+    },
+    /// Print the man page
+    Man,
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh

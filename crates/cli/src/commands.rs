@@ -3,10 +3,11 @@
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 pub(crate) mod dry_run;
 mod init;
+mod manual;
 mod model;
-mod parquet;
 mod report;
 mod run;
 mod verdict;
@@ -33,6 +34,9 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
             report::report(&task, format, to.as_deref(), open, printer)
         }
         Command::Check { task } => check::check(&task, printer),
+        Command::Doctor => doctor::doctor(printer),
+        Command::Help { topic } => manual::help(topic.as_deref(), printer),
+        Command::Man => manual::man(printer),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

@@ -71,6 +71,15 @@ impl Printer {
         Ok(())
     }
 
+    /// A table of these columns in the house's style, as text.
+    pub(crate) fn columns<const N: usize>(self, header: &[&str; N], rows: &[[String; N]]) -> String {
+        let mut table = new_table(header);
+        rows.iter().for_each(|row| {
+            table.add_row(row);
+        });
+        table.to_string()
+    }
+
     /// Prints a plan with what it costs, under a budget of `seconds`.
     pub(crate) fn forecast(self, forecast: &adapt::forecast::Forecast, seconds: f64) {
         self.print(&forecast::table(forecast).to_string());

@@ -18,7 +18,7 @@ pub(crate) fn init(data: &Path, options: &InitOptions, printer: &Printer) -> Res
         bail!("{} exists already; `--force` replaces it, `--to FILE` writes another one", place.display());
     }
     let folder = place.parent().unwrap_or(Path::new("")).to_path_buf();
-    let rows = read(data)?;
+    let rows = Rows::read(data)?;
     let wanted = Wanted { input: options.input.clone(), target: options.target.clone() };
     let guess = intake::guess(&rows, &wanted)?;
     let files = intake::place(&rows, &guess, &from_folder(data, &folder)?, &folder)?;
@@ -45,11 +45,6 @@ pub(crate) fn init(data: &Path, options: &InitOptions, printer: &Printer) -> Res
     printer.print("  weigh run               both arms to their best");
     printer.print("  weigh report --open     the result as a page");
     Ok(())
-}
-
-fn read(data: &Path) -> Result<Rows> {
-    let parquet = data.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    if parquet { super::parquet::read(data) } else { Ok(Rows::read(data)?) }
 }
 
 /// `data` as a task file in `folder` finds it.

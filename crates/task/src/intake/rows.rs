@@ -18,7 +18,7 @@ pub enum SourceFormat {
     JsonList,
     /// A configuration of promptfoo, with its tests.
     Promptfoo,
-    /// Rows that another reader made, such as Parquet.
+    /// Rows that another reader made.
     Other,
 }
 
@@ -41,6 +41,13 @@ impl Rows {
     /// # Errors
     /// [`Error::Io`] where it cannot be read, [`Error::Data`] where it holds no rows or not the format that its name says.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        let parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+        if parquet {
+            return Err(Error::Data(format!(
+                "{}: Parquet cannot be read; save it as JSONL or CSV",
+                path.display()
+            )));
+        }
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         let wrong = |reason: String| Error::Data(format!("{}: {reason}", path.display()));
         let text = std::str::from_utf8(&bytes)
