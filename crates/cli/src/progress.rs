@@ -58,7 +58,8 @@ impl Progress {
 
     /// Takes the view off the screen.
     pub(crate) fn clear(&self) {
-        let _ = self.view.clear();
+        self.arms.iter().for_each(ArmView::clear);
+        self.whole.finish_and_clear();
     }
 
     /// Time left by the pace of this session so far.

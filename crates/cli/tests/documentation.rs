@@ -16,16 +16,21 @@ fn shown() -> Vec<(String, String)> {
     let mut pages: Vec<PathBuf> = vec![root().join("README.md")];
     for folder in ["docs", "docs/rows"] {
         let files = std::fs::read_dir(root().join(folder)).expect("the folder is there");
-        pages.extend(files.map(|file| file.expect("a file").path()).filter(|path| path.extension().is_some_and(|e| e == "md")));
+        pages.extend(
+            files
+                .map(|file| file.expect("a file").path())
+                .filter(|path| path.extension().is_some_and(|e| e == "md")),
+        );
     }
     let mut commands = Vec::new();
     for page in pages {
         let text = std::fs::read_to_string(&page).expect("pages are UTF-8");
-        let mut inside = false;
+        let (mut fenced, mut shell) = (false, false);
         for line in text.lines() {
             if line.trim_start().starts_with("```") {
-                inside = !inside && matches!(line.trim(), "```sh" | "```");
-            } else if inside && line.starts_with("weigh ") {
+                fenced = !fenced;
+                shell = fenced && matches!(line.trim(), "```sh" | "```");
+            } else if shell && line.starts_with("weigh ") {
                 let command = line.split(" #").next().unwrap_or(line).split(" >").next().unwrap_or(line);
                 commands.push((command.trim().to_owned(), page.display().to_string()));
             }
@@ -52,7 +57,8 @@ fn a_newcomer_gets_from_a_file_to_a_task_file_that_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut text = String::from("message,queue\n");
     for index in 0..120 {
-        let (queue, words) = [("cards", "my card was lost"), ("loans", "what is the rate of a loan")][index % 2];
+        let (queue, words) =
+            [("cards", "my card was lost"), ("loans", "what is the rate of a loan")][index % 2];
         text += &format!("\"{words}, ticket {index} of {}\",{queue}\n", index * 37 % 101);
     }
     text += "write to ann@example.org about a card,cards\n";
@@ -78,7 +84,9 @@ fn a_newcomer_gets_from_a_file_to_a_task_file_that_runs() {
 #[test]
 fn help_knows_topics_and_verbs() {
     let folder = root();
-    for (topic, words) in [("verdict", "How the verdict is made"), ("choose", "Prompt it, or train it?"), ("check", "data")] {
+    for (topic, words) in
+        [("verdict", "How the verdict is made"), ("choose", "Prompt it, or train it?"), ("check", "data")]
+    {
         let output = weigh(&folder, &["help", topic]);
         assert!(output.status.success(), "{topic}");
         assert!(String::from_utf8_lossy(&output.stdout).contains(words), "{topic}");

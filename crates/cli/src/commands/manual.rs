@@ -38,6 +38,9 @@ const TOPICS: [(&str, &str, &str); 16] = [
     ("cli", "every command and option", include_str!("../../../../docs/cli.md")),
 ];
 
+/// The topic that is the JSON Schema of the task file, for editors.
+const SCHEMA: &str = "schema";
+
 /// Prints a topic, the help of a verb, or both lists.
 pub(crate) fn help(topic: Option<&str>, printer: &Printer) -> Result<()> {
     let mut command = Args::command();
@@ -47,8 +50,12 @@ pub(crate) fn help(topic: Option<&str>, printer: &Printer) -> Result<()> {
         for (name, line, _) in TOPICS {
             printer.print(&format!("  {name:<24} {line}"));
         }
+        printer.print(&format!("  {SCHEMA:<24} the JSON Schema of the task file, for editors"));
         return Ok(());
     };
+    if topic == SCHEMA {
+        return printer.print_json(&task::task_file::json_schema());
+    }
     if let Some((.., page)) = TOPICS.iter().find(|(name, ..)| *name == topic) {
         printer.print(page);
         return Ok(());

@@ -28,8 +28,9 @@ pub(crate) fn run(task: &Path, budget: Option<&str>, fresh: bool, printer: &Prin
     let comparison = compare(&settings, &dataset, &mut store, printer)?;
     printer.comparison(&comparison)?;
     printer.hint(&format!(
-        "stored in {}; `weigh verdict {}` decides again",
+        "stored in {}; `weigh report {} --open` shows it as a page, `weigh verdict {}` decides again",
         store.folder().display(),
+        task.display(),
         task.display()
     ));
     Ok(())

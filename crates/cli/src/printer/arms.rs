@@ -8,7 +8,12 @@ use eval::metric_name;
 use eval::wording::{magnitude, method_name};
 use task::record::{Family, Part};
 
-use super::{bold, new_table, share};
+use super::{bold, new_table, share, width};
+
+/// Columns of a terminal from which on the second metric is shown too; it is in `--json` and in the report in any case.
+const WIDE: usize = 96;
+/// Where that metric stands in a row.
+const SECOND: usize = 5;
 
 /// One line about the task, the model and the data.
 pub(super) fn heading(comparison: &Comparison) -> String {
@@ -35,9 +40,13 @@ pub(super) fn table(comparison: &Comparison) -> Table {
     let interval = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
     let [first, second] = [Some(comparison.metric.as_str()), second_metric(comparison)]
         .map(|name| name.map_or("", metric_name));
-    let mut table =
-        new_table(&["on test", "given", first, &interval, "over seeds", second, "tokens (cached)"]);
-    for column in 2..7 {
+    let mut header = vec!["on test", "given", first, &interval, "over seeds", second, "tokens (cached)"];
+    let narrow = width() < WIDE;
+    if narrow {
+        header.remove(SECOND);
+    }
+    let mut table = new_table(&header);
+    for column in 2..header.len() {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -46,7 +55,11 @@ pub(super) fn table(comparison: &Comparison) -> Table {
         for curve in curves(comparison, family) {
             // Both ways of choosing examples begin at none: the zero-shot prompt is told once.
             for point in curve.points.iter().filter(|point| point.at > 0 || curve.method != "bm25") {
-                table.add_row(row(comparison, curve, point));
+                let mut row = row(comparison, curve, point);
+                if narrow {
+                    row.remove(SECOND);
+                }
+                table.add_row(row);
             }
         }
     }

@@ -21,6 +21,11 @@ impl ArmView {
         Self { family, bar, ended: BTreeSet::new(), best: None, collapsed: 0 }
     }
 
+    /// Takes the line off the screen.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     pub(super) fn family(&self) -> Family {
         self.family
     }
