@@ -5,12 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::layout;
+use crate::{generate, layout};
 
 /// Runs every check; the first failure ends the run.
 pub(crate) fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
     layout::check(root)?;
+    generate::check(root)?;
     cargo(root, &["fmt", "--all", "--", "--check"], &[])?;
     cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     cargo(root, &["test", "--workspace", "--quiet"], &[])?;

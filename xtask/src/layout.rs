@@ -12,7 +12,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("weigh-task", &[]),
     ("weigh-eval", &["weigh-task"]),
     ("weigh-adapt", &["weigh-task", "weigh-eval", "weigh-lm"]),
-    ("weigh", &["weigh-task", "weigh-eval", "weigh-lm", "weigh-adapt"]),
+    ("weigh-report", &["weigh-task", "weigh-eval"]),
+    ("weigh", &["weigh-task", "weigh-eval", "weigh-lm", "weigh-adapt", "weigh-report"]),
     ("xtask", &["weigh-kernels", "weigh-lm", "weigh-task", "weigh-eval", "weigh-adapt"]),
 ];
 

@@ -52,6 +52,9 @@ pub enum Error {
         /// The limit.
         limit: f64,
     },
+    /// The person who runs it wanted it to stop ([`crate::observer::Observer::wants_stop`]); everything before is stored.
+    #[error("stopped before the end; everything that ended is stored")]
+    Interrupted,
     /// Nothing was left to compare.
     #[error("no {0} experiment could be run; see the reasons above")]
     NothingRan(&'static str),

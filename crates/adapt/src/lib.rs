@@ -9,6 +9,7 @@ mod error;
 mod fine_tune;
 pub mod floor;
 mod floor_arm;
+pub mod forecast;
 mod in_context;
 pub mod local;
 mod measure;
@@ -23,8 +24,10 @@ pub mod scripted;
 pub mod selection;
 pub mod shipping;
 pub mod supervision;
+pub mod suspects;
 pub mod text;
 mod text_answers;
+pub mod transcript;
 mod writer;
 
 pub use error::Error;

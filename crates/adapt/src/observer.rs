@@ -12,6 +12,10 @@ pub trait Observer {
     fn stored(&mut self, _experiment: &Experiment, _share: f64) {}
     /// Something that the user should know (a trial left out, a collapsed run).
     fn noted(&mut self, _message: &str) {}
+    /// Whether the person who runs it wants it to stop: asked before every unit of work.
+    fn wants_stop(&self) -> bool {
+        false
+    }
     /// Every choice is made; the test set is opened with these experiments.
     fn opened_test(&mut self, _experiments: &[String]) {}
 }

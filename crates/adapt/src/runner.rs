@@ -160,6 +160,7 @@ impl Session<'_> {
             self.done_seconds += trial.seconds * self.dev_share();
             return Ok(());
         }
+        self.stop_if_wanted()?;
         self.run.observer.started(&trial.name());
         let arm = self.in_context();
         let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
@@ -183,6 +184,7 @@ impl Session<'_> {
             self.done_seconds += trial.seconds;
             return Ok(());
         }
+        self.stop_if_wanted()?;
         self.run.observer.started(&name);
         let folder = self.folder(&name)?;
         let arm = self.fine_tune();
@@ -265,6 +267,11 @@ impl Session<'_> {
             targets: self.targets,
             batch_rows: self.run.settings.fine_tune.batch_rows,
         }
+    }
+
+    /// Ends the session between two units of work, where that is wanted; what is stored stays.
+    fn stop_if_wanted(&self) -> Result<(), Error> {
+        if self.run.observer.wants_stop() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// Where the weights of a training run are kept.

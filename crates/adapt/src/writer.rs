@@ -1,9 +1,11 @@
 //! Prompts of one task as text, in the style that the task file asks for.
 
+use std::sync::Arc;
+
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::TrainingRow;
-use task::prompt::{PromptFormat, Rendered};
+use task::prompt::{ChatTemplate, PromptFormat, Rendered};
 use task::record::Part;
 use task::settings::Settings;
 
@@ -37,6 +39,20 @@ impl PromptWriter {
         &self.format
     }
 
+    /// A writer that renders prompts and rows as the run did, but cannot ask: no model is at hand. The chat style needs the
+    /// model's `template`.
+    pub(crate) fn without_model(
+        settings: &Settings,
+        dataset: &Dataset,
+        template: Option<Arc<ChatTemplate>>,
+    ) -> Self {
+        let mut format = PromptFormat::new(settings, dataset);
+        if let Some(template) = template {
+            format = format.with_template(template);
+        }
+        Self { format, answers: Vec::new(), texts: None }
+    }
+
     /// What is asked of written answers; `None` for labels.
     pub(crate) fn texts(&self) -> Option<&TextAnswers> {
         self.texts.as_ref()
@@ -57,11 +73,6 @@ impl PromptWriter {
     /// What a tuned model is asked: the query alone, without the instruction that the weights have taken over.
     pub(crate) fn tuned_prompts(&self, queries: &[&str]) -> Result<Rendered, Error> {
         self.format.render("", &[], queries).map_err(Error::model("prompt"))
-    }
-
-    /// How prompts are laid out.
-    pub(crate) fn format(&self) -> &PromptFormat {
-        &self.format
     }
 
     /// A supervised row for `example`.

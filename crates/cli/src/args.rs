@@ -7,7 +7,13 @@ use clap::{Parser, Subcommand};
 /// Prompt it, or train it? Brings in-context learning and fine-tuning to their best on the same model, data and locked test set,
 /// measures both, and gives a verdict that can be defended.
 #[derive(Debug, Parser)]
-#[command(name = "weigh", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "weigh",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 #[command(after_help = "Start with `weigh demo`: the whole comparison in about a minute, offline.")]
 pub(crate) struct Args {
     /// What to do.
@@ -41,6 +47,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Look at a file of rows, report on it, and write a commented task file
+    Init {
+        /// CSV, TSV, JSONL (columns, chats, openai/evals), a JSON list or a promptfoo configuration
+        data: PathBuf,
+        /// What is written, and what is known already
+        #[command(flatten)]
+        options: InitOptions,
+    },
     /// Bring both arms to their best within the budget, and decide
     Run {
         /// The task file
@@ -55,6 +69,9 @@ pub(crate) enum Command {
         /// Stop this session after so long, at the end of the experiment that is running (exit code 3); the same command goes on
         #[arg(long, value_name = "TIME")]
         stop_after: Option<String>,
+        /// Print the plan with tokens, seconds and money, and what the test set can tell; run nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Decide again from the stored record (new prices, new volume); no model is needed
     Verdict {
@@ -103,6 +120,21 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
         tolerance: f64,
     },
+    /// Write the report of the stored run: one HTML file, or Markdown, JSON or CSV; no model is needed
+    Report {
+        /// The task file
+        #[arg(default_value = "weigh.toml", value_name = "FILE")]
+        task: PathBuf,
+        /// The whole page; a comment for a pull request; everything for programs; the test items
+        #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+        format: ReportFormat,
+        /// Write to this file; `-` is standard output [default: beside the task file for html, else standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// Open it in the browser
+        #[arg(long)]
+        open: bool,
+    },
     /// Read the task file and the data, and report on them; no model is needed
     Check {
         /// The task file
@@ -142,6 +174,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AdapterCommand,
     },
+    /// What this machine can do: cores, instructions, memory, which models fit, how long training takes
+    Doctor,
+    /// Help on a verb or a topic
+    Help {
+        /// A verb, or a topic such as `choose`, `verdict`, `inference-cost`
+        topic: Option<String>,
+    },
+    /// Print the man page
+    Man,
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -225,4 +266,34 @@ pub(crate) enum AuditAction {
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
     },
+}
+
+/// Options of `weigh init`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InitOptions {
+    /// Where to write the task file [default: weigh.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// Column of the input [default: guessed]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) input: Option<String>,
+    /// Column of the target [default: guessed]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) target: Option<String>,
+    /// Replace a task file that is there already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One self-contained page
+    Html,
+    /// For a pull request
+    Markdown,
+    /// Everything, for programs
+    Json,
+    /// The test items with every finalist's answer
+    Csv,
 }

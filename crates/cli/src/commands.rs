@@ -6,8 +6,13 @@ mod check;
 mod compare;
 mod completions;
 mod demo;
+mod doctor;
+pub(crate) mod dry_run;
+mod init;
+mod manual;
 mod model;
 mod probe;
+mod report;
 mod run;
 mod ship;
 mod tune;
@@ -25,7 +30,10 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
     }
     match args.command {
         Command::Demo { to } => demo::demo(to.as_deref(), printer),
-        Command::Run { task, budget, fresh, stop_after } => {
+        Command::Run { task, budget, dry_run: true, .. } => {
+            dry_run::dry_run(&task, budget.as_deref(), printer)
+        }
+        Command::Run { task, budget, fresh, stop_after, .. } => {
             run::run(&task, budget.as_deref(), fresh, stop_after.as_deref(), printer)
         }
         Command::Verdict { task, price, volume } => verdict::verdict(&task, &price, volume, printer),
@@ -42,6 +50,13 @@ pub(crate) fn dispatch(args: Args, printer: &Printer) -> Result<()> {
         Command::Adapter { command: AdapterCommand::Check { folder, fold } } => {
             adapter::check(&folder, fold.as_deref(), printer)
         }
+        Command::Init { data, options } => init::init(&data, &options, printer),
+        Command::Report { task, format, to, open } => {
+            report::report(&task, format, to.as_deref(), open, printer)
+        }
+        Command::Doctor => doctor::doctor(printer),
+        Command::Help { topic } => manual::help(topic.as_deref(), printer),
+        Command::Man => manual::man(printer),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

@@ -9,7 +9,7 @@ const FAILED: u8 = 1;
 /// Exit code of a wrong task file or data set (clap uses the same for wrong arguments).
 const USAGE: u8 = 2;
 /// Exit code of a session that stopped before everything was done, as asked.
-const STOPPED: u8 = 3;
+pub(crate) const STOPPED: u8 = 3;
 /// Exit code of a check that did not pass: a regression, a record that was changed.
 const GATE_FAILED: u8 = 100;
 
@@ -55,13 +55,19 @@ fn task_error(error: &anyhow::Error) -> Option<&task::Error> {
     })
 }
 
+fn is_stopped(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(adapt::Error::Stopped { .. } | adapt::Error::Interrupted))
+    })
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Usage(_)) => return USAGE,
         Some(Failure::Gate(_)) => return GATE_FAILED,
         None => {}
     }
-    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(adapt::Error::Stopped { .. }))) {
+    if is_stopped(error) {
         return STOPPED;
     }
     match task_error(error) {
@@ -76,6 +82,9 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
+    if is_stopped(error) {
+        return Some("the same command goes on where it stopped, and ends with the same figures".to_owned());
+    }
     if let Some(error) = task_error(error) {
         return match error {
             task::Error::TaskFile { .. } => {

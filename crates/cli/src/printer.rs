@@ -1,11 +1,10 @@
 //! Where output goes: results to standard output, hints and errors to standard error, JSON where it was asked for.
 
 mod arms;
+mod forecast;
 mod plot;
-mod regression;
-    }
-
 mod probes;
+mod regression;
 mod verdict;
 
 use adapt::probes::Drift;
@@ -47,6 +46,11 @@ impl Printer {
         anstream::println!("{}", text.trim_end());
     }
 
+    /// Prints a result exactly as it is.
+    pub(crate) fn print_raw(self, text: &str) {
+        anstream::print!("{text}");
+    }
+
     /// Prints a result as JSON.
     pub(crate) fn print_json<T: Serialize>(self, value: &T) -> Result<()> {
         anstream::println!("{}", serde_json::to_string_pretty(value)?);
@@ -79,6 +83,7 @@ impl Printer {
             return self.print_json(regression);
         }
         self.print(&regression::table(regression).to_string());
+        Ok(())
     }
 
     /// Prints what asking the finalists again showed.
@@ -88,6 +93,30 @@ impl Printer {
         }
         self.print(&probes::drift(drift));
         Ok(())
+    }
+
+    /// A table of these columns in the house's style, as text.
+    pub(crate) fn columns<const N: usize>(self, header: &[&str; N], rows: &[[String; N]]) -> String {
+        let mut table = new_table(header);
+        rows.iter().for_each(|row| {
+            table.add_row(row);
+        });
+        table.to_string()
+    }
+
+    /// Prints a plan with what it costs, under a budget of `seconds`.
+    pub(crate) fn forecast(self, forecast: &adapt::forecast::Forecast, seconds: f64) {
+        self.print(&forecast::table(forecast).to_string());
+        let out = &forecast.left_out;
+        let budget = eval::wording::seconds(seconds);
+        self.print(&match out.first() {
+            None => format!("Everything that the task file asks for fits the budget of {budget}."),
+            Some(first) => format!(
+                "No room within the budget of {budget} (or the context) for {} more: {first}{}.",
+                out.len(),
+                if out.len() > 1 { " and so on" } else { "" }
+            ),
+        });
     }
 
     /// Tells what may help next.

@@ -1,20 +1,29 @@
-//! Progress on standard error: one line that says what runs, how far the plan has come and how long it still takes.
+//! Progress on standard error. On a terminal a live view: each arm with its best dev score so far, what is running, the share of the
+//! budget that is spent and the time left. Elsewhere plain lines.
+
+mod arm;
 
 use std::time::{Duration, Instant};
 
 use adapt::observer::{Observer, Summary};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use task::record::{Experiment, Part};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use task::record::{Experiment, Family, Part};
 
-/// Units of the bar: a thousandth of the planned seconds.
+use crate::interrupt;
+use arm::ArmView;
+
+/// Units of the bar of the whole: a thousandth of the planned seconds.
 const UNITS: u64 = 1000;
 
-/// Draws a bar where standard error is a terminal, and plain lines where it is not.
+/// Draws the live view where standard error is a terminal, and plain lines where it is not.
 pub(crate) struct Progress {
-    bar: ProgressBar,
+    view: MultiProgress,
+    arms: Vec<ArmView>,
+    whole: ProgressBar,
     plain: bool,
     started: Instant,
     first_share: Option<f64>,
+    planned_seconds: f64,
 }
 
 impl Progress {
@@ -22,13 +31,19 @@ impl Progress {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let target =
             if quiet || !terminal { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(Some(UNITS), target).with_style(
-            ProgressStyle::with_template("{spinner} {bar:24} {percent:>3}%  {prefix}  {msg}")
-                .expect("the template is constant")
-                .progress_chars("=> "),
-        );
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, plain: !quiet && !terminal, started: Instant::now(), first_share: None }
+        let view = MultiProgress::with_draw_target(target);
+        let whole = view.add(ProgressBar::new(UNITS).with_style(style("  {spinner} {wide_msg}")));
+        whole.set_message("looking at the model and the machine");
+        whole.enable_steady_tick(Duration::from_millis(200));
+        Self {
+            view,
+            arms: Vec::new(),
+            whole,
+            plain: !quiet && !terminal,
+            started: Instant::now(),
+            first_share: None,
+            planned_seconds: 0.0,
+        }
     }
 
     /// Says something that stays on the screen.
@@ -36,13 +51,15 @@ impl Progress {
         if self.plain {
             anstream::eprintln!("{message}");
         } else {
-            self.bar.println(message);
+            // Where nothing is drawn there is nothing to say it above.
+            let _ = self.view.println(message);
         }
     }
 
-    /// Takes the bar off the screen.
+    /// Takes the view off the screen.
     pub(crate) fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.arms.iter().for_each(ArmView::clear);
+        self.whole.finish_and_clear();
     }
 
     /// Time left by the pace of this session so far.
@@ -51,6 +68,19 @@ impl Progress {
         let gained = share - first;
         (gained > 0.01).then(|| self.started.elapsed().mul_f64(((1.0 - share) / gained).max(0.0)))
     }
+
+    fn draw(&mut self, share: f64) {
+        self.whole.set_position((share * UNITS as f64) as u64);
+        let left = match self.remaining(share) {
+            Some(left) => format!("about {} left", humane(left.as_secs_f64())),
+            None => format!("{} planned", humane(self.planned_seconds)),
+        };
+        self.whole.set_prefix(format!("{} spent, {left}", humane(self.started.elapsed().as_secs_f64())));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("templates are constant").progress_chars("━╸ ")
 }
 
 /// `1 h 05 min`, `12 min`, `40 s`.
@@ -86,26 +116,51 @@ impl Observer for Progress {
             self.say(&format!("Left out, for lack of time or context: {}{tail}.", shown.join(", ")));
         }
         self.started = Instant::now();
+        self.planned_seconds = prompts + trainings;
+        let arms = [
+            ("In-context", Family::InContext, plan.prompts),
+            ("Fine-tuning", Family::FineTune, plan.trainings),
+        ];
+        self.arms = arms
+            .into_iter()
+            .map(|(name, family, trials)| {
+                let bar = self.view.insert_before(&self.whole, ProgressBar::new(trials as u64));
+                ArmView::new(
+                    name,
+                    family,
+                    bar.with_style(style("  {prefix:12} {bar:20} {pos:>3}/{len:3}  {wide_msg}")),
+                )
+            })
+            .collect();
+        self.whole.set_style(style("  {spinner} {bar:31} {percent:>3}%  {prefix}  {wide_msg:.dim}"));
+        self.draw(0.0);
     }
 
     fn started(&mut self, name: &str) {
-        self.bar.set_message(name.to_owned());
+        // What is being answered on test is no secret; how well is.
+        self.whole.set_message(name.to_owned());
     }
 
     fn stored(&mut self, experiment: &Experiment, share: f64) {
         // Test figures stay out of sight until the verdict: nobody should stop a run because of them.
         if experiment.part == Part::Dev {
-            let score = experiment.mean_score();
-            self.say(&format!("  dev {score:.3}  {}", experiment.id.trim_end_matches("@dev")));
+            if self.plain {
+                let score = experiment.mean_score();
+                self.say(&format!("  dev {score:.3}  {}", experiment.id.trim_end_matches("@dev")));
+            }
+            for arm in self.arms.iter_mut().filter(|arm| arm.family() == experiment.family) {
+                arm.stored(experiment);
+            }
         }
-        self.bar.set_position((share * UNITS as f64) as u64);
-        if let Some(left) = self.remaining(share) {
-            self.bar.set_prefix(format!("{} left", humane(left.as_secs_f64())));
-        }
+        self.draw(share);
     }
 
     fn noted(&mut self, message: &str) {
         self.say(message);
+    }
+
+    fn wants_stop(&self) -> bool {
+        interrupt::wanted()
     }
 
     fn opened_test(&mut self, experiments: &[String]) {

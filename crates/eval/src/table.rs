@@ -11,8 +11,8 @@ use crate::curve::{Axis, Curve, CurvePoint};
 use crate::economics::{ArmCost, Economics};
 use crate::evidence::{Answered, Evidence};
 use crate::interval::proportion;
-use crate::requirement::Requirement;
 use crate::probes::ProbeSummary;
+use crate::requirement::Requirement;
 use crate::verdict::{Choice, Verdict};
 use crate::wording::{bytes, count, metric_name, number, percent, points, seconds};
 

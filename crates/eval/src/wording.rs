@@ -17,20 +17,35 @@ pub fn metric_name(name: &str) -> &str {
     }
 }
 
+/// What people call a method of the record.
+pub fn method_name(name: &str) -> String {
+    match name {
+        "zero_shot" => "zero-shot".to_owned(),
+        "random" => "random shots".to_owned(),
+        "bm25" => "retrieved shots".to_owned(),
+        "lora" => "LoRA".to_owned(),
+        "full" => "full tuning".to_owned(),
+        "constant" => "one answer for all".to_owned(),
+        "nearest_neighbour" => "nearest (tf-idf)".to_owned(),
+        "logistic_regression" => "linear (tf-idf)".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
 /// 0.1234 -> `12.3%`.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
 }
 
 /// 0.0512 -> `5.1 points`; the sign is kept.
-pub(crate) fn points(difference: f64) -> String {
+pub fn points(difference: f64) -> String {
     let tenths = tenths(difference);
     let plural = if tenths.abs() == 1.0 { "point" } else { "points" };
     format!("{tenths:.1} {plural}")
 }
 
 /// (0.05, 0.12) -> `5.0 to 12.0 points`.
-pub(crate) fn range(low: f64, high: f64) -> String {
+pub fn range(low: f64, high: f64) -> String {
     format!("{:.1} to {:.1} points", tenths(low), tenths(high))
 }
 
@@ -41,7 +56,7 @@ fn tenths(difference: f64) -> f64 {
 
 /// Whole numbers with thousands apart below a million (`12,300`), four digits and a power of ten above (`2.316e13`); small ones with
 /// their leading digits.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let size = value.abs();
     let whole = (value - value.round()).abs() <= 1e-9 * size;
     if size >= 1e6 {
@@ -58,13 +73,13 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// `1 item`, `2 items`, `1,200 items`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(number as f64))
 }
 
 /// 0.0004 -> `0.40 ms`, 75 -> `75 s`, 400 -> `6.7 min`, 8000 -> `2.2 h`.
-pub(crate) fn seconds(value: f64) -> String {
+pub fn seconds(value: f64) -> String {
     match value {
         v if v >= 5400.0 => format!("{:.1} h", v / 3600.0),
         v if v >= 120.0 => format!("{:.1} min", v / 60.0),
@@ -77,7 +92,7 @@ pub(crate) fn seconds(value: f64) -> String {
 }
 
 /// Sizes in powers of ten: 2,100,000 -> `2.1 MB`.
-pub(crate) fn bytes(value: u64) -> String {
+pub fn bytes(value: u64) -> String {
     let size = value as f64;
     match value {
         0..1_000 => count(value, "byte"),
@@ -85,6 +100,17 @@ pub(crate) fn bytes(value: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} MB", size / 1e6),
         _ => format!("{:.1} GB", size / 1e9),
     }
+}
+
+/// `135M`, `2.6M`, `1.7B`.
+pub fn magnitude(count: f64) -> String {
+    let (value, unit) = match count {
+        c if c >= 1e9 => (c / 1e9, "B"),
+        c if c >= 1e6 => (c / 1e6, "M"),
+        c if c >= 1e3 => (c / 1e3, "k"),
+        c => (c, ""),
+    };
+    if value < 10.0 && !unit.is_empty() { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
 }
 
 fn grouped(whole: f64) -> String {
@@ -125,5 +151,13 @@ mod tests {
         );
         assert_eq!([seconds(400.0), seconds(8000.0), seconds(0.008)], ["6.7 min", "2.2 h", "8.0 ms"]);
         assert_eq!([bytes(1), bytes(1600), bytes(2_100_000)], ["1 byte", "1.6 kB", "2.1 MB"]);
+    }
+
+    #[test]
+    fn parameters_are_told_in_two_or_three_digits() {
+        assert_eq!(
+            [2_561_000.0, 134_515_008.0, 1.71e9, 512.0].map(magnitude),
+            ["2.6M", "135M", "1.7B", "512"]
+        );
     }
 }

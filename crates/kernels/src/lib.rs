@@ -31,5 +31,23 @@ mod quantised;
 mod rounded;
 mod tile;
 
+/// The instruction sets that the engine has kernels for and this machine has, the widest first. Empty on processors for which
+/// there are portable kernels only.
+pub fn instruction_sets() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let known = [
+            ("AMX bf16", amx::available()),
+            ("AVX-512 bf16", is_x86_feature_detected!("avx512bf16")),
+            ("AVX-512 VNNI", is_x86_feature_detected!("avx512vnni")),
+            ("AVX-512", is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")),
+            ("AVX2", is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+        ];
+        known.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod chat;
 pub mod config;
 mod error;
+pub mod machine;
 mod model;
 mod random;
 pub mod score;

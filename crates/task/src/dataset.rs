@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use columns::{INPUT_NAMES, TARGET_NAMES};
 pub use lines::LONGEST_ROW;
 pub(crate) use read::Table;
 

@@ -6,6 +6,7 @@ pub mod dataset;
 pub mod date;
 mod error;
 pub mod example;
+pub mod intake;
 pub mod predictor;
 pub mod prices;
 pub mod probe;

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
     Calibration, FineTuneMethod, InContextSection as InContextSettings, Metric, Order, Precision,
-    PromptSection as PromptSettings, PromptStyle, Selection, TaskKind,
-    Underscores,
+    PromptSection as PromptSettings, PromptStyle, Selection, TaskKind, Underscores,
 };
 pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;

@@ -4,6 +4,7 @@
 //! checks a file with line numbers ([`parse`]) and makes the reference ([`reference()`], `docs/task-file.md`).
 
 mod check;
+mod json_schema;
 mod keys;
 mod kind;
 mod reference;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::nearest;
+pub use json_schema::json_schema;
 pub use keys::{KEYS, Key, SECTIONS, Section};
 pub use kind::{Kind, parse_duration};
 pub use reference::reference;
@@ -439,7 +441,15 @@ pub struct ProbesSection {
 
 impl Default for ProbesSection {
     fn default() -> Self {
-        Self { share: 0.1, items: 64, formats: 10, typo_rate: 0.05, swaps: None, refusals: None, label_noise: Vec::new() }
+        Self {
+            share: 0.1,
+            items: 64,
+            formats: 10,
+            typo_rate: 0.05,
+            swaps: None,
+            refusals: None,
+            label_noise: Vec::new(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use task::settings::{
     Calibration, FineTuneMethod, Metric, ModelSource, Order, Precision, PromptStyle, Selection, Settings,
     TaskKind, Underscores,
 };
-use task::task_file::{KEYS, Kind, SECTIONS, TaskFile, parse, reference};
+use task::task_file::{KEYS, Kind, SECTIONS, TaskFile, json_schema, parse, reference};
 
 fn load(text: &str) -> Result<Settings, String> {
     Settings::from_str(text, Path::new("")).map_err(|error| error.to_string())
@@ -21,6 +21,32 @@ fn the_reference_is_up_to_date() {
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(written == reference(), "docs/task-file.md is old: UPDATE_DOCS=1 cargo test -p weigh-task");
+}
+
+#[test]
+fn the_json_schema_is_up_to_date_and_accepts_the_demo() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = root.join("docs/weigh.schema.json");
+    let made = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        task::atomic::write(&path, made.as_bytes()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == made, "docs/weigh.schema.json is old: cargo xtask generate");
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let valid = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        validator.is_valid(&serde_json::to_value(&table).unwrap())
+    };
+    assert!(valid(&std::fs::read_to_string(root.join("examples/demo/weigh.toml")).unwrap()));
+    for wrong in [
+        "[task]\nnmae = \"a\"",
+        "[budget]\ntime = \"soon\"",
+        "[decision]\nmargin = 0.0",
+        "[in_context]\nshots = [-1]",
+    ] {
+        assert!(!valid(wrong), "{wrong}");
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Session<'_> {
         for experiment in &chosen {
             let id = on_test(&experiment.id);
             if !self.run.store.contains(&id)? {
+                self.stop_if_wanted()?;
                 self.run.observer.started(&id);
                 let mut answered = self.answer(experiment, &seen)?;
                 if id == finalists.in_context || id == finalists.fine_tune {

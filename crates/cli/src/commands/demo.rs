@@ -32,6 +32,10 @@ pub(crate) fn demo(to: Option<&Path>, printer: &Printer) -> Result<()> {
     let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
     let comparison = compare(&settings, &dataset, &mut store, None, printer)?;
     printer.comparison(&comparison)?;
-    printer.hint("next: write a weigh.toml for your own data (README, \"A real task\"), then `weigh run`");
+    match to {
+        Some(_) => printer.hint(&format!("`weigh report {} --open` shows it as a page", task.display())),
+        None => printer.hint("`weigh demo --to DIR` keeps the run, for `weigh report`"),
+    }
+    printer.hint("next: `weigh init FILE` looks at rows of your own and writes a task file");
     Ok(())
 }

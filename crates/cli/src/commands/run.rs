@@ -10,6 +10,7 @@ use task::settings::Settings;
 use task::store::{Store, archive};
 
 use super::model;
+use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::Progress;
 
@@ -34,15 +35,16 @@ pub(crate) fn run(
     let comparison = compare(&settings, &dataset, &mut store, stop_after, printer)?;
     printer.comparison(&comparison)?;
     printer.hint(&format!(
-        "stored in {}; `weigh verdict {}` decides again",
+        "stored in {}; `weigh report {} --open` shows it as a page, `weigh verdict {}` decides again",
         store.folder().display(),
+        task.display(),
         task.display()
     ));
     Ok(())
 }
 
 /// Seconds of a time such as `90s`, `20m` or `1h30m`.
-fn duration(option: &str, text: &str) -> Result<f64> {
+pub(super) fn duration(option: &str, text: &str) -> Result<f64> {
     task::task_file::parse_duration(text)
         .with_context(|| format!("--{option} {text}: write a time such as 90s, 20m or 1h30m"))
 }
@@ -55,6 +57,7 @@ pub(crate) fn compare(
     stop_after: Option<f64>,
     printer: &Printer,
 ) -> Result<Comparison> {
+    interrupt::listen();
     let mut progress = Progress::new(printer.quiet());
     progress.say(dataset.report.to_string().trim_end());
     let engine = model::load(&settings.model).context("loading the model")?;

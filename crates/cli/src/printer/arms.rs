@@ -5,9 +5,15 @@ use eval::arm::Arm;
 use eval::comparison::Comparison;
 use eval::curve::{Axis, Curve, CurvePoint};
 use eval::metric_name;
+use eval::wording::{magnitude, method_name};
 use task::record::{Family, Part};
 
-use super::{bold, new_table, share};
+use super::{bold, new_table, share, width};
+
+/// Columns of a terminal from which on the second metric is shown too; it is in `--json` and in the report in any case.
+const WIDE: usize = 96;
+/// Where that metric stands in a row.
+const SECOND: usize = 5;
 
 /// One line about the task, the model and the data.
 pub(super) fn heading(comparison: &Comparison) -> String {
@@ -34,9 +40,13 @@ pub(super) fn table(comparison: &Comparison) -> Table {
     let interval = format!("{:.0}% interval", 100.0 * comparison.decision.confidence);
     let [first, second] = [Some(comparison.metric.as_str()), second_metric(comparison)]
         .map(|name| name.map_or("", metric_name));
-    let mut table =
-        new_table(&["on test", "given", first, &interval, "over seeds", second, "tokens (cached)"]);
-    for column in 2..7 {
+    let mut header = vec!["on test", "given", first, &interval, "over seeds", second, "tokens (cached)"];
+    let narrow = width() < WIDE;
+    if narrow {
+        header.remove(SECOND);
+    }
+    let mut table = new_table(&header);
+    for column in 2..header.len() {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -45,7 +55,11 @@ pub(super) fn table(comparison: &Comparison) -> Table {
         for curve in curves(comparison, family) {
             // Both ways of choosing examples begin at none: the zero-shot prompt is told once.
             for point in curve.points.iter().filter(|point| point.at > 0 || curve.method != "bm25") {
-                table.add_row(row(comparison, curve, point));
+                let mut row = row(comparison, curve, point);
+                if narrow {
+                    row.remove(SECOND);
+                }
+                table.add_row(row);
             }
         }
     }
@@ -115,22 +129,7 @@ fn is_finalist(comparison: &Comparison, id: &str) -> bool {
 fn name(curve: &Curve, point: &CurvePoint) -> String {
     match curve.method.as_str() {
         "zero_shot" | "random" if point.at == 0 => "zero-shot".to_owned(),
-        other => method(other),
-    }
-}
-
-/// What people call a method of the record.
-pub(super) fn method(name: &str) -> String {
-    match name {
-        "zero_shot" => "zero-shot".to_owned(),
-        "random" => "random shots".to_owned(),
-        "bm25" => "retrieved shots".to_owned(),
-        "lora" => "LoRA".to_owned(),
-        "full" => "full tuning".to_owned(),
-        "constant" => "one answer for all".to_owned(),
-        "nearest_neighbour" => "nearest (tf-idf)".to_owned(),
-        "logistic_regression" => "linear (tf-idf)".to_owned(),
-        other => other.replace('_', " "),
+        other => method_name(other),
     }
 }
 
@@ -147,28 +146,4 @@ fn tokens(arm: &Arm, family: Family) -> String {
     }
     let tokens = arm.tokens_per_request;
     format!("{:.0} ({:.0})", tokens.prompt, tokens.cached)
-}
-
-/// `135M`, `2.6M`, `1.7B`.
-fn magnitude(count: f64) -> String {
-    let (value, unit) = match count {
-        c if c >= 1e9 => (c / 1e9, "B"),
-        c if c >= 1e6 => (c / 1e6, "M"),
-        c if c >= 1e3 => (c / 1e3, "k"),
-        c => (c, ""),
-    };
-    if value < 10.0 && !unit.is_empty() { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_told_in_two_or_three_digits() {
-        assert_eq!(
-            [2_561_000.0, 134_515_008.0, 1.71e9, 512.0].map(magnitude),
-            ["2.6M", "135M", "1.7B", "512"]
-        );
-    }
 }

@@ -3,9 +3,10 @@
 use eval::comparison::Comparison;
 use eval::curve::{Curve, first_to_reach};
 use eval::metric_name;
+use eval::wording::method_name;
 use task::record::{Family, Part};
 
-use super::{arms, share};
+use super::share;
 
 /// Rows between the lowest and the highest line.
 const HEIGHT: usize = 11;
@@ -73,7 +74,7 @@ pub(super) fn plot(comparison: &Comparison, width: usize, characters: Characters
         (Some((curve, point)), Some(best)) => format!(
             "{} crossing: {} with {} labels is the first to reach the best of the prompts ({})",
             characters.pick('┊', ':'),
-            arms::method(&curve.method),
+            method_name(&curve.method),
             point.at,
             share(best)
         ),
@@ -97,7 +98,7 @@ fn series(curve: &Curve, characters: Characters) -> Option<Series> {
         _ => return None,
     };
     let points = curve.points.iter().map(|point| (point.at, point.score)).collect();
-    Some(Series { name: arms::method(&curve.method), mark: characters.pick(unicode, ascii), points })
+    Some(Series { name: method_name(&curve.method), mark: characters.pick(unicode, ascii), points })
 }
 
 /// The scales and the cells of a plot.

@@ -1,0 +1,126 @@
+//! `weigh man` and `weigh help`: what the documentation says, inside the program.
+
+use anyhow::{Result, bail};
+use clap::CommandFactory;
+
+use crate::args::Args;
+use crate::printer::Printer;
+
+/// Topics of `weigh help`, with a line about each and the page.
+const TOPICS: [(&str, &str, &str); 16] = [
+    ("guide", "the whole way on a real data set", include_str!("../../../../docs/guide.md")),
+    ("choose", "when to prompt and when to train", include_str!("../../../../docs/choose.md")),
+    ("task-file", "every key of the task file", include_str!("../../../../docs/task-file.md")),
+    ("verdict", "how the verdict is decided", include_str!("../../../../docs/verdict.md")),
+    (
+        "written-answers",
+        "tasks whose answers are texts or JSON",
+        include_str!("../../../../docs/written-answers.md"),
+    ),
+    (
+        "in-context-learning",
+        "what it is, seen in a small model",
+        include_str!("../../../../docs/in-context-learning.md"),
+    ),
+    (
+        "troubleshooting",
+        "what went wrong, and what to do",
+        include_str!("../../../../docs/troubleshooting.md"),
+    ),
+    ("where-adaptation-lives", "row 1", include_str!("../../../../docs/rows/1-where-adaptation-lives.md")),
+    ("setup-cost", "row 2", include_str!("../../../../docs/rows/2-setup-cost.md")),
+    ("inference-cost", "row 3", include_str!("../../../../docs/rows/3-inference-cost.md")),
+    ("iteration-speed", "row 4", include_str!("../../../../docs/rows/4-iteration-speed.md")),
+    ("data-requirement", "row 5", include_str!("../../../../docs/rows/5-data-requirement.md")),
+    ("behaviour-stability", "row 6", include_str!("../../../../docs/rows/6-behaviour-stability.md")),
+    ("safety-and-bias-risk", "row 7", include_str!("../../../../docs/rows/7-safety-and-bias-risk.md")),
+    ("best-fit", "row 8", include_str!("../../../../docs/rows/8-best-fit.md")),
+    ("cli", "every command and option", include_str!("../../../../docs/cli.md")),
+];
+
+/// The topic that is the JSON Schema of the task file, for editors.
+const SCHEMA: &str = "schema";
+
+/// Prints a topic, the help of a verb, or both lists.
+pub(crate) fn help(topic: Option<&str>, printer: &Printer) -> Result<()> {
+    let mut command = Args::command();
+    let Some(topic) = topic else {
+        printer.print(&command.render_long_help().to_string());
+        printer.print("Topics (`weigh help TOPIC`):");
+        for (name, line, _) in TOPICS {
+            printer.print(&format!("  {name:<24} {line}"));
+        }
+        printer.print(&format!("  {SCHEMA:<24} the JSON Schema of the task file, for editors"));
+        return Ok(());
+    };
+    if topic == SCHEMA {
+        return printer.print_json(&task::task_file::json_schema());
+    }
+    if let Some((.., page)) = TOPICS.iter().find(|(name, ..)| *name == topic) {
+        printer.print(page);
+        return Ok(());
+    }
+    command.build();
+    match command.find_subcommand_mut(topic) {
+        Some(verb) => printer.print(&verb.render_long_help().to_string()),
+        None => bail!(
+            "there is neither a verb nor a topic `{topic}`; topics: {}",
+            TOPICS.map(|(name, ..)| name).join(", ")
+        ),
+    }
+    Ok(())
+}
+
+/// Prints the man page.
+pub(crate) fn man(printer: &Printer) -> Result<()> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Args::command()).render(&mut page)?;
+    printer.print_raw(&String::from_utf8_lossy(&page));
+    Ok(())
+}
+
+/// The reference of the command line as Markdown: the content of `docs/cli.md`.
+#[cfg(test)]
+pub(crate) fn reference() -> String {
+    let mut out = String::from(
+        "# The command line\n\nResults go to standard output, progress and hints to standard error. Exit codes: 0 done, 1 failed, \
+         2 wrong arguments, task file or data, 3 stopped and can go on.\n\n<!-- Made from crates/cli/src/args.rs: cargo xtask generate -->\n",
+    );
+    let mut command = Args::command().term_width(100);
+    command.build();
+    for verb in command.get_subcommands_mut() {
+        if verb.get_name() == "help" {
+            continue;
+        }
+        let text = verb.render_long_help().to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        out += &format!("\n## weigh {}\n```text\n{}\n```\n", verb.get_name(), lines.join("\n").trim_end());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The page is the one made from the code; UPDATE_DOCS=1 writes it.
+    #[test]
+    fn the_reference_of_the_command_line_is_current() {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+        let made = reference();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            task::atomic::write(&place, made.as_bytes()).expect("the page is written");
+        }
+        let stored = std::fs::read_to_string(&place).expect("docs/cli.md is there");
+        assert!(stored == made, "docs/cli.md is stale: cargo xtask generate");
+    }
+
+    #[test]
+    fn every_topic_has_a_page_with_a_title() {
+        for (name, _, page) in TOPICS {
+            assert!(page.starts_with("# "), "{name}");
+        }
+    }
+}

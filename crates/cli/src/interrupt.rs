@@ -1,0 +1,27 @@
+//! Ctrl-C: once, and the run stops after the experiment that is running; twice, and it stops at once. Nothing that ended is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::failure::STOPPED;
+
+static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// Listens from now on. Where the system allows no listener, Ctrl-C ends the program as it always does, which loses no more than
+/// the experiment that is running.
+pub(crate) fn listen() {
+    let heard = || {
+        if WANTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(STOPPED));
+        }
+        anstream::eprintln!(
+            "\nStopping after the experiment that is running; Ctrl-C again abandons it. What ended is stored."
+        );
+    };
+    // A second call in one process has no effect.
+    let _ = ctrlc::set_handler(heard);
+}
+
+/// Whether Ctrl-C was pressed.
+pub(crate) fn wanted() -> bool {
+    WANTED.load(Ordering::SeqCst)
+}

@@ -1,0 +1,38 @@
+//! A plan before it is run.
+
+use adapt::forecast::{Forecast, Planned};
+use comfy_table::{CellAlignment, Table};
+use eval::wording::{number, seconds};
+
+use super::new_table;
+use crate::commands::dry_run::{arms, total};
+
+/// Every experiment with its tokens, seconds and money, and both arms together.
+pub(super) fn table(forecast: &Forecast) -> Table {
+    let money = arms(forecast).iter().any(|(_, planned)| planned.iter().any(|one| one.money.is_some()));
+    let mut header = vec!["experiment", "tokens", "time"];
+    if money {
+        header.push("money");
+    }
+    let mut table = new_table(&header);
+    for column in 1..header.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for (arm, planned) in arms(forecast) {
+        for one in planned {
+            table.add_row(row(&format!("  {}", one.name), one, money));
+        }
+        table.add_row(row(&format!("{arm}, {} experiments", planned.len()), &total(planned), money));
+    }
+    table
+}
+
+fn row(name: &str, one: &Planned, money: bool) -> Vec<String> {
+    let mut row = vec![name.to_owned(), number(one.tokens.round()), seconds(one.seconds)];
+    if money {
+        row.push(one.money.map_or_else(|| "unknown".to_owned(), |money| format!("{money:.4}")));
+    }
+    row
+}

@@ -1,0 +1,125 @@
+//! Rows of any file that can be looked at.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Row, promptfoo};
+use crate::Error;
+
+/// What a file turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// CSV or TSV with a header.
+    Separated,
+    /// One object a line.
+    Jsonl,
+    /// A list of objects in one JSON document.
+    JsonList,
+    /// A configuration of promptfoo, with its tests.
+    Promptfoo,
+    /// Rows that another reader made.
+    Other,
+}
+
+/// The rows of a file.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// What the file is.
+    pub format: SourceFormat,
+    /// All rows that could be read.
+    pub rows: Vec<Row>,
+    /// What the file itself says is to be done: promptfoo's prompt.
+    pub instruction: Option<String>,
+    /// What was left out, and why.
+    pub notes: Vec<String>,
+}
+
+impl Rows {
+    /// Reads `path`; its extension tells the format, with any other one its first character does.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read, [`Error::Data`] where it holds no rows or not the format that its name says.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+        if parquet {
+            return Err(Error::Data(format!(
+                "{}: Parquet cannot be read; save it as JSONL or CSV",
+                path.display()
+            )));
+        }
+        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let wrong = |reason: String| Error::Data(format!("{}: {reason}", path.display()));
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| wrong(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let first = text.trim_start().chars().next();
+        let rows = match (extension.as_deref(), first) {
+            (Some("yaml" | "yml"), _) => promptfoo::read(text, path),
+            (Some("csv" | "tsv"), _) => separated(text, extension.as_deref() == Some("tsv")),
+            (_, Some('[')) => list(text),
+            (_, Some('{')) => jsonl(text),
+            _ => separated(text, false),
+        };
+        let rows = rows.map_err(wrong)?;
+        if rows.rows.is_empty() {
+            return Err(Error::Data(format!("{}: there are no rows in it", path.display())));
+        }
+        Ok(rows)
+    }
+
+    /// Rows of another reader.
+    pub fn other(rows: Vec<Row>) -> Self {
+        Self::of(SourceFormat::Other, rows)
+    }
+
+    pub(super) fn of(format: SourceFormat, rows: Vec<Row>) -> Self {
+        Self { format, rows, instruction: None, notes: Vec::new() }
+    }
+}
+
+fn separated(text: &str, tabs: bool) -> Result<Rows, String> {
+    let header = text.lines().next().unwrap_or_default();
+    let delimiter = match (tabs, header.contains(','), header.contains('\t'), header.contains(';')) {
+        (true, ..) | (_, false, true, _) => b'\t',
+        (_, false, _, true) => b';',
+        _ => b',',
+    };
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
+    let names: Vec<String> =
+        reader.headers().map_err(|error| error.to_string())?.iter().map(str::to_owned).collect();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let fields = names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field)));
+        rows.push(fields.collect());
+    }
+    Ok(Rows::of(SourceFormat::Separated, rows))
+}
+
+fn jsonl(text: &str) -> Result<Rows, String> {
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match serde_json::from_str(line) {
+            Ok(Value::Object(row)) => rows.push(row),
+            Ok(_) => return Err(format!("line {} is not an object", index + 1)),
+            // The whole may be one document.
+            Err(_) if index == 0 && serde_json::from_str::<Value>(text).is_ok() => {
+                return Err("one JSON object, not one a line; give the list of rows".to_owned());
+            }
+            Err(error) => return Err(format!("line {}: {error}", index + 1)),
+        }
+    }
+    Ok(Rows::of(SourceFormat::Jsonl, rows))
+}
+
+fn list(text: &str) -> Result<Rows, String> {
+    let rows: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let objects = rows.into_iter().enumerate().map(|(index, row)| match row {
+        Value::Object(row) => Ok(row),
+        _ => Err(format!("item {} of the list is not an object", index + 1)),
+    });
+    Ok(Rows::of(SourceFormat::JsonList, objects.collect::<Result<_, _>>()?))
+}
