@@ -104,7 +104,8 @@ fn tail<'t>(
     text: &'t str,
     prompt: &[u32],
 ) -> Result<Option<(&'t str, Vec<u32>)>, PredictError> {
-    let limit = text.floor_char_boundary(text.len().saturating_sub(TAIL));
+    let least = text.len().saturating_sub(TAIL);
+    let limit = (0..=least).rev().find(|&place| text.is_char_boundary(place)).unwrap_or(0);
     let Some(start) = text[..limit].rfind(' ') else { return Ok(None) };
     let tail = &text[start..];
     let tokens = owner.model.tokenizer.encode(tail)?;
