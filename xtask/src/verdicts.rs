@@ -43,6 +43,8 @@ pub(super) struct Outcomes {
 /// One budgeted run.
 pub(super) struct Budgeted {
     pub(super) outcome: Outcome,
+    /// True difference of the two finalists: the weights and the prompt that would be used.
+    pub(super) own: f64,
     pub(super) tokens: f64,
     /// Test items that were asked.
     pub(super) items: usize,
@@ -86,11 +88,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 fn outcomes(world: &World, repeats: usize, source: &mut Source) -> Result<Outcomes> {
-    let (record, tokens) = world.run(&Effort::EXHAUSTIVE, source);
+    let (record, tokens, _) = world.run(&Effort::EXHAUSTIVE, source);
     let exhaustive = Comparison::from_record(&record)?.contrast.outcome;
     let mut budgeted = Vec::new();
     for _ in 0..repeats {
-        let (record, tokens) = world.run(&Effort::BUDGETED, source);
+        let (record, tokens, own) = world.run(&Effort::BUDGETED, source);
         let comparison = Comparison::from_record(&record)?;
         let items = record.test_stop.map_or(record.task.items.test, |stop| stop.answered);
         let truth = world.crossing(&record);
@@ -105,7 +107,14 @@ fn outcomes(world: &World, repeats: usize, source: &mut Source) -> Result<Outcom
             }
             _ => (None, true),
         };
-        budgeted.push(Budgeted { outcome: comparison.contrast.outcome, tokens, items, crossing, refused });
+        budgeted.push(Budgeted {
+            outcome: comparison.contrast.outcome,
+            own,
+            tokens,
+            items,
+            crossing,
+            refused,
+        });
     }
     Ok(Outcomes { truth: world.truth(), exhaustive, budgeted, tokens })
 }

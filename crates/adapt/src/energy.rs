@@ -67,8 +67,6 @@ fn number(path: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
-
     use super::*;
 
     #[test]

@@ -194,8 +194,6 @@ pub fn resolve(economics: &mut Economics, folder: &Path) -> Result<Option<PriceS
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
-
     use super::*;
 
     fn load(text: &str) -> Result<PriceList, String> {

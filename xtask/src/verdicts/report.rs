@@ -22,14 +22,18 @@ pub(super) fn report(worlds: &[Outcomes], null: &Null, [count, repeats]: [usize;
     let answered: Vec<_> = pairs.iter().filter(|(_, b)| decided(b.outcome)).collect();
     let side = answered
         .iter()
-        .filter(|(w, b)| match b.outcome {
-            Outcome::FineTuneBetter => w.truth < 0.0,
-            Outcome::InContextBetter => w.truth > 0.0,
+        .filter(|(_, b)| match b.outcome {
+            Outcome::FineTuneBetter => b.own < 0.0,
+            Outcome::InContextBetter => b.own > 0.0,
             _ => false,
         })
         .count();
-    let none =
-        answered.iter().filter(|(w, b)| b.outcome == Outcome::Equivalent && w.truth.abs() > margin).count();
+    let better = |b: &Budgeted| matches!(b.outcome, Outcome::FineTuneBetter | Outcome::InContextBetter);
+    let small = answered.iter().filter(|(_, b)| better(b) && b.own.abs() < margin).count();
+    let same = |b: &Budgeted| b.outcome == Outcome::Equivalent;
+    let none = answered.iter().filter(|(_, b)| same(b) && b.own.abs() > margin).count();
+    let clear: Vec<_> = both.iter().filter(|(w, _)| w.truth.abs() > 2.0 * margin - 1e-9).collect();
+    let clearly = clear.iter().filter(|(w, b)| b.outcome == w.exhaustive).count();
     let open = pairs.iter().filter(|(_, b)| !decided(b.outcome)).count();
     let exhaustive_open = worlds.iter().filter(|world| !decided(world.exhaustive)).count();
     let bold = pairs.iter().filter(|(w, b)| decided(b.outcome) && !decided(w.exhaustive)).count();
@@ -49,17 +53,25 @@ pub(super) fn report(worlds: &[Outcomes], null: &Null, [count, repeats]: [usize;
     );
     let rows = [
         ("budgeted and exhaustive both decide, and agree", of(agree, both.len())),
+        ("the same, where the arms truly differ by twice the margin or more", of(clearly, clear.len())),
         ("the budgeted verdict is undecided", of(open, pairs.len())),
         ("the exhaustive verdict is undecided", of(exhaustive_open, worlds.len())),
         ("decided within the budget where the exhaustive run could not", of(bold, pairs.len())),
-        ("named the side that is truly worse on average", of(side, answered.len())),
-        ("called equivalent where the true difference is above the margin", of(none, answered.len())),
+        ("called the finalist better that is truly worse", of(side, answered.len())),
+        (
+            "called a finalist better that truly is, but by less than the margin, or is worse",
+            of(small, answered.len()),
+        ),
+        (
+            "called equivalent where the finalists truly differ by more than the margin",
+            of(none, answered.len()),
+        ),
         (
             "tokens of a budgeted run over those of the exhaustive one, mean",
             format!("{:.1}%", 100.0 * tokens),
         ),
         ("the same, largest", format!("{:.1}%", 100.0 * most)),
-        ("test items asked within the budget, mean (of 1,000; exhaustive 4,000)", format!("{items:.0}")),
+        ("test items asked within the budget, mean (of 800; exhaustive 4,000)", format!("{items:.0}")),
         ("labels until fine-tuning draws level: refused", of(refused, pairs.len())),
         ("its 95% interval holds the true number, where one is given", of(covered, crossings.len())),
         (

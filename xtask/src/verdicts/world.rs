@@ -35,7 +35,7 @@ impl Source {
 pub(super) struct Effort {
     draws: u64,
     seeds: u64,
-    /// Learning rates, of which the first is the best: the others cost and lose.
+    /// Learning rates, each tried with every seed; the first is the best, the others cost and lose.
     rates: usize,
     dev: usize,
     test: usize,
@@ -46,7 +46,7 @@ impl Effort {
     pub(super) const EXHAUSTIVE: Self =
         Self { draws: 10, seeds: 5, rates: 3, dev: 600, test: 4000, early_stopping: false };
     pub(super) const BUDGETED: Self =
-        Self { draws: 2, seeds: 2, rates: 1, dev: 200, test: 1000, early_stopping: true };
+        Self { draws: 2, seeds: 2, rates: 1, dev: 150, test: 800, early_stopping: true };
 }
 
 const SHOTS: [usize; 3] = [4, 16, 64];
@@ -123,8 +123,8 @@ impl World {
     }
 
     /// A run by the rules of a real one: everything on dev, the choice of the finalists by their means there, and test. Returns
-    /// its record and the forward tokens that it took.
-    pub(super) fn run(&self, effort: &Effort, source: &mut Source) -> (RunRecord, f64) {
+    /// its record, the forward tokens that it took, and by how much its fine-tuned finalist is truly better than its prompt.
+    pub(super) fn run(&self, effort: &Effort, source: &mut Source) -> (RunRecord, f64, f64) {
         let difficulty = |items: usize, source: &mut Source| -> Vec<f64> {
             (0..items).map(|_| source.uniform()).collect()
         };
@@ -142,9 +142,7 @@ impl World {
         {
             let accuracy = self.tuned(labels as f64) + self.luck * source.normal();
             runs.push(Run::new(Family::FineTune, labels, seed, accuracy));
-            // The other learning rates are tried with the first seed.
-            let trials = if seed == 0 { effort.rates as f64 } else { 1.0 };
-            tokens += trials * (TRAINING * ROW * labels as f64 + QUERY * dev.len() as f64);
+            tokens += effort.rates as f64 * (TRAINING * ROW * labels as f64 + QUERY * dev.len() as f64);
         }
         runs.push(Run::new(Family::Floor, 1024, 0, FLOOR));
         runs.iter_mut().for_each(|run| run.dev = self.answer(run.accuracy, &dev, source));
@@ -156,10 +154,14 @@ impl World {
         let answered = if effort.early_stopping { looked(&runs, finalists, &order) } else { test.len() };
         let asked: Vec<usize> = order[..answered].to_vec();
         tokens += runs.len() as f64 * QUERY * answered as f64;
-        let experiments = runs.iter().map(|run| run.experiment(&asked, &ids)).collect();
+        // Of an exhaustive run the answers of the finalists are enough for its contrast.
+        let kept = |index: &usize| effort.early_stopping || finalists.contains(index);
+        let experiments =
+            (0..runs.len()).filter(kept).map(|index| runs[index].experiment(&asked, &ids)).collect();
+        let own = runs[finalists[1]].accuracy - runs[finalists[0]].accuracy;
         let [in_context, fine_tune, floor] = finalists.map(|finalist| runs[finalist].id());
         let stop = (answered < test.len()).then_some(TestStop { answered, available: test.len() });
-        (record(experiments, Finalists { in_context, fine_tune, floor }, stop, effort), tokens)
+        (record(experiments, Finalists { in_context, fine_tune, floor }, stop, effort), tokens, own)
     }
 
     /// Right or wrong answers to items of these difficulties.

@@ -49,15 +49,14 @@ pub(crate) fn compare(
 
 fn sentence(change: &Change, what: &str, margin: f64) -> String {
     format!(
-        "{} {what} by less than {:.1} points: {:+.1} ({:+.1} to {:+.1}) on {} items",
+        "{} {what} than before: {:+.1} points ({:+.1} to {:+.1}) on {} items, with a margin of {:.1}",
         change.after,
-        100.0 * margin,
         100.0 * change.difference.value,
         100.0 * change.difference.low,
         100.0 * change.difference.high,
-        change.items
+        change.items,
+        100.0 * margin
     )
-    .replace("is worse by less than", "is worse, and not by less than")
 }
 
 /// The record of a task file or of a run folder.
