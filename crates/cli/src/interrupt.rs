@@ -2,20 +2,24 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use indicatif::MultiProgress;
+
 use crate::failure::STOPPED;
 
 static WANTED: AtomicBool = AtomicBool::new(false);
 
 /// Listens from now on. Where the system allows no listener, Ctrl-C ends the program as it always does, which loses no more than
-/// the experiment that is running.
-pub(crate) fn listen() {
-    let heard = || {
+/// the experiment that is running. `view` is what is being drawn on the terminal meanwhile.
+pub(crate) fn listen(view: MultiProgress) {
+    let heard = move || {
         if WANTED.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(STOPPED));
         }
-        anstream::eprintln!(
-            "\nStopping after the experiment that is running; Ctrl-C again abandons it. What ended is stored."
-        );
+        view.suspend(|| {
+            anstream::eprintln!(
+                "Stopping after the experiment that is running; Ctrl-C again abandons it. What ended is stored."
+            );
+        });
     };
     // A second call in one process has no effect.
     let _ = ctrlc::set_handler(heard);

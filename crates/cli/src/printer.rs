@@ -134,6 +134,11 @@ impl Printer {
     }
 }
 
+/// Lines of text, broken at spaces where they are wider than the terminal.
+pub(crate) fn wrapped(text: &str) -> String {
+    verdict::wrapped_lines(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+}
+
 /// Text in bold.
 fn bold(text: &str) -> String {
     let style = Style::new().bold();

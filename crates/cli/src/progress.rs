@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use task::record::{Experiment, Family, Part};
 
 use crate::interrupt;
+use crate::printer::wrapped;
 use arm::ArmView;
 
 /// Units of the bar of the whole: a thousandth of the planned seconds.
@@ -46,13 +47,18 @@ impl Progress {
         }
     }
 
+    /// What is drawn.
+    pub(crate) fn view(&self) -> MultiProgress {
+        self.view.clone()
+    }
+
     /// Says something that stays on the screen.
     pub(crate) fn say(&self, message: &str) {
         if self.plain {
             anstream::eprintln!("{message}");
         } else {
             // Where nothing is drawn there is nothing to say it above.
-            let _ = self.view.println(message);
+            let _ = self.view.println(wrapped(message).trim_end());
         }
     }
 

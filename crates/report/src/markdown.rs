@@ -30,7 +30,7 @@ fn verdict(report: &Report, out: &mut String) {
     let verdict = &comparison.verdict;
     let _ = writeln!(out, "## {}: {}\n", comparison.task.name, words::headline(verdict.choice));
     for reason in &verdict.reasons {
-        let _ = writeln!(out, "- {}", text(reason));
+        let _ = writeln!(out, "- {}", prose(reason));
     }
     let _ = writeln!(out, "\n| gate | | |\n|---|---|---|");
     for (key, gate) in verdict.gates.named() {
@@ -39,12 +39,12 @@ fn verdict(report: &Report, out: &mut String) {
             "| {} | **{}** | {} |",
             words::gate(key).0,
             words::state(gate.state),
-            text(&gate.reason)
+            prose(&gate.reason)
         );
     }
     let _ = writeln!(out, "\n**Flips if**\n");
     for condition in &verdict.flips_if {
-        let _ = writeln!(out, "- {}", text(condition));
+        let _ = writeln!(out, "- {}", prose(condition));
     }
     let metric = metric_name(&comparison.metric);
     let _ = writeln!(out, "\n| on test | {metric} | interval | experiment |\n|---|---:|---|---|");
@@ -71,7 +71,7 @@ fn rows(report: &Report, out: &mut String) {
         let _ = writeln!(
             out,
             "| **{}** | {} | {} |",
-            text(&row.row),
+            prose(&row.row),
             cell(&row.in_context),
             cell(&row.fine_tune)
         );
@@ -80,9 +80,9 @@ fn rows(report: &Report, out: &mut String) {
 
 fn cell(cell: &Cell) -> String {
     match (&cell.reason, cell.text.is_empty()) {
-        (Some(reason), true) => format!("*not measured: {}*", text(reason)),
-        (Some(reason), false) => format!("{} *({})*", text(&cell.text), text(reason)),
-        (None, _) => text(&cell.text),
+        (Some(reason), true) => format!("*not measured: {}*", prose(reason)),
+        (Some(reason), false) => format!("{} *({})*", prose(&cell.text), prose(reason)),
+        (None, _) => prose(&cell.text),
     }
 }
 
@@ -148,6 +148,11 @@ fn provenance(report: &Report, out: &mut String) {
 
 fn short(digest: &str) -> String {
     digest.chars().take(12).collect()
+}
+
+/// A sentence of the comparison: its code stays code, and it stays in its cell.
+fn prose(text: &str) -> String {
+    text.replace('\n', " ").replace('|', "\\|").replace('<', "\\<")
 }
 
 /// Text that stays what it is in a cell of a table.

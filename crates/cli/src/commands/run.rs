@@ -57,8 +57,8 @@ pub(crate) fn compare(
     stop_after: Option<f64>,
     printer: &Printer,
 ) -> Result<Comparison> {
-    interrupt::listen();
     let mut progress = Progress::new(printer.quiet());
+    interrupt::listen(progress.view());
     progress.say(dataset.report.to_string().trim_end());
     let engine = model::load(&settings.model).context("loading the model")?;
     let run = Run { settings, dataset, engine: &engine, store, observer: &mut progress, stop_after };

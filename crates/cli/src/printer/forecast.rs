@@ -2,7 +2,7 @@
 
 use adapt::forecast::{Forecast, Planned};
 use comfy_table::{CellAlignment, Table};
-use eval::wording::{number, seconds};
+use eval::wording::{count, number, seconds};
 
 use super::new_table;
 use crate::commands::dry_run::{arms, total};
@@ -24,7 +24,11 @@ pub(super) fn table(forecast: &Forecast) -> Table {
         for one in planned {
             table.add_row(row(&format!("  {}", one.name), one, money));
         }
-        table.add_row(row(&format!("{arm}, {} experiments", planned.len()), &total(planned), money));
+        table.add_row(row(
+            &format!("{arm}, {}", count(planned.len() as u64, "experiment")),
+            &total(planned),
+            money,
+        ));
     }
     table
 }

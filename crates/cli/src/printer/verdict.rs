@@ -74,7 +74,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
     lines.push(format!("Verdict: {}", chosen(verdict.choice)));
     lines.extend(verdict.reasons.iter().map(|reason| format!("  because {reason}")));
     lines.extend(verdict.flips_if.iter().map(|condition| format!("  flips if {condition}")));
-    wrapped(&lines)
+    wrapped_lines(&lines)
 }
 
 /// What looking after every item says, and what was left unasked.
@@ -112,7 +112,7 @@ fn looked(comparison: &Comparison) -> Vec<String> {
 }
 
 /// Breaks long lines at spaces, continuing below the text after the first words.
-fn wrapped(lines: &[String]) -> String {
+pub(super) fn wrapped_lines(lines: &[String]) -> String {
     let width = super::width();
     let mut out = String::new();
     for line in lines {

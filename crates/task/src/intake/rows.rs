@@ -1,5 +1,6 @@
 //! Rows of any file that can be looked at.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::Value;
@@ -50,8 +51,8 @@ impl Rows {
         }
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         let wrong = |reason: String| Error::Data(format!("{}: {reason}", path.display()));
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| wrong(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
+        let (decoded, note) = decoded(&bytes);
+        let text = decoded.as_ref();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let first = text.trim_start().chars().next();
@@ -62,7 +63,12 @@ impl Rows {
             (_, Some('{')) => jsonl(text),
             _ => separated(text, false),
         };
-        let rows = rows.map_err(wrong)?;
+        let mut rows = rows.map_err(wrong)?;
+        if let Some(note) = note {
+            // A run reads UTF-8 alone, so the rows are written anew.
+            rows.format = SourceFormat::Other;
+            rows.notes.push(note);
+        }
         if rows.rows.is_empty() {
             return Err(Error::Data(format!("{}: there are no rows in it", path.display())));
         }
@@ -76,6 +82,19 @@ impl Rows {
 
     pub(super) fn of(format: SourceFormat, rows: Vec<Row>) -> Self {
         Self { format, rows, instruction: None, notes: Vec::new() }
+    }
+}
+
+/// The text of a file: UTF-8, or else what Windows programs in the west write, with a note about the first byte that told.
+fn decoded(bytes: &[u8]) -> (Cow<'_, str>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.into(), None),
+        Err(error) => {
+            let (text, ..) = encoding_rs::WINDOWS_1252.decode(bytes);
+            let note =
+                format!("not UTF-8 at byte {}: read as Windows-1252, and written anew", error.valid_up_to());
+            (text, Some(note))
+        }
     }
 }
 

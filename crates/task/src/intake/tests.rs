@@ -132,3 +132,18 @@ fn evals_and_chats_need_no_columns() {
     let found = guess(&rows(&chats), &Wanted::default()).expect("guessed");
     assert_eq!((found.input, found.target, found.kind), (None, None, TaskKind::Classify));
 }
+
+#[test]
+fn a_file_of_a_windows_program_is_read_and_written_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("a.csv");
+    // 0x93 and 0x94 are curly quotes in Windows-1252, 0xe9 is e with an acute accent.
+    crate::atomic::write(&data, b"text,label\nthe \x93caf\xe9\x94 is open,yes\nit is shut,no\n")
+        .expect("written");
+    let rows = Rows::read(&data).expect("read");
+    assert_eq!(rows.rows[0]["text"], json!("the \u{201c}caf\u{e9}\u{201d} is open"));
+    assert!(rows.notes[0].contains("Windows-1252"), "{:?}", rows.notes);
+    let guess = guess(&rows, &Wanted::default()).expect("guessed");
+    let files = place(&rows, &guess, &data, folder.path()).expect("placed");
+    assert_eq!(files.train, folder.path().join("a.train.jsonl"));
+}
