@@ -68,6 +68,7 @@ fn economics(count: usize) -> Vec<Economics> {
             tuned_multiplier: draw(&[None, Some(1.0), Some(1.5), Some(6.0)]),
             hosting_per_month: draw(&[None, Some(0.0), Some(20.0), Some(2000.0)]),
             price_per_label: draw(&prices),
+            ..Economics::default()
         })
         .collect()
 }

@@ -17,7 +17,15 @@ mod record;
 
 fn example(id: &str, input: String, target: &str) -> Example {
     let origin = Origin { file: PathBuf::from("data/test.jsonl"), line: 7 };
-    Example { id: id.to_owned(), input, target: target.to_owned(), origin }
+    Example {
+        id: id.to_owned(),
+        input,
+        target: target.to_owned(),
+        subgroup: None,
+        paraphrase: None,
+        cluster: None,
+        origin,
+    }
 }
 
 /// A report whose items have inputs by `input` and prompts of `demonstrations` lines.
