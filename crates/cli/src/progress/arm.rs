@@ -97,6 +97,7 @@ mod tests {
             seconds_per_request: 0.0,
             artefact: None,
             collapse: collapse.map(str::to_owned),
+            calls: Default::default(),
         }
     }
 
