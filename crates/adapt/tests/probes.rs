@@ -51,9 +51,16 @@ fn run(folder: &Path, observer: &mut dyn Observer) -> RunRecord {
     let dataset = Dataset::load(&settings).unwrap();
     let mut store = Store::open(&settings.run_folder(), &settings.fingerprint()).unwrap();
     let engine = ScriptedModel::default();
-    Run { settings: &settings, dataset: &dataset, engine: &engine, store: &mut store, observer }
-        .execute()
-        .unwrap()
+    Run {
+        settings: &settings,
+        dataset: &dataset,
+        engine: &engine,
+        store: &mut store,
+        observer,
+        stop_after: None,
+    }
+    .execute()
+    .unwrap()
 }
 
 const SWAPS: &str = "[probes]\nswaps = [\"he/she\"]\n";

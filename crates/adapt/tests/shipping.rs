@@ -63,6 +63,7 @@ impl Finished {
             engine: &engine,
             store: &mut store,
             observer: &mut Silent,
+            stop_after: None,
         };
         let record = run.execute().unwrap();
         Self { folder, settings, dataset, engine, record }
