@@ -71,7 +71,7 @@ mod tests {
     use crate::resample::Resampler;
 
     fn right(items: usize, wrong_every: usize, shift: usize) -> Vec<bool> {
-        (0..items).map(|item| (item + shift) % wrong_every != 0).collect()
+        (0..items).map(|item| !(item + shift).is_multiple_of(wrong_every)).collect()
     }
 
     #[test]
