@@ -9,8 +9,7 @@ use task::record::Decision;
 use super::{Budgeted, Null, Outcomes};
 
 /// What a reader must know to read the figures right.
-const NOTE: &str = "\
-
+const NOTE: &str = "
 ## What this shows, and what not
 - It tests the rules (choice on dev, looks, intervals, curves), not the models: a world's curves are smooth power laws, its luck is normal,
   and an item's difficulty is one number. Real curves are rougher; how the estimator of labels does on published ones is in
