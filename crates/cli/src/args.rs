@@ -85,7 +85,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         volume: Option<f64>,
     },
-    /// Compare a later run with an earlier one on the same test items; exit code 100 where it is not shown to be no worse
+    /// Compare a later run with an earlier one; exit code 100 where it may be worse
     Compare {
         /// The earlier run: its task file or its folder (tickets.1.weigh)
         #[arg(value_name = "RUN_A")]

@@ -157,7 +157,7 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
         number(effort.flops),
         count(effort.labels as u64, "label")
     );
-    let value = json!({
+    let mut value = json!({
         "seconds": effort.seconds,
         "tokens": effort.tokens,
         "flops": effort.flops,
@@ -165,8 +165,10 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
         "trials": effort.trials,
         "collapsed": effort.collapsed,
         "finalist": own,
-        "joules": joules,
     });
+    if let Some(joules) = joules {
+        value["joules"] = json!(joules);
+    }
     let mut cell =
         Cell::measured(value, "seconds, tokens, FLOPs and labels of the whole arm", text, &cost.experiment);
     if effort.seconds.is_none() {

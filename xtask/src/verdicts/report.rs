@@ -8,6 +8,19 @@ use task::record::Decision;
 
 use super::{Budgeted, Null, Outcomes};
 
+/// What a reader must know to read the figures right.
+const NOTE: &str = "
+## What this shows, and what not
+- It tests the rules (choice on dev, looks, intervals, curves), not the models: a world's curves are smooth power laws, its luck is normal,
+  and an item's difficulty is one number. Real curves are rougher; how the estimator of labels does on published ones is in
+  `crates/eval/tests/bertsch.rs`.
+- Runs of one world share its law and its exhaustive answer: they are not as many independent cases.
+- Where the arms truly differ by less than the margin, no budget of this size can call them equivalent: such worlds end undecided, or
+  with the side that the finalists' own luck made better. The exhaustive run has other finalists, so that the two may rightly disagree there.
+- \"Exhaustive\" is every size, three learning rates, five seeds, ten draws and 4,000 test items; \"budgeted\" one rate, two seeds, two draws
+  and at most 800 items. Tokens are forward tokens, a training token counting three.
+";
+
 /// The page.
 pub(super) fn report(worlds: &[Outcomes], null: &Null, [count, repeats]: [usize; 2]) -> String {
     let margin = Decision::default().margin;
@@ -84,7 +97,7 @@ pub(super) fn report(worlds: &[Outcomes], null: &Null, [count, repeats]: [usize;
         let _ = writeln!(text, "| {what} | {figure} |");
     }
     text += &by_difference(worlds);
-    text
+    text + NOTE
 }
 
 /// What was said at each size of the true difference.

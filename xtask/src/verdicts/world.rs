@@ -303,5 +303,6 @@ fn record(
         test_stop,
         clusters: BTreeMap::new(),
         label_noise: Vec::new(),
+        probes: None,
     }
 }
