@@ -105,7 +105,6 @@ fn seeds_are_compared_without_a_probe() {
     let found = summary(Vec::new());
     let seeds = found.fine_tune.stability.seeds.expect("three seeds answered dev");
     assert_eq!((seeds.agreement.runs, seeds.agreement.items), (3, 60));
-    assert_eq!(found.in_context.stability.seeds.expect("two draws answered dev").agreement.runs, 2);
     let collapsed = found.fine_tune.stability.collapsed.expect("trainings are counted");
     assert!(collapsed.items > 0 && collapsed.share.high < 1.0);
     assert_eq!(found.in_context.stability.collapsed, None);
@@ -216,7 +215,8 @@ fn groups_and_abilities_are_compared() {
     assert!((capability.base_perplexity - 2f64.exp()).abs() < 1e-12);
     assert!((capability.perplexity - 3.5f64.exp()).abs() < 1e-12);
     assert!((capability.loss_change.expect("two passages").value - 1.5).abs() < 1e-12);
-    assert_eq!((capability.questions.count, capability.base_questions.count, capability.p), (1, 2, 1.0));
+    assert_eq!((capability.questions.count, capability.base_questions.count), (1, 2));
+    assert!((capability.p - 1.0).abs() < 1e-9, "one changed question is no evidence");
     let flips = found.counterfactual.expect("was probed");
     assert_eq!((flips.count, flips.items), (2, 10));
 }

@@ -104,9 +104,11 @@ fn tail<'t>(
     text: &'t str,
     prompt: &[u32],
 ) -> Result<Option<(&'t str, Vec<u32>)>, PredictError> {
-    let least = text.len().saturating_sub(TAIL);
-    let limit = (0..=least).rev().find(|&place| text.is_char_boundary(place)).unwrap_or(0);
-    let Some(start) = text[..limit].rfind(' ') else { return Ok(None) };
+    // A space is one byte, and so the beginning of a character.
+    let limit = text.len().saturating_sub(TAIL);
+    let Some(start) = text.as_bytes()[..limit].iter().rposition(|&byte| byte == b' ') else {
+        return Ok(None);
+    };
     let tail = &text[start..];
     let tokens = owner.model.tokenizer.encode(tail)?;
     // A tokenizer that begins every text with a token of its own does not find that within the whole.
