@@ -51,7 +51,11 @@ static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(|| {
         detector("iban", r"\b[A-Z]{2}[0-9]{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?\b", is_iban),
         detector("card", r"\b[0-9](?:[ -]?[0-9]){12,18}\b", is_card),
         detector("phone", r"(?:\+|\b00)[1-9][0-9]{0,2}(?:[ ./()-]{0,2}[0-9]){6,13}\b", is_phone),
-        detector("phone", r"(?:\([0-9]{2,5}\)|\b0?[0-9]{2,4})[ ./-][0-9]{3,4}[ ./-][0-9]{3,5}\b", is_national_phone),
+        detector(
+            "phone",
+            r"(?:\([0-9]{2,5}\)|\b0?[0-9]{2,4})[ ./-][0-9]{3,4}[ ./-][0-9]{3,5}\b",
+            is_national_phone,
+        ),
     ]
 });
 
