@@ -1,10 +1,14 @@
 //! Structured ("mimetic") initial weights (Trockman and Kolter 2023): the model begins as a kernel regression in context.
 //!
 //! The residual stream has a place for each thing: what a token is, what the words before it were, and a few marks. Layer 0
-//! marks positions after an arrow (labels) with one head, the first half of the induction circuit (Olsson et al. 2022), and
-//! pools the words just read with the others. Every later head compares the pool at an arrow with the pools at labels and
-//! copies the labels that it finds. A word weighs as much as it is rare in the training part of the corpus (Spärck Jones
-//! 1972). Training moves all of it; without it nothing is learned for the first million tokens.
+//! marks positions after an arrow (labels), the first half of the induction circuit (Olsson et al. 2022), and says how near
+//! the beginning of the line is. Layer 1 pools the words of the line: its windows are the narrower the nearer the line's
+//! beginning is, and leave labels out. The later heads compare the pool at an arrow with the pools at labels and copy the
+//! labels that they find. A word weighs as much as it is rare in the training part of the corpus (Spärck Jones 1972).
+//! Training moves all of it; without it nothing is learned for the first million tokens.
+//!
+//! The constants come from a random search for the untrained accuracy on tasks of the *training* part; in `docs/LOG.md`
+//! stands what each part is worth.
 
 use super::dice::Dice;
 use super::vocabulary::Vocabulary;
@@ -12,65 +16,79 @@ use lm::config::ModelConfig;
 use lm::transformer::TensorMap;
 use std::ops::Range;
 
-/// A head that looks at earlier positions, whatever is there.
-struct Positional {
-    /// How far back.
+/// Scores by distance alone: a sum of cosines that is largest `offset` positions back.
+struct Window {
     offset: f64,
     /// The rotary frequencies that it uses: the first are the finest.
     frequencies: Range<usize>,
-    /// How far the score of the right position stands out.
+    /// How far the score of the right position stands out, per unit of what asks.
     peak: f64,
 }
 
+const fn window(offset: f64, frequencies: Range<usize>, peak: f64) -> Window {
+    Window { offset, frequencies, peak }
+}
+
 /// The token before.
-const BEFORE: Positional = Positional { offset: 1.0, frequencies: 0..6, peak: 16.0 };
-/// The last words, and those before them.
-const NEAR: Positional = Positional { offset: 3.0, frequencies: 2..7, peak: 12.0 };
-const FAR: Positional = Positional { offset: 8.0, frequencies: 3..8, peak: 14.0 };
+const BEFORE: Window = window(1.0, 0..12, 16.0);
+/// Where to look for the beginning of the line, and how much more than at other tokens.
+const BEGINNING: [(Window, f64); 2] = [(window(-4.2, 8..19, 3.0), 2.2), (window(1.7, 6..14, 1.0), 3.0)];
+/// The windows of the pooling heads: always, and with the nearness of the line's beginning.
+const POOLS: [[Window; 2]; 3] = [
+    [window(2.1, 6..21, 8.0), window(1.0, 1..9, 8.0)],
+    [window(5.0, 5..24, 7.2), window(3.7, 1..10, 17.0)],
+    [window(8.0, 3..11, 8.0), window(1.0, 5..20, 6.0)],
+];
 
 /// Rotary frequencies (radians a position) below this hardly turn within a prompt: they can compare content.
 const SLOW: f64 = 0.005;
 /// Length of the part of an embedding that all tokens share: it carries positions, and keeps the normalisation from making
 /// frequent words as long as rare ones.
-const SHARED: f32 = 2.0;
+const SHARED: f32 = 2.3;
 /// Words at least this rare weigh 1; the most frequent weigh [`LEAST`]; the marks of the layout (arrow, line feed) [`MARKS`].
 const RARE: f64 = 0.4;
-const LEAST: f64 = 0.08;
-const MARKS: f32 = 0.3;
-/// Heads that it takes to carry all of what a token is.
-const SLICES: usize = 3;
-/// How much of what the heads of layer 0 find they write: the mark after an arrow, the token before, the pooled words.
+const LEAST: f64 = 0.09;
+const MARKS: f32 = 0.22;
+/// How much of what the first heads find they write: the mark after an arrow, the token before, the nearness of the line's
+/// beginning, the pooled words.
 const MARK: f32 = 0.2;
 const PREVIOUS: f32 = 0.2;
-const POOL: f32 = 0.5;
+const NEAR: f32 = 0.45;
+const POOL: f32 = 0.31;
 /// How much of a label a later head copies.
-const COPY: f32 = 0.15;
+const COPY: f32 = 0.1;
+/// How much less labels are pooled than words.
+const EXCLUDE: f64 = -9.0;
 /// Strength of comparing pools, of looking from arrows at labels, and of looking at what followed a token like this one.
-const COMPARE: f64 = 2.0;
-const FOLLOW: f64 = 1.5;
-const CONTINUE: f64 = 12.0;
+const COMPARE: f64 = 2.57;
+const FOLLOW: f64 = 1.4;
+const CONTINUE: f64 = 17.0;
 /// Gain of the last norm: how decided the first answers are.
 const GAIN: f64 = 12.0;
 
 /// Where things are in the residual stream.
 struct Places {
-    /// What the token is: as many dimensions as `pool`.
+    /// What the token is.
     identity: Range<usize>,
     /// The words before it.
     pool: Range<usize>,
-    /// A part of what the token before is.
+    /// What the token before is.
     before: Range<usize>,
     shared: usize,
     arrow: usize,
     /// Marks positions after an arrow.
     after: usize,
+    /// Marks the ends of lines.
+    line: usize,
+    /// How near the beginning of the line is, twice.
+    near: usize,
 }
 
 impl Places {
     fn of(config: &ModelConfig) -> Self {
-        let slice = (config.hidden - 3) / (2 * SLICES + 1);
-        let each = slice * SLICES;
-        let shared = 2 * each + slice;
+        // The marks are a third part's remainder, and one head carries a whole part and a mark.
+        let each = ((config.hidden - 6) / 3).min(config.head_dim - 1);
+        let shared = 3 * each;
         Self {
             identity: 0..each,
             pool: each..2 * each,
@@ -78,6 +96,8 @@ impl Places {
             shared,
             arrow: shared + 1,
             after: shared + 2,
+            line: shared + 3,
+            near: shared + 4,
         }
     }
 }
@@ -90,10 +110,10 @@ pub(super) fn weights(config: &ModelConfig, vocabulary: &Vocabulary, seed: u64) 
     let embedding = embeddings(config, &places, vocabulary, &mut dice);
     map.insert("model.embed_tokens.weight", vec![config.vocabulary, hidden], embedding);
     for layer in 0..config.layers {
-        let attention = if layer == 0 {
-            look_around(config, &places, &mut dice)
-        } else {
-            compare_and_copy(config, &places, layer, &mut dice)
+        let attention = match layer {
+            0 => mark(config, &places, &mut dice),
+            1 => pool(config, &places, &mut dice),
+            _ => compare_and_copy(config, &places, &mut dice),
         };
         attention.insert(&mut map, config, layer);
         insert_feed_forward(&mut map, config, layer, &mut dice);
@@ -110,6 +130,9 @@ fn embeddings(config: &ModelConfig, places: &Places, vocabulary: &Vocabulary, di
         let direction = sphere(size, weight, dice);
         row[places.identity.clone()].iter_mut().zip(direction).for_each(|(value, own)| *value = own as f32);
         row[places.shared] = SHARED;
+    }
+    for end in [vocabulary.boundary, vocabulary.line_feed] {
+        values[end as usize * hidden + places.line] = 1.0;
     }
     for mark in [vocabulary.arrow, vocabulary.boundary, vocabulary.line_feed] {
         let row = &mut values[mark as usize * hidden..][..size];
@@ -163,6 +186,31 @@ impl Attention {
         self.output[to * self.width + unit] += factor;
     }
 
+    /// Makes a head look through `window` as far as `asks` is in the query's residual stream; keys have `shared`.
+    fn look_back(&mut self, config: &ModelConfig, window: &Window, asks: usize, (head, shared): (usize, usize)) {
+        let (hidden, half) = (config.hidden, pairs_of(config));
+        let range = (window.frequencies.end - window.frequencies.start) as f64;
+        // After normalisation the shared part has nearly the length of the whole, the root of `hidden`.
+        let strength = (window.peak * (config.head_dim as f64).sqrt() / range / (0.8 * hidden as f64)).sqrt();
+        for index in window.frequencies.clone() {
+            let angle = window.offset * config.rotary.theta.powf(-(index as f64) / half as f64);
+            let row = head * config.head_dim + index;
+            self.key[row * hidden + shared] += strength as f32;
+            self.query[row * hidden + asks] += (strength * angle.cos()) as f32;
+            self.query[(row + half) * hidden + asks] += (strength * -angle.sin()) as f32;
+        }
+    }
+
+    /// Adds up to `score` to a head's scores where the query has `asked` and the key has `had`, at any distance.
+    fn prefer(&mut self, config: &ModelConfig, head: usize, (asked, had): (usize, usize), score: f64) {
+        let slowest = [pairs_of(config) - 1];
+        let length = (score.abs() / 2.0 * (config.head_dim as f64).sqrt() / self.hidden as f64).sqrt();
+        for row in units(config, head, &slowest) {
+            self.query[row * self.hidden + asked] += length as f32;
+            self.key[row * self.hidden + had] += (length * score.signum()) as f32;
+        }
+    }
+
     fn insert(self, map: &mut TensorMap, config: &ModelConfig, layer: usize) {
         let (hidden, width) = (self.hidden, self.width);
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
@@ -174,80 +222,95 @@ impl Attention {
     }
 }
 
-/// Layer 0: the first head marks what follows an arrow; the others, in pairs, pool what tokens are.
-fn look_around(config: &ModelConfig, places: &Places, dice: &mut Dice) -> Attention {
+/// Layer 0: the first head marks what follows an arrow and keeps the token before; two say how near the beginning of the
+/// line is.
+fn mark(config: &ModelConfig, places: &Places, dice: &mut Dice) -> Attention {
     let size = config.head_dim;
-    let slice = places.identity.len() / SLICES;
     let mut attention = Attention::noise(config, dice);
-    for head in 0..config.heads {
-        let positional = match head {
-            0 => &BEFORE,
-            1..=SLICES => &NEAR,
-            _ => &FAR,
-        };
-        look_back(config, positional, places.shared, head, &mut attention);
-        if head == 0 {
-            attention.carry(slice, places.arrow, places.after, MARK);
-            for (unit, to) in places.before.clone().enumerate() {
-                attention.carry(unit, places.identity.start + unit, to, PREVIOUS);
-            }
-        } else if head <= 2 * SLICES {
-            let first = head % SLICES * slice;
-            for unit in 0..slice {
-                let (from, to) = (places.identity.start + first + unit, places.pool.start + first + unit);
-                attention.carry(head * size + unit, from, to, POOL);
-            }
-        }
+    attention.look_back(config, &BEFORE, places.shared, (0, places.shared));
+    for (unit, to) in places.before.clone().enumerate() {
+        attention.carry(unit, places.identity.start + unit, to, PREVIOUS);
+    }
+    attention.carry(places.before.len(), places.arrow, places.after, MARK);
+    for (index, (window, score)) in BEGINNING.iter().enumerate() {
+        let head = index + 1;
+        attention.look_back(config, window, places.shared, (head, places.shared));
+        attention.prefer(config, head, (places.shared, places.line), *score);
+        attention.carry(head * size, places.line, places.near + index, NEAR);
     }
     attention
 }
 
-/// A later layer. In every head but the last a part of the slow units compares the pools of query and key; the others let an
-/// arrow look at what follows arrows. The last head looks at what followed a token like the present one: it goes on with
-/// labels of several tokens.
-fn compare_and_copy(config: &ModelConfig, places: &Places, layer: usize, dice: &mut Dice) -> Attention {
-    let (hidden, size, pairs) = (config.hidden, config.head_dim, pairs_of(config));
-    let slow: Vec<usize> =
-        (0..pairs).filter(|&index| config.rotary.theta.powf(-(index as f64) / pairs as f64) < SLOW).collect();
-    let (compared, marks) = slow.split_at(slow.len() - 2);
-    let slice = places.before.len();
+/// Layer 1: all heads but the last pool the words of the line.
+fn pool(config: &ModelConfig, places: &Places, dice: &mut Dice) -> Attention {
     let mut attention = Attention::noise(config, dice);
-    for head in 0..config.heads {
-        let units = |pairs_used: &[usize]| -> Vec<usize> {
-            pairs_used.iter().flat_map(|pair| [pair + head * size, pair + pairs + head * size]).collect()
-        };
-        if head + 1 == config.heads {
-            let rows = units(&slow);
-            let strength = (CONTINUE / rows.len() as f64).sqrt();
-            for row in rows {
-                for unit in 0..slice {
-                    let weight = (dice.normal() * strength) as f32;
-                    attention.query[row * hidden + places.identity.start + unit] += weight;
-                    attention.key[row * hidden + places.before.start + unit] += weight;
-                }
-            }
-        } else {
-            let rows = units(compared);
-            let strength = (COMPARE / rows.len() as f64).sqrt();
-            for row in rows {
-                let direction = sphere(places.pool.len(), (places.pool.len() as f64).sqrt() * strength, dice);
-                for (place, weight) in places.pool.clone().zip(direction) {
-                    attention.query[row * hidden + place] += weight as f32;
-                    attention.key[row * hidden + place] += weight as f32;
-                }
-            }
-            for row in units(marks) {
-                attention.query[row * hidden + places.arrow] += FOLLOW.sqrt() as f32;
-                attention.key[row * hidden + places.after] += FOLLOW.sqrt() as f32;
+    for (head, [always, near]) in POOLS.iter().enumerate() {
+        attention.look_back(config, always, places.shared, (head, places.shared));
+        attention.look_back(config, near, places.near + head % BEGINNING.len(), (head, places.shared));
+        attention.prefer(config, head, (places.shared, places.after), EXCLUDE);
+        for (unit, to) in places.pool.clone().enumerate() {
+            attention.carry(head * config.head_dim + unit, places.identity.start + unit, to, POOL);
+        }
+    }
+    continue_label(config, places, &mut attention, dice);
+    attention
+}
+
+/// A later layer: all heads but the last compare the pools of query and key and copy what the token there is.
+fn compare_and_copy(config: &ModelConfig, places: &Places, dice: &mut Dice) -> Attention {
+    let (hidden, size) = (config.hidden, config.head_dim);
+    let slow = slow_pairs(config);
+    let (compared, marks) = slow.split_at(slow.len() - 2);
+    let mut attention = Attention::noise(config, dice);
+    for head in 0..config.heads - 1 {
+        let rows = units(config, head, compared);
+        let length = (places.pool.len() as f64 * COMPARE / rows.len() as f64).sqrt();
+        let directions = orthogonal(rows.len(), places.pool.len(), dice);
+        for (row, direction) in rows.into_iter().zip(directions) {
+            for (place, weight) in places.pool.clone().zip(direction) {
+                attention.query[row * hidden + place] += (weight * length) as f32;
+                attention.key[row * hidden + place] += (weight * length) as f32;
             }
         }
-        let first = (head + layer) % SLICES * slice;
-        for unit in 0..slice {
-            let place = places.identity.start + first + unit;
+        for row in units(config, head, marks) {
+            attention.query[row * hidden + places.arrow] += FOLLOW.sqrt() as f32;
+            attention.key[row * hidden + places.after] += FOLLOW.sqrt() as f32;
+        }
+        for (unit, place) in places.identity.clone().enumerate() {
             attention.carry(head * size + unit, place, place, COPY);
         }
     }
+    continue_label(config, places, &mut attention, dice);
     attention
+}
+
+/// Makes the last head look at what followed a token like the present one: it goes on with labels of several tokens.
+fn continue_label(config: &ModelConfig, places: &Places, attention: &mut Attention, dice: &mut Dice) {
+    let (hidden, head) = (config.hidden, config.heads - 1);
+    let rows = units(config, head, &slow_pairs(config));
+    let strength = (CONTINUE / rows.len() as f64).sqrt();
+    for row in rows {
+        for (now, before) in places.identity.clone().zip(places.before.clone()) {
+            let weight = (dice.normal() * strength) as f32;
+            attention.query[row * hidden + now] += weight;
+            attention.key[row * hidden + before] += weight;
+        }
+    }
+    for (unit, place) in places.identity.clone().enumerate() {
+        attention.carry(head * config.head_dim + unit, place, place, COPY);
+    }
+}
+
+/// The pairs of a head's units that hardly turn.
+fn slow_pairs(config: &ModelConfig) -> Vec<usize> {
+    let pairs = pairs_of(config);
+    (0..pairs).filter(|&index| config.rotary.theta.powf(-(index as f64) / pairs as f64) < SLOW).collect()
+}
+
+/// The rows of a head's units in `pairs`.
+fn units(config: &ModelConfig, head: usize, pairs: &[usize]) -> Vec<usize> {
+    let first = head * config.head_dim;
+    pairs.iter().flat_map(|pair| [first + pair, first + pairs_of(config) + pair]).collect()
 }
 
 /// A random direction of the given length.
@@ -258,28 +321,21 @@ fn sphere(size: usize, length: f64, dice: &mut Dice) -> Vec<f64> {
     direction
 }
 
-fn pairs_of(config: &ModelConfig) -> usize {
-    config.head_dim / 2
+/// `count` random directions, at right angles as far as they fit into `size` dimensions.
+fn orthogonal(count: usize, size: usize, dice: &mut Dice) -> Vec<Vec<f64>> {
+    let mut found: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..count {
+        let mut own = sphere(size, 1.0, dice);
+        for other in found.iter().take(size - 1) {
+            let product: f64 = own.iter().zip(other).map(|(own, other)| own * other).sum();
+            own.iter_mut().zip(other).for_each(|(own, other)| *own -= product * other);
+        }
+        let length = own.iter().map(|value| value * value).sum::<f64>().sqrt();
+        found.push(own.into_iter().map(|value| value / length).collect());
+    }
+    found
 }
 
-/// Makes a head look `offset` positions back: from what all embeddings share, the query is the key rotated by that many
-/// positions.
-fn look_back(
-    config: &ModelConfig,
-    positional: &Positional,
-    shared: usize,
-    head: usize,
-    attention: &mut Attention,
-) {
-    let (hidden, half) = (config.hidden, pairs_of(config));
-    let range = (positional.frequencies.end - positional.frequencies.start) as f64;
-    // After normalisation the shared part has nearly the length of the whole, the root of `hidden`.
-    let strength = (positional.peak * (config.head_dim as f64).sqrt() / range / (0.8 * hidden as f64)).sqrt();
-    for index in positional.frequencies.clone() {
-        let angle = positional.offset * config.rotary.theta.powf(-(index as f64) / half as f64);
-        let row = head * config.head_dim + index;
-        attention.key[row * hidden + shared] += strength as f32;
-        attention.query[row * hidden + shared] += (strength * angle.cos()) as f32;
-        attention.query[(row + half) * hidden + shared] += (strength * -angle.sin()) as f32;
-    }
+fn pairs_of(config: &ModelConfig) -> usize {
+    config.head_dim / 2
 }

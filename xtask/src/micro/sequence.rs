@@ -36,6 +36,10 @@ pub(super) struct Sequence {
 /// Weight of a token of a written answer, beside 1 of a label's.
 const WRITTEN: f32 = 2.0;
 
+/// Share of the sequences of messages whose words have other names: there a word is what the sequence makes of it, as it is
+/// where a word was never seen.
+const RENAMED: f64 = 0.45;
+
 const VOWELS: &[u8] = b"aeiou";
 const CONSONANTS: &[u8] = b"bcdfghjklmnprstvwz";
 const ENDINGS: &[u8] = b"bdgklmnprstz";
@@ -59,8 +63,8 @@ impl<'l> Generator<'l> {
             Some(labels) => labels,
             None => self.labels(task.classes, dice)?,
         };
-        let permute = task.language && !named && dice.chance(0.15);
-        let permutation = permute.then(|| self.families.vocabulary.permutation(dice));
+        let rename = task.language && !named && dice.chance(RENAMED);
+        let renaming = rename.then(|| self.families.vocabulary.renaming(dice));
         let mut builder = Builder::new(&labels, self.families.vocabulary, named);
         let mut habits = Habits::draw(task.classes, dice);
         while builder.tokens.len() < length {
@@ -72,10 +76,10 @@ impl<'l> Generator<'l> {
                         Text::Tokens(tokens) => tokens,
                         Text::Message(message) => self.families.vocabulary.encode(&message)?,
                     };
-                    (class, self.worn(text, habits.drop, permutation.as_deref(), dice))
+                    (class, self.worn(text, habits.drop, renaming.as_deref(), dice))
                 }
             };
-            let language = task.language && permutation.is_none();
+            let language = task.language && renaming.is_none();
             builder.demonstrate(class, &text, language);
             habits.seen.push((class, text));
         }
@@ -95,15 +99,15 @@ impl<'l> Generator<'l> {
     }
 
     /// Drops tokens and renames them.
-    fn worn(&self, text: Vec<u32>, drop: f64, permutation: Option<&[u32]>, dice: &mut Dice) -> Vec<u32> {
+    fn worn(&self, text: Vec<u32>, drop: f64, renaming: Option<&[Vec<u32>]>, dice: &mut Dice) -> Vec<u32> {
         let mut kept: Vec<u32> = text.iter().copied().filter(|_| drop == 0.0 || !dice.chance(drop)).collect();
         if kept.is_empty() {
             kept = text;
         }
-        if let Some(table) = permutation {
-            kept.iter_mut().for_each(|token| *token = table[*token as usize]);
+        match renaming {
+            Some(table) => kept.iter().flat_map(|&token| table[token as usize].iter().copied()).collect(),
+            None => kept,
         }
-        kept
     }
 
     /// The classes' own names, now and then: they teach what texts are about.

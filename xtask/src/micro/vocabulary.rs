@@ -25,8 +25,10 @@ pub(super) struct Vocabulary {
     pub(super) words: Vec<u32>,
     /// Words that training may use as labels.
     pub(super) labels: Vec<u32>,
-    /// Content tokens (with a space before them), which a permutation may move.
+    /// Content tokens (with a space before them), which a renaming may move.
     movable: Vec<u32>,
+    /// Tokens that go on with a word.
+    pieces: Vec<u32>,
     /// How rare every token is in the corpus, 0 ..= 1: the inverse document frequency as a share of the
     /// largest.
     pub(super) rarity: Vec<f64>,
@@ -36,7 +38,7 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     /// Reads `tokenizer.json`. `common` are texts of the corpus: they say what a word is, and their most frequent
-    /// tokens stay in place when content tokens are permuted.
+    /// tokens stay in place when content tokens are renamed.
     pub(super) fn open(path: &Path, lexicon: &Lexicon, common: &[String]) -> Result<Self> {
         let tokenizer = Tokenizer::from_file(path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Self::new(tokenizer, lexicon, common)
@@ -54,6 +56,7 @@ impl Vocabulary {
             words: Vec::new(),
             labels: Vec::new(),
             movable: Vec::new(),
+            pieces: Vec::new(),
             rarity: Vec::new(),
             held_first: BTreeSet::new(),
             size,
@@ -84,7 +87,12 @@ impl Vocabulary {
         let known: BTreeSet<&str> = common.iter().flat_map(|text| text.split(mark)).collect();
         for token in 0..self.size {
             let Some(text) = self.tokenizer.id_to_token(token as u32) else { continue };
-            let Some(word) = text.strip_prefix('\u{120}') else { continue };
+            let Some(word) = text.strip_prefix('\u{120}') else {
+                if token >= 258 && text.chars().all(|character| character.is_ascii_lowercase()) {
+                    self.pieces.push(token as u32);
+                }
+                continue;
+            };
             if token < 258
                 || word.is_empty()
                 || !word.chars().all(|character| character.is_ascii_alphabetic())
@@ -130,13 +138,17 @@ impl Vocabulary {
         label.first().is_some_and(|first| self.held_first.contains(first))
     }
 
-    /// A random permutation of the content tokens, as a table over the whole vocabulary.
-    pub(super) fn permutation(&self, dice: &mut Dice) -> Vec<u32> {
-        let mut table: Vec<u32> = (0..self.size as u32).collect();
+    /// A random renaming of the content tokens, as a table over the whole vocabulary. As words that the tokenizer does not
+    /// know, some become several tokens: compare BPE-dropout (Provilkov et al. 2020).
+    pub(super) fn renaming(&self, dice: &mut Dice) -> Vec<Vec<u32>> {
+        let mut table: Vec<Vec<u32>> = (0..self.size as u32).map(|token| vec![token]).collect();
         let mut targets = self.movable.clone();
         dice.shuffle(&mut targets);
         for (&from, &to) in self.movable.iter().zip(&targets) {
-            table[from as usize] = to;
+            let pieces = [0, 0, 0, 1, 1, 2][dice.below(6)];
+            let name = &mut table[from as usize];
+            *name = vec![to];
+            name.extend((0..pieces).map(|_| *dice.pick(&self.pieces)));
         }
         table
     }
