@@ -137,7 +137,18 @@ fn artefact(sources: &Sources<'_>, family: Family) -> Cell {
         0 => "adds no tokens to a request".to_owned(),
         tokens => format!("{} in every request", count(tokens, "token")),
     };
-    let text = format!("{}, {}; {prompt}", artefact.kind, bytes(artefact.bytes));
+    let retrieved = experiment.shots.filter(|&shots| shots > 0 && artefact.prompt_tokens == 0);
+    let text = match retrieved {
+        // Its bytes are the rows that it chooses from; a tuned model's request is the query alone.
+        Some(shots) => {
+            let rows = count(experiment.labels_used as u64, "row");
+            let alone = sources.finalist(Family::FineTune).experiment.tokens.prompt;
+            let added = (experiment.tokens.prompt - alone).max(0.0).round();
+            let tokens = count(added as u64, "token");
+            format!("{}: {shots} of {rows} for each request, which add some {tokens} to it", artefact.kind)
+        }
+        None => format!("{}, {}; {prompt}", artefact.kind, bytes(artefact.bytes)),
+    };
     Cell::measured(json!(artefact), "bytes", text, &experiment.id)
 }
 

@@ -54,13 +54,17 @@ fn tenths(difference: f64) -> f64 {
     (1000.0 * difference).round() / 10.0 + 0.0
 }
 
-/// Whole numbers with thousands apart below a million (`12,300`), four digits and a power of ten above (`2.316e13`); small ones with
-/// their leading digits.
+/// Whole numbers with thousands apart below a million (`12,300`), in words above (`2.4 million`), four digits and a power of ten from
+/// 10^12 on (`2.316e13`); small ones with their leading digits.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     let whole = (value - value.round()).abs() <= 1e-9 * size;
-    if size >= 1e6 {
+    if size >= 1e12 {
         format!("{value:.3e}")
+    } else if size >= 1e6 {
+        let (unit, word) = if size >= 1e9 { (1e9, "billion") } else { (1e6, "million") };
+        let digits = format!("{:.3}", value / unit);
+        format!("{} {word}", digits.trim_end_matches('0').trim_end_matches('.'))
     } else if size >= 100.0 || whole {
         grouped(value.round())
     } else if size >= 0.1 {
@@ -137,8 +141,8 @@ mod tests {
             ["-5.0 points", "1.0 point", "0.0 points"]
         );
         assert_eq!(
-            [number(12_300.4), number(999.0), number(1e15), number(0.0)],
-            ["12,300", "999", "1.000e15", "0"]
+            [number(12_300.4), number(999.0), number(1e15), number(0.0), number(2.4e6), number(1.5e9)],
+            ["12,300", "999", "1.000e15", "0", "2.4 million", "1.5 billion"]
         );
         assert_eq!(
             [number(12.34), number(0.0123), number(0.000_012_3), number(-1234.0)],
