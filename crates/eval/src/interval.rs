@@ -213,7 +213,7 @@ pub(crate) fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
 
 /// Quantile of Student's t with `freedom` (> 0, not necessarily whole) degrees of freedom, through that of t^2 / (freedom + t^2),
 /// which is Beta(1/2, freedom / 2).
-pub(crate) fn student_quantile(freedom: f64, probability: f64) -> f64 {
+pub fn student_quantile(freedom: f64, probability: f64) -> f64 {
     if freedom.is_nan() || freedom <= 0.0 || !(0.0..=1.0).contains(&probability) {
         return f64::NAN;
     }

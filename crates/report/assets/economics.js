@@ -6,6 +6,8 @@ const weigh = (() => {
   const moneyPrices = given => given.input_price == null || given.output_price == null ? null : {
     prompt: given.input_price / 1e6,
     cached: given.cached_input_price == null ? NaN : given.cached_input_price / 1e6,
+    write: (given.cache_write_price ?? given.input_price) / 1e6,
+    minimum: given.cache_minimum_tokens ?? 0,
     completion: given.output_price / 1e6,
     tuned: given.tuned_multiplier ?? 1,
     hosting: 0,
@@ -17,6 +19,8 @@ const weigh = (() => {
     return {
       prompt: 1,
       cached: relative(given.cached_input_price) ?? 0,
+      write: relative(given.cache_write_price) ?? 1,
+      minimum: given.cache_minimum_tokens ?? 0,
       completion: relative(given.output_price) ?? 1,
       tuned: given.tuned_multiplier ?? 1,
       hosting: 0,
@@ -24,8 +28,9 @@ const weigh = (() => {
   };
 
   const request = (prices, tokens, cache) => {
-    const cached = cache === "warm" ? Math.min(tokens.cached, tokens.prompt) : 0;
-    return (tokens.prompt - cached) * prices.prompt + (cached > 0 ? cached * prices.cached : 0)
+    const cacheable = tokens.prompt < prices.minimum ? 0 : Math.min(tokens.cached, tokens.prompt);
+    const each = cache === "warm" ? prices.cached : prices.write;
+    return (tokens.prompt - cacheable) * prices.prompt + (cacheable > 0 ? cacheable * each : 0)
       + tokens.completion * prices.completion;
   };
 
@@ -56,8 +61,20 @@ const weigh = (() => {
     return tuned.tokens * given.training_price / 1e6 - prompt.tokens * given.input_price / 1e6 + labelling;
   };
 
-  const breakEven = (arms, given, unit, cache) => {
-    const unknown = [];
+  // The interval of V*: the setup over the ends of Student's interval of what a timed request saves. An end of null is "never".
+  const interval = (facts, prices, cache, spent, mean) => {
+    if (facts.student == null) return null;
+    const saved = facts.timed.map(([prompt, tuned]) => request(prices, prompt, cache) - prices.tuned * request(prices, tuned, cache));
+    if (!saved.every(Number.isFinite)) return null;
+    const average = saved.reduce((sum, value) => sum + value, 0) / saved.length;
+    const variance = saved.reduce((sum, value) => sum + (value - average) ** 2, 0) / (saved.length - 1);
+    const half = facts.student * Math.sqrt(variance / saved.length);
+    const requests = saving => saving > 0 ? spent / saving : null;
+    return [requests(mean + (average + half) - average), requests(mean + (average - half) - average)];
+  };
+
+  const breakEven = (facts, given, unit, cache) => {
+    const arms = facts.economics, unknown = [];
     let prices;
     if (unit === "money") {
       prices = moneyPrices(given);
@@ -70,7 +87,7 @@ const weigh = (() => {
       prices = relativePrices(given);
     } else {
       const forward = 2 * arms.parameters;
-      prices = { prompt: forward, cached: 0, completion: forward, tuned: 1, hosting: 0 };
+      prices = { prompt: forward, cached: 0, write: forward, minimum: 0, completion: forward, tuned: 1, hosting: 0 };
     }
     if (unit !== "money" && arms.parameters === 0) unknown.push("parameters of the model");
     const spent = setup(arms, given, unit, unknown);
@@ -85,8 +102,18 @@ const weigh = (() => {
     const months = requests != null && given.requests_per_month != null ? requests / given.requests_per_month : null;
     return {
       unit, cache, in_context: inContext, fine_tune: fineTune, setup: spent, payback, requests, months, unknown,
+      interval: payback === "after" ? interval(facts, prices, cache, spent, saved) : null,
       lower_bound: requests != null && unknown.length > 0,
     };
+  };
+
+  // Until the task changes or the base model is shut down, whichever is first; null where neither is given. Where only the shutdown
+  // is, the life may be shorter.
+  const life = given => {
+    const task = given.task_life_months, base = given.base_months;
+    if (task == null && base == null) return null;
+    const endsWithBase = base != null && (task == null || base < task);
+    return { months: endsWithBase ? Math.max(base, 0) : task, ends_with_base: endsWithBase, at_most: task == null };
   };
 
   // A bound that is reached decides; one that is reached only by a lower bound on the cost does not.
@@ -100,30 +127,31 @@ const weigh = (() => {
 
   // Everything that follows from volume and prices.
   const decide = (facts, given) => {
-    const arms = facts.economics;
     const cases = [];
     for (const unit of ["money", "full_price_tokens", "flops"])
       for (const cache of ["cold", "warm"]) {
-        const found = breakEven(arms, given, unit, cache);
+        const found = breakEven(facts, given, unit, cache);
         if (found) cases.push(found);
       }
     const unit = cases.some(c => c.unit === "money" && c.payback !== "unknown") ? "money" : "full_price_tokens";
     const deciding = cases.filter(c => c.unit === unit);
     const complete = deciding.length === 2;
     const main = deciding.find(c => c.cache === "warm") ?? deciding[0];
-    const life = given.task_life_months;
-    const volume = given.requests_per_month == null || life == null ? null : given.requests_per_month * life;
+    const lasts = life(given);
+    const volume = given.requests_per_month == null || lasts == null ? null : given.requests_per_month * lasts.months;
+    // A life that may be shorter closes a gate, but does not open it.
+    const open = c => c.lower_bound || lasts.at_most;
     const stable = agreed(deciding.map(c => {
       if (c.payback === "never") return "no";
       if (c.payback === "at_once" && !c.lower_bound) return "yes";
-      if (c.payback === "unknown" || c.months == null || life == null) return "undecided";
-      return covers(c.months <= life, c.lower_bound);
+      if (c.payback === "unknown" || c.months == null || lasts == null) return "undecided";
+      return covers(c.months <= lasts.months, open(c));
     }), complete);
     const long = agreed(deciding.map(c => {
       if (c.payback === "never") return "no";
       if (c.payback === "at_once" && !c.lower_bound) return "yes";
       if (c.requests == null || volume == null) return "undecided";
-      return covers(c.requests <= volume, c.lower_bound);
+      return covers(c.requests <= volume, open(c));
     }), complete);
     const gates = { stable, long_and_expensive: long, enough_data: facts.enough_data };
     const closed = Object.values(gates).includes("no");
@@ -132,7 +160,7 @@ const weigh = (() => {
     else if (facts.outcome === "fine_tune_better") choice = closed ? "in_context" : "fine_tune";
     else if (facts.outcome === "in_context_better") choice = "in_context";
     else if (facts.outcome === "equivalent") choice = "equivalent";
-    return { unit, cases, deciding, main, volume, gates, choice };
+    return { unit, cases, deciding, main, life: lasts, volume, gates, choice };
   };
 
   return { decide };

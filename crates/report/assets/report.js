@@ -25,7 +25,7 @@
 
   const facts = JSON.parse(byId("economics-data").textContent);
   const given = { ...facts.given };
-  // Key, name, unit, lowest and highest power of ten of the slider.
+  // Key, name, lowest and highest power of ten of the slider, what it means where nothing is given (if not: unknown).
   const LEVERS = [
     ["requests_per_month", "Requests a month", 1, 9],
     ["task_life_months", "Months the task stays as it is", -1, 2.5],
@@ -36,6 +36,9 @@
     ["tuned_multiplier", "A tuned model’s token costs, times", -1, 1],
     ["hosting_per_month", "Hosting of a tuned model, a month", 0, 5],
     ["price_per_label", "Price of a label", -3, 2],
+    ["cache_write_price", "… of a million tokens written to the cache", -3, 2.5, "as uncached"],
+    ["cache_minimum_tokens", "Fewest tokens of a prompt that is cached", 1, 5, "no minimum"],
+    ["base_months", "Months until the base model is shut down", -1, 2.5],
   ];
   const STEPS = 100;
 
@@ -43,13 +46,13 @@
     const form = byId("levers");
     const more = make("details", {}, make("summary", {}, "Further prices"));
     const first = make("fieldset", {}, make("legend", {}, "Volume and prices"));
-    LEVERS.forEach(([key, name, low, high], index) => {
+    LEVERS.forEach(([key, name, low, high, absent = "unknown"], index) => {
       const slider = make("input", { type: "range", min: low * STEPS, max: high * STEPS, step: 1, "aria-label": name, id: `slide-${key}` });
-      const box = make("input", { type: "number", min: 0, step: "any", id: `type-${key}`, placeholder: "unknown" });
+      const box = make("input", { type: "number", min: 0, step: "any", id: `type-${key}`, placeholder: absent });
       const show = () => {
         const value = given[key];
         slider.value = value > 0 ? Math.log10(value) * STEPS : value === 0 ? low * STEPS : (low + high) / 2 * STEPS;
-        slider.setAttribute("aria-valuetext", value == null ? "unknown" : number(value));
+        slider.setAttribute("aria-valuetext", value == null ? absent : number(value));
         slider.style.opacity = value == null ? 0.45 : 1;
         if (document.activeElement !== box) box.value = value ?? "";
       };
@@ -83,6 +86,13 @@
   };
   const UNITS = { money: "in money", full_price_tokens: "in full-price prompt tokens (no prices)", flops: "in operations" };
 
+  // The interval of the break-even, where requests were timed one by one.
+  const spread = ({ interval }) => {
+    if (interval?.[0] == null) return "";
+    const [low, high] = interval.map(end => end == null ? "never" : number(end));
+    return low === high ? "" : `, ${low} to ${high}`;
+  };
+
   const describe = main => {
     if (!main) return "unknown";
     const least = main.lower_bound ? "at least " : "";
@@ -90,7 +100,7 @@
     if (main.payback === "at_once") return `${least}from the first request`;
     if (main.payback === "unknown") return `unknown: ${main.unknown.join(", ")}`;
     const months = main.months == null ? "" : ` (${number(main.months)} months)`;
-    return `after ${least}${number(main.requests)} requests${months}`;
+    return `after ${least}${number(main.requests)} requests${spread(main)}${months}`;
   };
 
   const update = () => {
@@ -104,7 +114,7 @@
         ...gate("Long and expensive", result.gates.long_and_expensive),
         ...gate("Enough data", result.gates.enough_data),
         make("dt", {}, "Pays back"), make("dd", {}, describe(result.main)),
-        make("dt", {}, "Requests in its life"), make("dd", {}, result.volume == null ? "unknown" : number(result.volume)),
+        make("dt", {}, result.life?.ends_with_base ? "Requests until the base model’s shutdown" : "Requests in its life"), make("dd", {}, result.volume == null ? "unknown" : number(result.volume)),
         make("dt", {}, "Counted"), make("dd", {}, UNITS[result.unit])),
     );
     byId("cost").innerHTML = costs(result);

@@ -20,4 +20,4 @@ pub use error::Error;
 pub use items::{Given, Item, Items, Texts};
 pub use markdown::markdown;
 pub use page::html;
-pub use report::{Provenance, Report};
+pub use report::{Provenance, Report, timed_requests};

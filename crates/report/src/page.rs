@@ -1,16 +1,18 @@
 //! The page: one HTML file that needs nothing else.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use eval::arm::Arm;
 use eval::curve::Axis;
-use eval::economics::{Cache, Payback, Unit};
+use eval::economics::{BreakEven, Cache, Economics, Payback, Unit};
+use eval::interval::student_quantile;
 use eval::metric_name;
 use eval::table::Cell;
 use eval::wording::{bytes, count, magnitude, method_name, number, percent, points, range, seconds};
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
-use task::record::{Family, Part};
+use task::record::{Family, Part, PriceSource};
 
 use crate::chart::{contrast, curves, spread};
 use crate::items::{Given, Item, Items};
@@ -210,11 +212,18 @@ fn cases(report: &Report) -> Vec<Value> {
                 fine_tune => number(case.fine_tune),
                 setup => case.setup.map(number),
                 requests,
+                interval => interval(case),
                 months => case.months.map(number),
                 unknown => case.unknown.join(", "),
             }
         })
         .collect()
+}
+
+/// The interval of a break-even: `1,000 to 1,300`, `1,000 to never`.
+fn interval(case: &BreakEven) -> Option<String> {
+    let [low, high] = case.interval?;
+    Some(format!("{} to {}", number(low?), high.map_or_else(|| "never".to_owned(), number)))
 }
 
 fn experiments(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
@@ -265,6 +274,7 @@ fn facts(report: &Report) -> Vec<(String, String)> {
             ),
         ),
     ];
+    facts.extend(prices(&comparison.economics).map(|prices| ("Prices".to_owned(), prices)));
     let opened = report.test_opened().map_or_else(|| "the log does not say when".to_owned(), str::to_owned);
     facts.push(("Test set opened".to_owned(), format!("{opened}, once, when every choice was made")));
     let budget = report.provenance.settings.pointer("/budget/seconds").and_then(serde_json::Value::as_f64);
@@ -285,16 +295,40 @@ fn facts(report: &Report) -> Vec<(String, String)> {
     facts
 }
 
+/// The price file, the model in it, and where it has its prices from.
+fn prices(economics: &Economics) -> Option<String> {
+    let PriceSource { file, model, currency, source, read_on } = economics.prices.as_ref()?;
+    let mut words = format!("{model} in {file}");
+    if let Some(currency) = currency {
+        let _ = write!(words, ", in {currency}");
+    }
+    if let Some(source) = source {
+        let _ = write!(words, ", from {source}");
+    }
+    if let Some(day) = read_on {
+        let _ = write!(words, ", read on {day}");
+    }
+    Some(words)
+}
+
 /// What `economics.js` computes the verdict from.
 fn economics_data(report: &Report) -> serde_json::Value {
     let comparison = &report.comparison;
+    let mut given = serde_json::json!(comparison.economics.given);
+    given["base_months"] = comparison.economics.base_months.into();
+    // Student's quantile does not move with prices.
+    let student = (report.timed.len() > 1).then(|| {
+        student_quantile(report.timed.len() as f64 - 1.0, 0.5 + comparison.decision.confidence / 2.0)
+    });
     serde_json::json!({
         "economics": {
             "in_context": comparison.economics.in_context,
             "fine_tune": comparison.economics.fine_tune,
             "parameters": comparison.economics.parameters,
         },
-        "given": comparison.economics.given,
+        "given": given,
+        "timed": report.timed,
+        "student": student,
         "outcome": comparison.contrast.outcome,
         "floor_wins": comparison.floor_contrast.as_ref().is_some_and(|floor| floor.wins),
         "enough_data": comparison.verdict.gates.enough_data.state,

@@ -3,7 +3,7 @@
 use eval::comparison::Comparison;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use task::record::Family;
+use task::record::{Family, RunRecord, TokensPerRequest};
 use task::store::Event;
 
 use crate::items::Items;
@@ -17,6 +17,21 @@ pub struct Report {
     pub items: Items,
     /// Where the figures came from.
     pub provenance: Provenance,
+    /// Tokens of the requests that were timed one by one, the in-context finalist's and the fine-tuned one's: the interval of the
+    /// break-even rests on them. See [`timed_requests`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timed: Vec<[TokensPerRequest; 2]>,
+}
+
+/// Tokens of the finalists' timed requests in `record`, pair by pair; none where it has no finalists or nothing was timed.
+pub fn timed_requests(record: &RunRecord) -> Vec<[TokensPerRequest; 2]> {
+    let Some(finalists) = &record.finalists else { return Vec::new() };
+    let timed = |id: &str| {
+        let experiment = record.experiments.iter().find(|experiment| experiment.id == id);
+        experiment.map_or(&[][..], |experiment| experiment.calls.timed.as_slice())
+    };
+    let pairs = timed(&finalists.in_context).iter().zip(timed(&finalists.fine_tune));
+    pairs.map(|(prompt, tuned)| [prompt.tokens, tuned.tokens]).collect()
 }
 
 /// What a reader needs to make the same run again.

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use eval::comparison::Comparison;
-use report::{Items, Provenance, Report};
+use report::{Items, Provenance, Report, timed_requests};
 use serde_json::{Value, json};
-use task::record::{Economics, RunRecord};
+use task::date::months_between;
+use task::record::{Economics, RunRecord, TimedRequest, TokensPerRequest};
 
 #[allow(dead_code, reason = "the records are those of the verdict's tests; not every test needs every one")]
 #[path = "../../eval/tests/record/mod.rs"]
@@ -17,6 +18,7 @@ fn report(record: &RunRecord) -> Report {
         comparison: Comparison::from_record(record).expect("the record is sound"),
         items: Items::new(record, Err("no data in this test".to_owned())),
         provenance: Provenance { program: "weigh".to_owned(), ..Provenance::default() },
+        timed: timed_requests(record),
     }
 }
 
@@ -49,7 +51,29 @@ fn dump(file: &Path, flags: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("a page is UTF-8")
 }
 
-/// Volumes and prices of every kind: known, unknown, nothing, small and large.
+/// The day of every decision here.
+const TODAY: &str = "2026-11-24";
+
+/// Times `requests` requests of both finalists of `record`, long and short ones, with and without a cached prefix.
+fn time(record: &mut RunRecord, requests: usize) {
+    let finalists = record.finalists.clone().expect("the record has finalists");
+    for (id, longest) in [(finalists.in_context, 200), (finalists.fine_tune, 90)] {
+        let experiment =
+            record.experiments.iter_mut().find(|experiment| experiment.id == id).expect("is there");
+        let request = |index: usize| TimedRequest {
+            tokens: TokensPerRequest {
+                prompt: (longest - index * 37 % 80) as f64,
+                cached: if index % 3 == 0 { 0.0 } else { experiment.tokens.cached },
+                completion: (1 + index % 6) as f64,
+            },
+            cold_seconds: 0.02,
+            warm_seconds: 0.01,
+        };
+        experiment.calls.timed = (0..requests).map(request).collect();
+    }
+}
+
+/// Volumes, prices and shutdowns of every kind: known, unknown, nothing, small and large.
 fn economics(count: usize) -> Vec<Economics> {
     let mut state = 20_261_124_u64;
     let mut draw = move |from: &[Option<f64>]| {
@@ -57,6 +81,8 @@ fn economics(count: usize) -> Vec<Economics> {
         from[(state >> 33) as usize % from.len()]
     };
     let prices = [None, Some(0.0), Some(0.05), Some(0.8), Some(3.0), Some(40.0)];
+    // Months from today: past, before and after the task's life, far.
+    let shutdowns = ["2026-11-01", "2026-12-04", "2027-09-01", "2031-01-31"];
     (0..count)
         .map(|_| Economics {
             requests_per_month: draw(&[None, Some(50.0), Some(4000.0), Some(2e5), Some(1e8)]),
@@ -68,12 +94,30 @@ fn economics(count: usize) -> Vec<Economics> {
             tuned_multiplier: draw(&[None, Some(1.0), Some(1.5), Some(6.0)]),
             hosting_per_month: draw(&[None, Some(0.0), Some(20.0), Some(2000.0)]),
             price_per_label: draw(&prices),
-            ..Economics::default()
+            cache_write_price: draw(&prices),
+            // The records' prompts have 40 to 200 tokens.
+            cache_minimum_tokens: draw(&[None, Some(0.0), Some(100.0), Some(190.0), Some(1024.0)]),
+            batch_multiplier: draw(&[None, Some(0.5)]),
+            base_shutdown: draw(&[None, None, Some(0.0), Some(1.0), Some(2.0), Some(3.0)])
+                .map(|index| shutdowns[index as usize].to_owned()),
+            prices: None,
+            priced_as: None,
         })
         .collect()
 }
 
+/// What the page's script is given for `economics`: its own keys, and the months until the shutdown.
+fn given(economics: &Economics) -> Value {
+    let mut given = json!(economics);
+    given["base_months"] =
+        economics.base_shutdown.as_deref().and_then(|day| months_between(TODAY, day)).into();
+    given
+}
+
 fn close(left: &Value, right: &Value) -> bool {
+    if let (Some(left), Some(right)) = (left.as_array(), right.as_array()) {
+        return left.len() == right.len() && left.iter().zip(right).all(|(left, right)| close(left, right));
+    }
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => (left - right).abs() <= 1e-9 * left.abs().max(right.abs()),
         _ => left == right,
@@ -89,17 +133,21 @@ fn the_page_decides_as_the_program_does() {
     records.push(record::duel(900, |item| item % 10 < 8, |item| item % 10 < 8, |item| item % 3 == 0));
     records.push(record::duel(60, |item| item % 10 < 7, |item| item % 10 < 8, |item| item % 3 == 0));
     records.push(record::duel(300, |item| item % 10 < 7, |item| item % 10 < 8, |item| item % 10 < 9));
-    for mut run in records {
-        let given = economics(60);
+    let (mut intervals, mut open_intervals) = (0, 0);
+    for (number, mut run) in records.into_iter().enumerate() {
+        // The last one was not timed, the one before once only: no interval.
+        time(&mut run, [24, 9, 2, 1, 0][number]);
+        run.decided_on = Some(TODAY.to_owned());
+        let drawn = economics(120);
         let page = report::html(&report(&run)).expect("it is written");
         let script = format!(
             "const facts = JSON.parse(document.getElementById('economics-data').textContent);
              document.getElementById('result').textContent =
                JSON.stringify({}.map(given => weigh.decide(facts, given)));",
-            serde_json::to_string(&given).expect("prices are JSON")
+            serde_json::to_string(&drawn.iter().map(given).collect::<Vec<_>>()).expect("prices are JSON")
         );
         let decided = open(&page, &script, &[]);
-        for (given, page) in given.into_iter().zip(decided.as_array().expect("a list")) {
+        for (given, page) in drawn.into_iter().zip(decided.as_array().expect("a list")) {
             run.economics = given;
             let program = Comparison::from_record(&run).expect("the record is sound");
             let verdict = json!(program.verdict);
@@ -110,6 +158,21 @@ fn the_page_decides_as_the_program_does() {
                     "{gate}: {:?}",
                     run.economics
                 );
+            }
+            let life = program.economics.life().map(|life| json!({ "months": life.months, "at_most": life.at_most, "ends_with_base": life.ends_with_base }));
+            for key in ["months", "at_most", "ends_with_base"] {
+                let life = life.as_ref().map_or(&Value::Null, |life| &life[key]);
+                assert!(
+                    close(&page["life"][key], life),
+                    "{key}: {life} {} {:?}",
+                    page["life"],
+                    run.economics
+                );
+            }
+            let found = program.economics.cases.iter().filter_map(|case| case.interval);
+            for [_, high] in found {
+                intervals += 1;
+                open_intervals += usize::from(high.is_none());
             }
             let economics = json!(program.economics);
             assert_eq!(page["unit"], economics["unit"], "{:?}", run.economics);
@@ -125,6 +188,7 @@ fn the_page_decides_as_the_program_does() {
                     "payback",
                     "requests",
                     "months",
+                    "interval",
                     "unknown",
                     "lower_bound",
                 ] {
@@ -133,6 +197,7 @@ fn the_page_decides_as_the_program_does() {
             }
         }
     }
+    assert!(open_intervals > 0 && intervals > open_intervals, "{intervals} {open_intervals}: too few kinds");
 }
 
 #[test]
@@ -150,17 +215,24 @@ fn sliders_move_the_verdict_and_items_open() {
         const after = live();
         const typed = document.getElementById('type-requests_per_month').value;
         [...document.querySelectorAll('#levers button')].pop().click();
+        slide('base_months', -100);
+        const shut = live();
+        [...document.querySelectorAll('#levers button')].pop().click();
         const shown = document.querySelectorAll('#list > li').length;
         document.getElementById('words').value = 'EXAMPLE-001';
         document.getElementById('filters').dispatchEvent(new Event('input'));
         const fewer = document.querySelectorAll('#list > li').length;
         document.getElementById('result').textContent = JSON.stringify(
-          {before, after, typed, again: live(), shown, fewer, faults: window.faults, chart: !!document.querySelector('#cost svg')});";
+          {before, after, shut, typed, again: live(), shown, fewer, faults: window.faults, chart: !!document.querySelector('#cost svg')});";
     let seen = open(&page, script, &[]);
     assert_eq!(seen["faults"], json!([]));
     assert!(seen["before"].as_str().is_some_and(|text| text.starts_with("Train it.")), "{seen}");
     assert!(seen["after"].as_str().is_some_and(|text| text.starts_with("Prompt it.")), "{seen}");
     assert_eq!(seen["typed"], json!("10"));
+    assert!(
+        seen["shut"].as_str().is_some_and(|text| text.contains("until the base model’s shutdown")),
+        "{seen}"
+    );
     assert_eq!(seen["again"], seen["before"], "`As stored` puts everything back");
     assert_eq!(seen["chart"], json!(true));
     assert!(seen["shown"].as_u64() > seen["fewer"].as_u64() && seen["fewer"].as_u64() > Some(0), "{seen}");

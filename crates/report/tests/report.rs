@@ -70,6 +70,7 @@ fn report(record: &RunRecord, input: impl Fn(usize) -> String, demonstrations: u
             events: vec![opened],
             ..Provenance::default()
         },
+        timed: report::timed_requests(record),
     }
 }
 
@@ -102,6 +103,26 @@ fn a_page_has_everything_and_needs_nothing_else() {
     }
     assert!(page.contains("2026-11-24T10:00:00.000Z") && page.contains(&"ef".repeat(32)));
     assert!(!page.contains("{{") && !page.contains("{%"), "the template is filled in");
+}
+
+#[test]
+fn prices_say_where_they_are_from() {
+    let mut run = record::whole_run();
+    assert!(
+        !report::html(&report(&run, |_| String::new(), 0))
+            .expect("it is written")
+            .contains("<dt>Prices</dt>")
+    );
+    run.prices = Some(task::record::PriceSource {
+        file: "prices.toml".to_owned(),
+        model: "small".to_owned(),
+        currency: Some("EUR".to_owned()),
+        source: Some("the price page".to_owned()),
+        read_on: Some("2026-11-01".to_owned()),
+    });
+    let page = report::html(&report(&run, |_| String::new(), 0)).expect("it is written");
+    let words = "small in prices.toml, in EUR, from the price page, read on 2026-11-01";
+    assert!(page.contains(&format!("<dt>Prices</dt><dd>{words}</dd>")), "the source of prices is named");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn gather(task: &Path) -> Result<Report> {
         seconds_by_family: record.seconds_by_family.clone(),
         events: store.events()?,
     };
-    Ok(Report { comparison, items, provenance })
+    Ok(Report { comparison, items, provenance, timed: report::timed_requests(&record) })
 }
 
 /// The test items. Where data or plan are not at hand any more, the answers stand without their texts, and the report says why.
