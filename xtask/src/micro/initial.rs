@@ -187,7 +187,13 @@ impl Attention {
     }
 
     /// Makes a head look through `window` as far as `asks` is in the query's residual stream; keys have `shared`.
-    fn look_back(&mut self, config: &ModelConfig, window: &Window, asks: usize, (head, shared): (usize, usize)) {
+    fn look_back(
+        &mut self,
+        config: &ModelConfig,
+        window: &Window,
+        asks: usize,
+        (head, shared): (usize, usize),
+    ) {
         let (hidden, half) = (config.hidden, pairs_of(config));
         let range = (window.frequencies.end - window.frequencies.start) as f64;
         // After normalisation the shared part has nearly the length of the whole, the root of `hidden`.
