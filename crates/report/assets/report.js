@@ -32,13 +32,13 @@
     ["input_price", "Price of a million prompt tokens", -3, 2.5],
     ["output_price", "… of a million answer tokens", -3, 2.5],
     ["cached_input_price", "… of a million cached tokens", -3, 2.5],
+    ["cache_write_price", "… of a million cache writes", -3, 2.5, "uncached"],
     ["training_price", "… of a million training tokens", -3, 2.5],
     ["tuned_multiplier", "A tuned model’s token costs, times", -1, 1],
     ["hosting_per_month", "Hosting of a tuned model, a month", 0, 5],
     ["price_per_label", "Price of a label", -3, 2],
-    ["cache_write_price", "… of a million tokens written to the cache", -3, 2.5, "as uncached"],
-    ["cache_minimum_tokens", "Fewest tokens of a prompt that is cached", 1, 5, "no minimum"],
-    ["base_months", "Months until the base model is shut down", -1, 2.5],
+    ["cache_minimum_tokens", "Fewest tokens that are cached", 1, 5, "none"],
+    ["base_months", "Months until the base shuts down", -1, 2.5],
   ];
   const STEPS = 100;
 

@@ -140,7 +140,7 @@ fn rows(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
         let interval =
             cell.low.zip(cell.high).map(|(low, high)| format!("{} to {}", percent(low), percent(high)));
         context! {
-            text => cell.text.clone(),
+            text => (!cell.text.is_empty()).then(|| clauses(&cell.text)),
             reason => cell.reason.clone(),
             interval,
             unit => cell.unit.clone(),
@@ -153,6 +153,22 @@ fn rows(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
     table
         .map(|row| context! { name => row.row.clone(), in_context => cell(&row.in_context), fine_tune => cell(&row.fine_tune) })
         .collect()
+}
+
+/// The clauses of a cell, each for a line of its own; what stands in brackets stays together.
+fn clauses(text: &str) -> Vec<String> {
+    let mut depth = 0_usize;
+    let mut parts = vec![0];
+    for (place, letter) in text.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ';' if depth == 0 && text[place + 1..].starts_with(' ') => parts.push(place + 2),
+            _ => {}
+        }
+    }
+    let ends = parts[1..].iter().map(|start| start - 2).chain([text.len()]);
+    parts.iter().zip(ends).map(|(start, end)| text[*start..end].to_owned()).collect()
 }
 
 fn curve_points(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
@@ -430,5 +446,19 @@ fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clauses;
+
+    #[test]
+    fn clauses_end_at_semicolons_outside_brackets() {
+        assert_eq!(
+            clauses("level at 246 labels (152 to 343; missed by 2 points); yes; it is;so"),
+            ["level at 246 labels (152 to 343; missed by 2 points)", "yes", "it is;so"]
+        );
+        assert_eq!(clauses("no"), ["no"]);
     }
 }
