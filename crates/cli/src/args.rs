@@ -78,7 +78,7 @@ pub(crate) enum Command {
         /// The task file
         #[arg(default_value = "weigh.toml", value_name = "FILE")]
         task: PathBuf,
-        /// Other prices: a price file (FILE or FILE#MODEL), or one of `economics` such as input_price=0.15; may be repeated
+        /// Other prices: a price file (FILE or FILE#MODEL), or a key of the economics section such as input_price=0.15; may be repeated
         #[arg(long, value_name = "FILE|KEY=VALUE")]
         price: Vec<String>,
         /// Another number of requests a month
