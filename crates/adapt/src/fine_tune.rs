@@ -78,31 +78,23 @@ impl FineTune<'_> {
         Ok(experiment)
     }
 
-    /// Answers test with the weights that `chosen` saved.
-    pub(crate) fn on_test(
-        &self,
-        chosen: &Experiment,
-        trainer: &dyn Trainer,
-        folder: &Path,
-    ) -> Result<Experiment, Error> {
+    /// Answers test with the weights that `chosen` saved, read back as `tuned`.
+    pub(crate) fn on_test(&self, chosen: &Experiment, tuned: &mut dyn Tuned) -> Result<Experiment, Error> {
         let id = format!("{}@test", chosen.id.trim_end_matches("@dev"));
-        let mut tuned = trainer.load(folder).map_err(Error::model(&id))?;
         let answers = self.answer(Part::Test, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
         let mut experiment = Experiment { id, part: Part::Test, ..chosen.clone() };
         fill(&mut experiment, answers, self.dataset);
         Ok(experiment)
     }
 
-    /// Requests for `inputs`, sent one by one to what `folder` holds.
+    /// Requests for `inputs`, sent one by one to `tuned`.
     pub(crate) fn timed(
         &self,
         id: &str,
         inputs: &[&str],
-        trainer: &dyn Trainer,
-        folder: &Path,
+        tuned: &mut dyn Tuned,
         until: Instant,
     ) -> Result<Vec<TimedRequest>, Error> {
-        let mut tuned = trainer.load(folder).map_err(Error::model(id))?;
         let prompts = self.writer.tuned_prompts(inputs)?;
         one_by_one(self.writer, &prompts, tuned.predictor().as_mut(), until).map_err(Error::model(id))
     }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use task::predictor::TrainingMethod;
+use task::record::Experiment;
 
 /// How demonstrations are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -185,6 +186,11 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// The prompt trial that `experiment` is a result of; `None` where the plan has none.
+    pub fn prompt_of(&self, experiment: &Experiment) -> Option<&PromptTrial> {
+        self.prompts.iter().find(|trial| experiment.id.starts_with(&(trial.name() + "/")))
     }
 
     /// Estimated seconds of the two arms.

@@ -235,7 +235,7 @@ impl Session<'_> {
             return Ok(());
         };
         let order = self.run.settings.in_context.order;
-        let trial = self.plan.prompts.iter().find(|trial| prompted.id.starts_with(&(trial.name() + "/")));
+        let trial = self.trial(&prompted)?;
         let prober = Prober {
             settings: self.run.settings,
             dataset: self.run.dataset,
@@ -244,7 +244,7 @@ impl Session<'_> {
             targets: self.targets,
             measured,
             arm: InContext::new(self.writer, self.run.dataset, self.targets, order),
-            trial: *trial.ok_or(Error::NothingRan("in-context"))?,
+            trial,
             prompted,
             tuned,
         };
@@ -285,7 +285,7 @@ impl Session<'_> {
     }
 
     fn test_seconds(&self, experiment: &Experiment) -> f64 {
-        let trial = self.plan.prompts.iter().find(|trial| experiment.id.starts_with(&(trial.name() + "/")));
+        let trial = self.plan.prompt_of(experiment);
         trial.map_or(0.0, |trial| trial.seconds * (1.0 - self.dev_share()))
     }
 

@@ -19,11 +19,12 @@ pub use prompt_program::{Demonstration, PromptProgram, Retrieval};
 pub use weights::Weights;
 
 use crate::Error;
+use crate::answering::{answer, fingerprints};
 use crate::engine::Engine as _;
 use crate::fine_tune::FineTune;
 use crate::in_context::{InContext, prediction};
 use crate::local::LocalModel;
-use crate::plan::{PromptTrial, Selection};
+use crate::plan::{Plan, PromptTrial, Selection};
 use crate::writer::{PromptWriter, examples, inputs, target_index};
 
 /// Share of the dev answers that must stay as they were: weights may be rounded to another format, prompts must not change.
@@ -39,6 +40,8 @@ pub struct Shipping<'a> {
     pub engine: &'a LocalModel,
     /// The record.
     pub record: &'a RunRecord,
+    /// The run's plan.
+    pub plan: &'a Plan,
     /// Where the run keeps its weights.
     pub artefacts: &'a Path,
 }
@@ -99,13 +102,18 @@ impl Shipping<'_> {
         let targets: Vec<usize> =
             self.dataset.train.iter().map(|example| target_index(self.dataset, example)).collect();
         let arm = InContext::new(&writer, self.dataset, &targets, self.settings.in_context.order);
-        let trial = trial(dev)?;
+        let trial = self.plan.prompt_of(dev).ok_or_else(|| Error::Shipping {
+            what: dev.id.clone(),
+            reason: "the run's plan does not have this prompt".to_owned(),
+        })?;
         let items = examples(self.dataset, Part::Dev);
-        let measured = arm.prompts(&trial, &inputs(items))?;
-        let program = self.program(&arm, &writer, &trial, dev, experiment);
+        let measured = arm.prompts(trial, &inputs(items))?;
+        let program = self.program(&arm, &writer, trial, dev, experiment);
+        // Runs of earlier versions recorded no hashes: there the prompts are rendered again.
+        let recorded = Some(dev.calls.sha256.clone()).filter(|hashes| !hashes.is_empty());
         let program = PromptProgram {
             shared: if program.retrieval.is_some() { String::new() } else { measured.shared.clone() },
-            prompts_sha256: prompt_program::prompts_sha256(&measured),
+            prompts_sha256: recorded.unwrap_or_else(|| fingerprints(&measured)),
             ..program
         };
         let path = folder.join("prompt.json");
@@ -114,12 +122,12 @@ impl Shipping<'_> {
         let read = PromptProgram::read(&path).map_err(Error::model("prompt.json"))?;
         let prompts =
             read.prompts(&inputs(items), self.engine.chat_template()).map_err(Error::model("prompt.json"))?;
-        if prompt_program::prompts_sha256(&prompts) != program.prompts_sha256 {
+        if fingerprints(&prompts) != program.prompts_sha256 {
             return Err(refused(&path, "it does not give the prompts that were measured, byte for byte"));
         }
         let mut base = self.engine.base();
         let answers = if writer.texts().is_some() {
-            crate::answering::answer(&writer, self.dataset, items, &prompts, base.as_mut())
+            answer(&writer, self.dataset, items, &prompts, base.as_mut())
                 .map_err(Error::model("prompt.json"))?
                 .predictions
         } else {
@@ -200,7 +208,7 @@ impl Shipping<'_> {
             answers: writer.answers().to_vec(),
             log_prior: configured(dev, "log_prior"),
             schema: self.settings.task.answers.as_ref().and_then(|answers| answers.schema.clone()),
-            prompts_sha256: String::new(),
+            prompts_sha256: Vec::new(),
             demonstrations,
         }
     }
@@ -245,15 +253,6 @@ impl Shipping<'_> {
         write_json(&folder.join("shipment.json"), &shipment)?;
         Ok(shipment)
     }
-}
-
-/// The trial that an experiment's name and settings describe.
-fn trial(dev: &Experiment) -> Result<PromptTrial, Error> {
-    let selection = configured(dev, "selection");
-    let reason = "its record does not say how demonstrations were chosen".to_owned();
-    let selection = selection.ok_or(Error::Shipping { what: dev.id.clone(), reason })?;
-    let (shots, seed) = (dev.shots.unwrap_or(0), dev.seed.unwrap_or(0));
-    Ok(PromptTrial { selection, shots, seed, seconds: 0.0 })
 }
 
 /// A setting of an experiment.

@@ -46,10 +46,7 @@ impl<'a> Transcript<'a> {
         match experiment.family {
             Family::FineTune => self.writer.tuned_prompts(&queries).map(Some),
             Family::InContext => {
-                let named = |name: &str| experiment.id.starts_with(&format!("{name}/"));
-                let Some(trial) = self.plan.prompts.iter().find(|trial| named(&trial.name())) else {
-                    return Ok(None);
-                };
+                let Some(trial) = self.plan.prompt_of(experiment) else { return Ok(None) };
                 let order = self.settings.in_context.order;
                 let arm = InContext::new(&self.writer, self.dataset, &self.targets, order);
                 arm.prompts(trial, &queries).map(Some)

@@ -22,10 +22,7 @@ pub(crate) struct PromptWriter {
 
 impl PromptWriter {
     pub(crate) fn new(settings: &Settings, dataset: &Dataset, engine: &dyn Engine) -> Result<Self, Error> {
-        let mut format = PromptFormat::new(settings, dataset);
-        if let Some(template) = engine.chat_template() {
-            format = format.with_template(template);
-        }
+        let format = Self::without_model(settings, dataset, engine.chat_template()).format;
         let answers = format.answers(&dataset.labels).map_err(Error::model("prompt"))?;
         let texts = settings.task.answers.as_ref();
         let texts = texts

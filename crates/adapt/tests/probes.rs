@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use adapt::observer::{Observer, Silent};
 use adapt::probes::replay;
-use adapt::runner::Run;
 use adapt::scripted::ScriptedModel;
 use eval::comparison::Comparison;
 use task::dataset::Dataset;
@@ -47,20 +48,7 @@ fn write_task(folder: &Path, extra: &str) {
 }
 
 fn run(folder: &Path, observer: &mut dyn Observer) -> RunRecord {
-    let settings = Settings::load(&folder.join("weigh.toml")).unwrap();
-    let dataset = Dataset::load(&settings).unwrap();
-    let mut store = Store::open(&settings.run_folder(), &settings.fingerprint()).unwrap();
-    let engine = ScriptedModel::default();
-    Run {
-        settings: &settings,
-        dataset: &dataset,
-        engine: &engine,
-        store: &mut store,
-        observer,
-        stop_after: None,
-    }
-    .execute()
-    .unwrap()
+    support::run(folder, &ScriptedModel::default(), observer).unwrap()
 }
 
 const SWAPS: &str = "[probes]\nswaps = [\"he/she\"]\n";

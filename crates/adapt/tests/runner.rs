@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,6 +16,8 @@ use task::dataset::Dataset;
 use task::record::{Experiment, Family, Part, RunRecord, TestStop};
 use task::settings::Settings;
 use task::store::Store;
+
+use support::run;
 
 /// Three queues with words of their own and words in common.
 fn write_task(folder: &Path, extra: &str) {
@@ -43,21 +47,6 @@ fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, ext
          [in_context]\n{in_context}\n\n[fine_tune]\n{fine_tune}\nlearning_rates = [1e-3, 5e-4]\n{extra}\n"
     );
     task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
-}
-
-fn run(folder: &Path, model: &ScriptedModel, observer: &mut dyn Observer) -> Result<RunRecord, Error> {
-    let settings = Settings::load(&folder.join("weigh.toml"))?;
-    let dataset = Dataset::load(&settings)?;
-    let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
-    Run {
-        settings: &settings,
-        dataset: &dataset,
-        engine: model,
-        store: &mut store,
-        observer,
-        stop_after: None,
-    }
-    .execute()
 }
 
 /// Everything of a record that must not depend on when the run was interrupted: all but seconds and places.

@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
+mod support;
+
 use std::path::Path;
 
 use adapt::Error;
 use adapt::local::LocalModel;
 use adapt::observer::Silent;
-use adapt::runner::Run;
+use adapt::plan::Plan;
 use adapt::shipping::{PromptProgram, Shipment, Shipping, Weights};
 use lm::adapter::compatibility::{self, Server, Severity};
 use lm::weights::Dtype;
@@ -20,16 +22,6 @@ const TASK: &str = "[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n[mo
     [prompt]\nstyle = \"arrow\"\n[in_context]\nshots = [0, 6]\nseeds = 1\ncalibration = [\"none\", \"contextual\"]\n\
     [fine_tune]\nlabels = [12]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\n";
 
-fn embedded() -> LocalModel {
-    let source = lm::ModelSource::Memory {
-        name: "embedded",
-        config: include_bytes!("../../../models/micro/config.json"),
-        tokenizer: include_bytes!("../../../models/micro/tokenizer.json"),
-        weights: include_bytes!("../../../models/micro/model.safetensors"),
-    };
-    LocalModel::load(&source, "embedded", lm::Precision::F32, None).unwrap()
-}
-
 /// A finished run.
 struct Finished {
     folder: tempfile::TempDir,
@@ -37,6 +29,7 @@ struct Finished {
     dataset: Dataset,
     engine: LocalModel,
     record: RunRecord,
+    plan: Plan,
 }
 
 impl Finished {
@@ -55,23 +48,15 @@ impl Finished {
         task::atomic::write(&path, TASK.as_bytes()).unwrap();
         let settings = Settings::load(&path).unwrap();
         let dataset = Dataset::load(&settings).unwrap();
-        let engine = embedded();
-        let mut store = Store::open(&settings.run_folder(), &settings.fingerprint()).unwrap();
-        let run = Run {
-            settings: &settings,
-            dataset: &dataset,
-            engine: &engine,
-            store: &mut store,
-            observer: &mut Silent,
-            stop_after: None,
-        };
-        let record = run.execute().unwrap();
-        Self { folder, settings, dataset, engine, record }
+        let engine = support::embedded();
+        let record = support::run(folder.path(), &engine, &mut Silent).unwrap();
+        let plan = Store::read(&settings.run_folder()).unwrap().fact("plan").unwrap().unwrap();
+        Self { folder, settings, dataset, engine, record, plan }
     }
 
     fn shipping<'a>(&'a self, record: &'a RunRecord, artefacts: &'a Path) -> Shipping<'a> {
-        let Self { settings, dataset, engine, .. } = self;
-        Shipping { settings, dataset, engine, record, artefacts }
+        let Self { settings, dataset, engine, plan, .. } = self;
+        Shipping { settings, dataset, engine, record, plan, artefacts }
     }
 
     /// Ships into the folder `name` of the run's own.

@@ -2,19 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
+mod support;
+
 use std::path::Path;
 
-use adapt::local::LocalModel;
+use adapt::Error;
 use adapt::observer::{Observer, Silent};
-use adapt::runner::Run;
 use adapt::scripted::ScriptedModel;
-use adapt::{Error, engine::Engine};
 use eval::comparison::Comparison;
-use task::dataset::Dataset;
 use task::record::{Answer, Experiment, Family, Part, RunRecord};
 use task::schema::Schema;
 use task::settings::Settings;
 use task::store::Store;
+
+use support::{embedded, run};
 
 const GRID: &str = "[model]\nsource = \"embedded\"\n[in_context]\nshots = [0, 3]\nseeds = 2\n\
                     [fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3]\nmethods = [\"lora\"]\n";
@@ -41,37 +42,12 @@ fn write_task(folder: &Path, rows: usize, json: bool, task: &str, rest: &str) {
     task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
 }
 
-fn run(folder: &Path, model: &dyn Engine, observer: &mut dyn Observer) -> Result<RunRecord, Error> {
-    let settings = Settings::load(&folder.join("weigh.toml"))?;
-    let dataset = Dataset::load(&settings)?;
-    let mut store = Store::open(&settings.run_folder(), &settings.fingerprint())?;
-    Run {
-        settings: &settings,
-        dataset: &dataset,
-        engine: model,
-        store: &mut store,
-        observer,
-        stop_after: None,
-    }
-    .execute()
-}
-
 /// Everything but times and places.
 fn timeless(record: &RunRecord) -> Vec<(String, Vec<task::record::Prediction>, u64)> {
     let bare = |e: &Experiment| (e.id.clone(), e.predictions.clone(), e.setup.tokens);
     let mut all: Vec<_> = record.experiments.iter().map(bare).collect();
     all.sort_by(|left, right| left.0.cmp(&right.0));
     all
-}
-
-fn embedded() -> LocalModel {
-    let source = lm::ModelSource::Memory {
-        name: "embedded",
-        config: include_bytes!("../../../models/micro/config.json"),
-        tokenizer: include_bytes!("../../../models/micro/tokenizer.json"),
-        weights: include_bytes!("../../../models/micro/model.safetensors"),
-    };
-    LocalModel::load(&source, "embedded", lm::Precision::F32, None).unwrap()
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl Session<'_> {
             let folder = self.folder(name)?;
             let dev = arm.on_dev(&trial, rate, self.run.engine, &folder)?;
             let test = match dev.artefact {
-                Some(_) => Some(arm.on_test(&dev, self.run.engine, &folder)?),
+                Some(_) => {
+                    let mut tuned = self.run.engine.load(&folder).map_err(Error::model(&on_test(name)))?;
+                    Some(arm.on_test(&dev, tuned.as_mut())?)
+                }
                 None => None,
             };
             if folder.is_dir() {

@@ -4,12 +4,12 @@
 //! answer. Where it does, every other experiment answers the same items, and the rest of the test set is never asked. A run
 //! that is killed on the way looks again from the beginning and stops at the same item.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use eval::looking::{self, Looked};
 use eval::sequential::looking_order;
 use task::dataset::Dataset;
+use task::predictor::Tuned;
 use task::record::{Experiment, Family, Finalists, Part, Prediction, TestStop, TimedRequest};
 
 use super::{Session, finalist, on_test, ready};
@@ -34,7 +34,7 @@ struct Answering {
     joules: Option<f64>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
     pub(super) fn test(&mut self) -> Result<(), Error> {
         let experiments = self.run.store.experiments()?;
         let dev: Vec<Experiment> = experiments.into_iter().filter(|e| e.part == Part::Dev).collect();
@@ -54,9 +54,10 @@ impl Session<'_> {
             if !self.run.store.contains(&id)? {
                 self.stop_if_wanted()?;
                 self.run.observer.started(&id);
-                let mut answered = self.answer(experiment, &seen)?;
+                let mut tuned = self.open(experiment)?;
+                let mut answered = self.answer(experiment, &seen, tuned.as_deref_mut())?;
                 if id == finalists.in_context || id == finalists.fine_tune {
-                    answered.calls.timed = self.timed(experiment)?;
+                    answered.calls.timed = self.timed(experiment, tuned.as_deref_mut())?;
                 }
                 self.put(answered, self.test_seconds(experiment))?;
             }
@@ -107,10 +108,12 @@ impl Session<'_> {
         let total = self.run.dataset.test.len();
         let floor = match find(&finalists.floor) {
             Some(floor) => {
-                Some(right(&self.answer(floor, &self.run.dataset.clone())?.predictions, &self.order_ids()))
+                Some(right(&self.answer(floor, self.run.dataset, None)?.predictions, &self.order_ids()))
             }
             None => None,
         };
+        // Read once, however many batches follow.
+        let mut weights = self.open(tuned)?;
         let mut sides = [Answering::default(), Answering::default()];
         let (mut answered, mut stop) = (0, None);
         while answered < total && stop.is_none() {
@@ -122,7 +125,7 @@ impl Session<'_> {
                 self.run.observer.started(&format!("{} ({next} of {total})", on_test(&experiment.id)));
                 self.meter.restart();
                 self.lap();
-                let more = self.answer(experiment, &batch)?;
+                let more = self.answer(experiment, &batch, weights.as_deref_mut())?;
                 side.seconds += self.lap();
                 side.joules = self.meter.joules().map(|joules| joules + side.joules.unwrap_or(0.0));
                 side.experiment = Some(match side.experiment.take() {
@@ -153,7 +156,7 @@ impl Session<'_> {
         }
         for (side, chosen) in sides.into_iter().zip([prompt, tuned]) {
             let Some(mut experiment) = side.experiment else { continue };
-            experiment.calls.timed = self.timed(chosen)?;
+            experiment.calls.timed = self.timed(chosen, weights.as_deref_mut())?;
             if let Some(joules) = side.joules {
                 self.run.store.add_joules(experiment.family, joules)?;
             }
@@ -170,13 +173,27 @@ impl Session<'_> {
         self.order().into_iter().map(|index| self.run.dataset.test[index].id.clone()).collect()
     }
 
-    /// What `chosen` answers to the test part of `data`.
-    fn answer(&self, chosen: &Experiment, data: &Dataset) -> Result<Experiment, Error> {
+    /// The weights of a training run, read back; `None` for what has none.
+    fn open(&self, chosen: &Experiment) -> Result<Option<Box<dyn Tuned + 'a>>, Error> {
+        if chosen.family != Family::FineTune {
+            return Ok(None);
+        }
+        let folder = self.folder(chosen.id.trim_end_matches("@dev"))?;
+        self.run.engine.load(&folder).map(Some).map_err(Error::model(&on_test(&chosen.id)))
+    }
+
+    /// What `chosen` answers to the test part of `data`, with the weights that [`Session::open`] gave for it.
+    fn answer(
+        &self,
+        chosen: &Experiment,
+        data: &Dataset,
+        tuned: Option<&mut (dyn Tuned + 'a)>,
+    ) -> Result<Experiment, Error> {
         match chosen.family {
             Family::Floor => FloorArm::new(data, self.targets, self.writer).on_test(chosen),
             Family::FineTune => {
                 let arm = FineTune { dataset: data, ..self.fine_tune() };
-                arm.on_test(chosen, self.run.engine, &self.weights(chosen)?)
+                arm.on_test(chosen, tuned.ok_or(Error::NothingRan("fine-tuning"))?)
             }
             Family::InContext | Family::Hybrid => {
                 let trial = self.trial(chosen)?;
@@ -187,17 +204,15 @@ impl Session<'_> {
     }
 
     pub(super) fn trial(&self, chosen: &Experiment) -> Result<PromptTrial, Error> {
-        let trial = self.plan.prompts.iter().find(|trial| chosen.id.starts_with(&(trial.name() + "/")));
-        trial.copied().ok_or(Error::NothingRan("in-context"))
-    }
-
-    /// Where the weights of a training run are.
-    fn weights(&self, chosen: &Experiment) -> Result<PathBuf, Error> {
-        self.folder(chosen.id.trim_end_matches("@dev"))
+        self.plan.prompt_of(chosen).copied().ok_or(Error::NothingRan("in-context"))
     }
 
     /// Some requests of a finalist one by one: how long a user waits.
-    fn timed(&self, chosen: &Experiment) -> Result<Vec<TimedRequest>, Error> {
+    fn timed(
+        &self,
+        chosen: &Experiment,
+        tuned: Option<&mut (dyn Tuned + 'a)>,
+    ) -> Result<Vec<TimedRequest>, Error> {
         let items = self.first(TIMED);
         let inputs = inputs(&items);
         let until = Instant::now() + Duration::from_secs_f64(TIMED_SHARE * self.run.settings.budget.seconds);
@@ -207,8 +222,8 @@ impl Session<'_> {
                 self.in_context().timed(&self.trial(chosen)?, &inputs, base.as_mut(), until)
             }
             Family::FineTune => {
-                let folder = self.weights(chosen)?;
-                self.fine_tune().timed(&chosen.id, &inputs, self.run.engine, &folder, until)
+                let tuned = tuned.ok_or(Error::NothingRan("fine-tuning"))?;
+                self.fine_tune().timed(&chosen.id, &inputs, tuned, until)
             }
             Family::Floor | Family::Hybrid => Ok(Vec::new()),
         }

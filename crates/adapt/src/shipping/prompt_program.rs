@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use task::predictor::PredictError;
 use task::prompt::{ChatMessage, ChatTemplate, Layout, PromptFormat, Rendered};
 use task::record::ModelIdentity;
 use task::settings::Order;
 
-use crate::digest::hex;
 use crate::retrieval::Bm25;
 use crate::selection;
 
@@ -65,8 +63,8 @@ pub struct PromptProgram {
     pub log_prior: Option<Vec<f64>>,
     /// The JSON schema that answers follow.
     pub schema: Option<serde_json::Value>,
-    /// SHA-256 over the prompts of the dev examples, each followed by a zero byte: those that were measured.
-    pub prompts_sha256: String,
+    /// SHA-256 of the prompt of each dev example: those that were measured, as the record has them.
+    pub prompts_sha256: Vec<String>,
 }
 
 impl PromptProgram {
@@ -135,15 +133,4 @@ impl PromptProgram {
         let place = |output: &str| self.labels.iter().position(|label| label == output).unwrap_or(0);
         self.demonstrations.iter().map(|one| place(&one.output)).collect()
     }
-}
-
-/// SHA-256 over prompts, each followed by a zero byte.
-pub(super) fn prompts_sha256(prompts: &Rendered) -> String {
-    let mut hasher = Sha256::new();
-    for request in &prompts.requests {
-        hasher.update(&prompts.shared);
-        hasher.update(request);
-        hasher.update([0]);
-    }
-    hex(&hasher.finalize())
 }

@@ -8,7 +8,7 @@ use task::record::{Decision, Economics, RunRecord};
 use task::settings::Settings;
 use task::store::Store;
 
-use super::verdict::record;
+use super::verdict::{record, stored};
 use crate::args::ComparedArm;
 use crate::failure::Failure;
 use crate::printer::Printer;
@@ -64,5 +64,6 @@ fn load(run: &Path) -> Result<RunRecord> {
     if run.is_dir() {
         return Ok(Store::read(run)?.record(&Decision::default(), &Economics::default())?);
     }
-    record(&Settings::load(run)?, run)
+    let settings = Settings::load(run)?;
+    record(&settings, &stored(&settings, run)?)
 }

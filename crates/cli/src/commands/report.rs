@@ -55,9 +55,9 @@ pub(crate) fn report(
 /// The stored record, compared, with the texts that the models saw.
 fn gather(task: &Path) -> Result<Report> {
     let settings = Settings::load(task)?;
-    let record = verdict::record(&settings, task)?;
+    let store = verdict::stored(&settings, task)?;
+    let record = verdict::record(&settings, &store)?;
     let comparison = verdict::compared(&record, task)?;
-    let store = Store::read(&settings.run_folder())?;
     let items = items(&settings, &store, &record);
     let provenance = Provenance {
         program: format!("weigh {}", env!("CARGO_PKG_VERSION")),

@@ -9,7 +9,7 @@ use task::dataset::Dataset;
 use task::settings::Settings;
 use task::store::{Store, archive};
 
-use super::model;
+use super::{model, verdict};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::Progress;
@@ -64,8 +64,5 @@ pub(crate) fn compare(
     let run = Run { settings, dataset, engine: &engine, store, observer: &mut progress, stop_after };
     let record = run.execute();
     progress.clear();
-    let mut record = record?;
-    record.decided_on = Some(task::date::today());
-    record.prices.clone_from(&settings.prices);
-    Ok(Comparison::from_record(&record)?)
+    Ok(Comparison::from_record(&verdict::dated(record?, settings))?)
 }

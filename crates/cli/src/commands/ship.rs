@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use adapt::plan::Plan;
 use adapt::shipping::{Shipment, Shipping, Weights};
 use anyhow::{Context, Result, bail};
 use eval::comparison::Comparison;
@@ -10,7 +11,6 @@ use lm::weights::Dtype;
 use task::dataset::Dataset;
 use task::record::{Part, RunRecord};
 use task::settings::Settings;
-use task::store::Store;
 
 use super::{model, verdict};
 use crate::args::{ShipDtype, ShipFormat, ShipWhat};
@@ -26,7 +26,8 @@ pub(crate) struct Wish {
 /// Writes what won in the finished run of `task` to `to`.
 pub(crate) fn ship(task: &Path, to: Option<&Path>, wish: &Wish, printer: &Printer) -> Result<()> {
     let settings = Settings::load(task)?;
-    let record = verdict::record(&settings, task)?;
+    let store = verdict::stored(&settings, task)?;
+    let record = verdict::record(&settings, &store)?;
     let comparison = verdict::compared(&record, task)?;
     let (what, experiment) = chosen(wish, &record, &comparison)?;
     let beside = task.parent().unwrap_or(Path::new("")).join("shipment");
@@ -39,12 +40,14 @@ pub(crate) fn ship(task: &Path, to: Option<&Path>, wish: &Wish, printer: &Printe
     }
     let dataset = Dataset::load(&settings)?;
     let engine = model::load(&settings.model).context("loading the model")?;
-    let artefacts = Store::read(&settings.run_folder())?.artefacts()?;
+    let artefacts = store.artefacts()?;
+    let plan: Plan = store.fact("plan")?.context("the run has no plan")?;
     let shipping = Shipping {
         settings: &settings,
         dataset: &dataset,
         engine: &engine,
         record: &record,
+        plan: &plan,
         artefacts: &artefacts,
     };
     // Everything is written beside its place and moved there once it has been read back: no half a shipment.

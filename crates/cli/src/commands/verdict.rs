@@ -25,22 +25,31 @@ pub(crate) fn verdict(task: &Path, price: &[String], volume: Option<f64>, printe
     if let Some(volume) = volume {
         set(&mut settings.economics, "requests_per_month", json!(volume))?;
     }
-    printer.comparison(&compared(&record(&settings, task)?, task)?)
+    printer.comparison(&compared(&record(&settings, &stored(&settings, task)?)?, task)?)
 }
 
-/// The record of a task, as its task file would have it decided today.
-pub(super) fn record(settings: &Settings, task: &Path) -> Result<RunRecord> {
+/// The run of a task, for reading; an error that says how to make one where there is none.
+pub(super) fn stored(settings: &Settings, task: &Path) -> Result<Store> {
     let folder = settings.run_folder();
     if !folder.exists() {
         bail!("{}: there is no run yet; `weigh run {}` makes one", folder.display(), task.display());
     }
-    let store = Store::read(&folder)?;
-    let mut record = store.record(&settings.decision, &settings.economics)?;
-    record.decided_on = Some(task::date::today());
-    record.prices.clone_from(&settings.prices);
-    Ok(record)
+    Ok(Store::read(&folder)?)
 }
 
+/// The record of a stored run, as its task file would have it decided today.
+pub(super) fn record(settings: &Settings, store: &Store) -> Result<RunRecord> {
+    Ok(dated(store.record(&settings.decision, &settings.economics)?, settings))
+}
+
+/// `record` with what a decision of today rests on: the day, and where the prices come from.
+pub(super) fn dated(mut record: RunRecord, settings: &Settings) -> RunRecord {
+    record.decided_on = Some(task::date::today());
+    record.prices.clone_from(&settings.prices);
+    record
+}
+
+/// The comparison of a record, or an error that says how to go on where the run has not come to its end.
 pub(super) fn compared(record: &RunRecord, task: &Path) -> Result<Comparison> {
     let comparison = Comparison::from_record(record);
     if let Err(eval::Error::TestNotOpened | eval::Error::UnknownFinalist { .. }) = &comparison {
