@@ -16,7 +16,7 @@ use task::predictor::{
 use task::prompt::ChatTemplate;
 use task::record::{Artefact, ModelIdentity, TokensPerRequest};
 
-use crate::digest::hex;
+use crate::digest::{hashed, hex};
 use crate::engine::Engine;
 
 /// The scripted model. A token is a word.
@@ -65,8 +65,7 @@ fn length(text: &str) -> usize {
 
 /// A number in [0, 1) that depends on nothing but its arguments.
 fn noise(seed: u64, text: &str) -> f64 {
-    let digest = Sha256::digest(format!("{seed}\n{text}"));
-    f64::from(u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])) / f64::from(u32::MAX)
+    f64::from(hashed(text, seed) as u32) / f64::from(u32::MAX)
 }
 
 /// What requests took: a word is a token, and each prompt takes a millisecond. Written answers are processed, given ones are not.

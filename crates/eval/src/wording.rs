@@ -76,6 +76,11 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A p-value to three decimals; what would read as zero is said to be below the least that is shown.
+pub fn p_value(p: f64) -> String {
+    if p < 0.0005 { "below 0.001".to_owned() } else { format!("{p:.3}") }
+}
+
 /// `1 item`, `2 items`, `1,200 items`.
 pub fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -162,6 +167,14 @@ mod tests {
         assert_eq!(
             [2_561_000.0, 134_515_008.0, 1.71e9, 512.0].map(magnitude),
             ["2.6M", "135M", "1.7B", "512"]
+        );
+    }
+
+    #[test]
+    fn no_p_value_is_shown_as_zero() {
+        assert_eq!(
+            [1e-9, 0.0004, 0.0006, 0.25].map(p_value),
+            ["below 0.001", "below 0.001", "0.001", "0.250"]
         );
     }
 }

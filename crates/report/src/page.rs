@@ -9,7 +9,7 @@ use eval::economics::{BreakEven, Cache, Economics, Payback, Unit};
 use eval::interval::student_quantile;
 use eval::metric_name;
 use eval::table::Cell;
-use eval::wording::{bytes, count, magnitude, method_name, number, percent, points, range, seconds};
+use eval::wording::{bytes, count, magnitude, method_name, number, p_value, percent, points, range, seconds};
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 use task::record::{Family, Part, PriceSource};
@@ -111,7 +111,7 @@ fn test_line(report: &Report) -> String {
         count(contrast.test.items, "test item"),
         format_args!("{:.0}%", 100.0 * report.comparison.decision.confidence),
         range(contrast.difference.low, contrast.difference.high),
-        words::p_value(p)
+        p_value(p)
     )
 }
 

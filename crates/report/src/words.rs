@@ -70,8 +70,3 @@ pub(crate) fn answers(comparison: &Comparison) -> String {
         (_, labels) => format!("{labels} labels"),
     }
 }
-
-/// A p-value to three decimals; what would read as zero is said to be below the least that is shown.
-pub(crate) fn p_value(p: f64) -> String {
-    if p < 0.0005 { "below 0.001".to_owned() } else { format!("{p:.3}") }
-}

@@ -3,7 +3,6 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
-use sha2::{Digest, Sha256};
 use task::example::Example;
 use task::predictor::Predictor;
 use task::probe::{Finding, Side, Variant};
@@ -15,6 +14,7 @@ use super::asking::Prior;
 use super::layout::Layout;
 use super::rewrite::{RULES, rephrased, swapped, typos};
 use crate::Error;
+use crate::digest::hashed;
 
 /// Other orders of the demonstrations.
 pub(super) const ORDERS: u64 = 4;
@@ -26,12 +26,6 @@ pub(super) const TYPO_RATES: [f64; 2] = [1.0, 2.0];
 pub(super) const REPEATED: usize = 16;
 /// Requests of a batch of the second repetition.
 pub(super) const BATCH: usize = 7;
-
-/// A number that a text and a seed decide.
-fn hashed(text: &str, seed: u64) -> u64 {
-    let digest = Sha256::digest(format!("{seed}\n{text}"));
-    u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
-}
 
 fn variant(name: String, detail: String, seed: Option<u64>, predictions: Vec<Prediction>) -> Variant {
     Variant { name, detail, seed, predictions, largest_difference: None }

@@ -2,10 +2,10 @@
 
 use adapt::probes::{Drift, SideDrift};
 use eval::probes::ProbeSummary;
+use eval::wording::p_value;
 use task::probe::Side;
 
 use super::new_table;
-use super::verdict::p_value;
 
 /// A line on what was asked, and one for each reason why something was not.
 pub(super) fn summary(probes: &ProbeSummary) -> String {

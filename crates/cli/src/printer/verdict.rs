@@ -7,6 +7,7 @@ use eval::gates::State;
 use eval::metric_name;
 use eval::table::Cell;
 use eval::verdict::Choice;
+use eval::wording::p_value;
 
 use super::{bold, new_table};
 
@@ -26,11 +27,6 @@ fn text(cell: &Cell) -> String {
         (Some(reason), false) => format!("{} ({reason})", cell.text),
         (None, _) => cell.text.clone(),
     }
-}
-
-/// A p-value to three decimals; what would read as zero is said to be below the least that is shown.
-pub(super) fn p_value(p: f64) -> String {
-    if p < 0.0005 { "below 0.001".to_owned() } else { format!("{p:.3}") }
 }
 
 /// The contrast, the gates, the choice, its reasons and what would flip it.
@@ -149,17 +145,4 @@ fn chosen(choice: Choice) -> String {
     };
     let style = color.on_default();
     format!("{style}{}{style:#}", bold(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::p_value;
-
-    #[test]
-    fn no_p_value_is_shown_as_zero() {
-        assert_eq!(
-            [1e-9, 0.0004, 0.0006, 0.25].map(p_value),
-            ["below 0.001", "below 0.001", "0.001", "0.250"]
-        );
-    }
 }
