@@ -1,13 +1,16 @@
 //! A weight matrix `[outputs, inputs]` in the storage its use asks for.
 
 use crate::blocks::{Blocks, Direction, PackedBlocks};
+use crate::memory::with_scratch;
 use crate::narrow::Narrow;
 use crate::panel::{Element, Panels, ROWS, Source, pack_panel, pack_rows, panel_length};
 use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
 use crate::quantised::{self, Quantised};
 use crate::rounded::{self, Left, Right};
-use crate::threads::{Shared, for_each};
+use crate::threads::{Shared, for_each, for_each_chunk};
+use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// The arithmetic of products with weights. Activations, sums, normalisation and optimiser state stay `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -91,7 +94,7 @@ enum Storage {
 
 /// The right factors of the products in both directions.
 #[derive(Clone, Debug)]
-struct Directions<E> {
+struct Directions<E: Element> {
     /// `W^T`, `[inputs, outputs]`.
     forward: Panels<E>,
     /// `W`, `[outputs, inputs]`.
@@ -99,39 +102,74 @@ struct Directions<E> {
 }
 
 impl<E: Element + Default> Directions<E> {
-    fn new(weights: View<'_>, both: bool) -> Self {
+    /// Room for a matrix `[outputs, inputs]`, all zeros.
+    fn zeros(outputs: usize, inputs: usize, both: bool) -> Self {
         Self {
-            forward: Panels::new(Source::Transposed(weights)),
-            backward: both.then(|| Panels::new(Source::Plain(weights))),
+            forward: Panels::zeros(outputs, inputs),
+            backward: both.then(|| Panels::zeros(inputs, outputs)),
         }
     }
 
-    /// Changes `values`, a panel's rows at a time, and packs them while they are in the caches.
+    /// Packs a panel's rows at a time, on several threads, while they are in the caches. `rows` is given the index of the
+    /// first, their number and what is to be done with them, once they are there.
+    fn pack(&mut self, inputs: usize, rows: impl Fn(Range<usize>, &dyn Fn(&[f32])) + Sync + Send) {
+        let (depth, length) = (self.forward.columns, panel_length::<E>(inputs));
+        let work = depth.saturating_mul(inputs).saturating_mul(8);
+        let forward = Shared::new(&mut self.forward.data);
+        let backward = self.backward.as_mut().map(|panels| Shared::new(&mut panels.data));
+        for_each(depth.div_ceil(ROWS), work, |index| {
+            let first = index * ROWS;
+            let last = depth.min(first + ROWS);
+            rows(first..last, &|own| {
+                let own = View::new(own, last - first, inputs);
+                // SAFETY: what is packed from the rows of a task is its own.
+                let panel = unsafe { forward.slice(index * length, length) };
+                pack_panel(Source::Transposed(own), 0, panel, E::default());
+                if let Some(backward) = &backward {
+                    // SAFETY: as above.
+                    unsafe { pack_rows(own, first, depth, backward, E::default()) };
+                }
+            });
+        });
+    }
+
+    /// Changes `values`, a panel's rows at a time, and packs them.
     fn update(
         &mut self,
         (values, inputs): (&mut [f32], usize),
         change: impl Fn(Range<usize>, &mut [f32]) + Sync + Send,
     ) {
-        let (depth, length) = (self.forward.columns, panel_length::<E>(inputs));
-        let work = values.len().saturating_mul(8);
         let values = Shared::new(values);
-        let forward = Shared::new(&mut self.forward.data);
-        let backward = self.backward.as_mut().map(|panels| Shared::new(&mut panels.data));
-        for_each(depth.div_ceil(ROWS), work, |index| {
-            let first = index * ROWS;
-            let rows = ROWS.min(depth - first);
-            // SAFETY: the rows belong to this task, and so does what is packed from them.
-            let own = unsafe { values.slice(first * inputs, rows * inputs) };
-            change(first * inputs..(first + rows) * inputs, own);
-            let own = View::new(own, rows, inputs);
-            // SAFETY: as above.
-            let panel = unsafe { forward.slice(index * length, length) };
-            pack_panel(Source::Transposed(own), 0, panel, E::default());
-            if let Some(backward) = &backward {
-                // SAFETY: as above.
-                unsafe { pack_rows(own, first, depth, backward, E::default()) };
-            }
+        self.pack(inputs, |rows, pack| {
+            let range = rows.start * inputs..rows.end * inputs;
+            // SAFETY: the rows belong to this task.
+            let own = unsafe { values.slice(range.start, range.len()) };
+            change(range, own);
+            pack(own);
         });
+    }
+
+    /// Packs the values of a matrix `[outputs, inputs]`, a panel's rows at a time. They are kept in `values` too, unless
+    /// that is empty.
+    fn read(
+        outputs: usize,
+        inputs: usize,
+        both: bool,
+        values: &mut [f32],
+        read: impl Fn(Range<usize>, &mut [f32]) + Sync + Send,
+    ) -> Self {
+        let mut packed = Self::zeros(outputs, inputs, both);
+        if !values.is_empty() {
+            packed.update((values, inputs), read);
+            return packed;
+        }
+        packed.pack(inputs, |rows, pack| {
+            with_scratch(rows.len() * inputs, |own| {
+                read(rows.start * inputs..rows.end * inputs, own);
+                pack(own);
+            });
+        });
+        packed
     }
 
     fn bytes(&self) -> usize {
@@ -143,16 +181,56 @@ impl Matrix {
     /// Takes `values` (row-major, `outputs * inputs`) into storage for `precision` and `usage`.
     pub fn new(outputs: usize, inputs: usize, values: Vec<f32>, precision: Precision, usage: Use) -> Self {
         assert_eq!(Some(values.len()), outputs.checked_mul(inputs), "matrix: outputs * inputs values");
-        let weights = View::new(&values, outputs, inputs);
-        let panels = match precision {
-            Precision::F32 => Storage::Single(Directions::new(weights, usage == Use::Frozen)),
-            Precision::Int8 if usage == Use::Inference => Storage::Quantised(Quantised::new(weights)),
-            Precision::Bf16 | Precision::Stored | Precision::Int8 => {
-                Storage::Rounded(Directions::new(weights, usage != Use::Inference))
+        let read = |range: Range<usize>, own: &mut [f32]| {
+            own.copy_from_slice(&values[range]);
+            Ok(())
+        };
+        Self::read(outputs, inputs, precision, usage, read).unwrap_or_else(|never: Infallible| match never {})
+    }
+
+    /// As [`Matrix::new`], of values that are read some rows at a time, on several threads: `read` is given the range of
+    /// the values (row-major) and where they belong. Only what the storage keeps is held.
+    ///
+    /// # Errors
+    /// The first that `read` returned.
+    pub fn read<Failure: Send>(
+        outputs: usize,
+        inputs: usize,
+        precision: Precision,
+        usage: Use,
+        read: impl Fn(Range<usize>, &mut [f32]) -> Result<(), Failure> + Sync + Send,
+    ) -> Result<Self, Failure> {
+        let failure = Mutex::new(None);
+        let read = |range: Range<usize>, own: &mut [f32]| {
+            if let Err(error) = read(range, own) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         };
-        let values = if usage == Use::Trainable { values } else { Vec::new() };
-        Self { outputs, inputs, usage, values, panels }
+        let single = precision == Precision::F32;
+        let quantised = precision == Precision::Int8 && usage == Use::Inference;
+        let mut values = Vec::new();
+        if usage == Use::Trainable || quantised {
+            values.resize(outputs.checked_mul(inputs).expect("matrix: its values fit in usize"), 0.0);
+        }
+        let both = if single { usage == Use::Frozen } else { usage != Use::Inference };
+        let panels = if quantised {
+            for_each_chunk(&mut values, ROWS * inputs, |index, own| {
+                let first = index * ROWS * inputs;
+                read(first..first + own.len(), own);
+            });
+            Storage::Quantised(Quantised::new(View::new(&values, outputs, inputs)))
+        } else if single {
+            Storage::Single(Directions::read(outputs, inputs, both, &mut values, read))
+        } else {
+            Storage::Rounded(Directions::read(outputs, inputs, both, &mut values, read))
+        };
+        if usage != Use::Trainable {
+            values = Vec::new();
+        }
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(Self { outputs, inputs, usage, values, panels }),
+        }
     }
 
     /// Keeps `blocks` as they are. [`Use::Trainable`] is for values that change: it panics.

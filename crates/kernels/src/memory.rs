@@ -4,11 +4,6 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// One cache line.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct Line([u8; 64]);
-
 /// Types of which every bit pattern is a value, without padding, at most a line long.
 ///
 /// # Safety
@@ -30,10 +25,63 @@ unsafe impl Plain for usize {}
 // SAFETY: an array of plain values has no padding; the two lengths in use fit a line.
 unsafe impl<T: Plain> Plain for [T; 2] {}
 
+/// Zeroed bytes whose first is at the start of a cache line. The system hands out pages of zeros when they are first
+/// touched, by the thread that touches them, so that nothing is cleared beforehand; large ones are asked for as huge
+/// pages where the system has them.
+struct Lines {
+    bytes: Vec<u8>,
+    /// The first byte at a multiple of [`LINE`].
+    start: usize,
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// From so many bytes on huge pages are worth their rounding.
+const HUGE: usize = 4 << 20;
+
+impl Lines {
+    /// At least `length` bytes.
+    fn zeros(length: usize) -> Self {
+        let room = length.checked_add(LINE).expect("a buffer's bytes fit in usize");
+        let bytes = vec![0u8; room];
+        if length >= HUGE {
+            advise_huge(&bytes);
+        }
+        let start = bytes.as_ptr().align_offset(LINE);
+        assert!(start < LINE, "the start of a line is among the first bytes");
+        Self { bytes, start }
+    }
+
+    const fn none() -> Self {
+        Self { bytes: Vec::new(), start: 0 }
+    }
+
+    /// Bytes from the start on.
+    fn length(&self) -> usize {
+        self.bytes.len().saturating_sub(LINE)
+    }
+}
+
+/// Asks the system to back whole huge pages of `bytes` by such; a refusal changes nothing but the speed.
+#[cfg(target_os = "linux")]
+fn advise_huge(bytes: &[u8]) {
+    const PAGE: usize = 2 << 20;
+    let first = bytes.as_ptr().align_offset(PAGE);
+    let length = bytes.len().saturating_sub(first) / PAGE * PAGE;
+    if length > 0 {
+        let address = bytes[first..].as_ptr().cast_mut().cast();
+        // SAFETY: the range is part of a live allocation, and this advice changes no contents.
+        let _ = unsafe { rustix::mm::madvise(address, length, rustix::mm::Advice::LinuxHugepage) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge(_bytes: &[u8]) {}
+
 /// A slice of numbers that starts at a multiple of 64 bytes.
-#[derive(Clone)]
 pub(crate) struct Aligned<T> {
-    lines: Vec<Line>,
+    lines: Lines,
     length: usize,
     element: PhantomData<T>,
 }
@@ -41,17 +89,26 @@ pub(crate) struct Aligned<T> {
 impl<T: Plain> Aligned<T> {
     /// `length` zeros.
     pub(crate) fn zeros(length: usize) -> Self {
-        Self { lines: vec![Line([0; 64]); lines::<T>(length)], length, element: PhantomData }
+        Self { lines: Lines::zeros(bytes::<T>(length)), length, element: PhantomData }
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.lines.len() * size_of::<Line>()
+        self.lines.length()
     }
 }
 
-fn lines<T>(length: usize) -> usize {
-    length.checked_mul(size_of::<T>()).expect("a buffer's bytes fit in usize").div_ceil(size_of::<Line>())
+fn bytes<T>(length: usize) -> usize {
+    let bytes = length.checked_mul(size_of::<T>()).expect("a buffer's bytes fit in usize");
+    bytes.checked_next_multiple_of(LINE).expect("a buffer's bytes fit in usize")
+}
+
+impl<T: Plain> Clone for Aligned<T> {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeros(self.length);
+        copy.copy_from_slice(self);
+        copy
+    }
 }
 
 impl<T> std::fmt::Debug for Aligned<T> {
@@ -63,16 +120,18 @@ impl<T> std::fmt::Debug for Aligned<T> {
 impl<T: Plain> Deref for Aligned<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: the lines hold `length` elements (see `lines`), all bit patterns are values, and 64 is a multiple
-        // of the alignment.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        let room = &self.lines.bytes[self.lines.start..];
+        // SAFETY: `length` elements fit the room from the start on (see `zeros` and `with_scratch`), all bit patterns
+        // are values, and the start is at a multiple of their alignment, which divides 64.
+        unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), self.length) }
     }
 }
 
 impl<T: Plain> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and the lines are borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        let room = &mut self.lines.bytes[self.lines.start..];
+        // SAFETY: as in `deref`, and the room is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), self.length) }
     }
 }
 
@@ -116,18 +175,19 @@ pub(crate) fn with_list<T: Plain, R>(most: usize, work: impl FnOnce(&mut List<'_
 
 thread_local! {
     /// Buffers of this thread that are not in use.
-    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `work` with `length` elements of unspecified values. The memory is kept by the thread for the next call, so
 /// that products in a loop do not ask the operating system for pages each time.
 pub(crate) fn with_scratch<T: Plain, R>(length: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    let mut lines_held = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    let needed = lines::<T>(length);
-    if lines_held.len() < needed {
-        lines_held = vec![Line([0; 64]); needed];
+    let mut held = FREE.with_borrow_mut(Vec::pop).unwrap_or(Lines::none());
+    let needed = bytes::<T>(length);
+    // Without room there is no aligned start either.
+    if held.bytes.is_empty() || held.length() < needed {
+        held = Lines::zeros(needed);
     }
-    let mut buffer = Aligned::<T> { lines: lines_held, length, element: PhantomData };
+    let mut buffer = Aligned::<T> { lines: held, length, element: PhantomData };
     let result = work(&mut buffer);
     FREE.with_borrow_mut(|free| free.push(buffer.lines));
     result

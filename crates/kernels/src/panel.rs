@@ -335,18 +335,24 @@ pub(crate) unsafe fn pack_rows<E: Element>(
 
 /// A right factor kept in panels.
 #[derive(Clone, Debug)]
-pub(crate) struct Panels<E> {
+pub(crate) struct Panels<E: Plain> {
     pub(crate) columns: usize,
     pub(crate) depth: usize,
     pub(crate) data: Aligned<E>,
 }
 
 impl<E: Element + Default> Panels<E> {
+    /// A factor packed at once.
+    #[cfg(test)]
     pub(crate) fn new(source: Source<'_>) -> Self {
-        let (columns, depth) = (source.columns(), source.depth());
-        let mut panels = Self { columns, depth, data: Aligned::zeros(packed_length::<E>(columns, depth)) };
+        let mut panels = Self::zeros(source.columns(), source.depth());
         pack(source, &mut panels.data, E::default());
         panels
+    }
+
+    /// Room for a factor, all zeros.
+    pub(crate) fn zeros(columns: usize, depth: usize) -> Self {
+        Self { columns, depth, data: Aligned::zeros(packed_length::<E>(columns, depth)) }
     }
 
     /// Copies column `j` to `out[depth]`.

@@ -13,7 +13,7 @@ use super::{Layer, Transformer, embedding_storage};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::random::normal_pair;
-use crate::weights::Tensors;
+use crate::weights::{PartReader, Tensors, in_memory};
 use kernels::blocks::Blocks;
 use kernels::matrix::{Matrix, Precision, Use};
 
@@ -33,7 +33,7 @@ impl Transformer {
         usage: Use,
     ) -> Result<Self, Error> {
         check_config(&config)?;
-        Self::build(config, precision, usage, &mut |spec| read(tensors, spec), &mut |spec| {
+        Self::build(config, precision, usage, &mut |spec| parts(tensors, spec), &mut |spec| {
             read_blocks(tensors, spec)
         })
     }
@@ -51,20 +51,20 @@ impl Transformer {
             config,
             precision,
             Use::Trainable,
-            &mut |spec| Ok(draw(spec, depth, &mut random)),
+            &mut |spec| Ok(Parts(vec![(spec.len(), in_memory(draw(spec, depth, &mut random)))])),
             &mut |_| Ok(None),
         )
     }
 
-    fn build(
+    fn build<'a>(
         config: ModelConfig,
         precision: Precision,
         usage: Use,
-        source: &mut ReadValues<'_>,
-        blocks: &mut ReadBlocks<'_>,
+        parts: &mut OpenParts<'a>,
+        blocks: &mut ReadBlocks<'a>,
     ) -> Result<Self, Error> {
         let layout = Layout::new(&config);
-        let mut builder = Builder { layout: &layout, source, blocks, precision, usage };
+        let mut builder = Builder { layout: &layout, parts, blocks, precision, usage };
         let (embedding_precision, embedding_usage) = embedding_storage(&config, precision, usage);
         let embedding = builder.stored(layout.embedding, embedding_precision, embedding_usage)?;
         let layers =
@@ -117,14 +117,37 @@ fn check_config(config: &ModelConfig) -> Result<(), Error> {
     Ok(())
 }
 
-/// The values of a parameter.
-type ReadValues<'a> = dyn FnMut(&ParameterSpec) -> Result<Vec<f32>, Error> + 'a;
+/// The values of a parameter: the number of each part's, and who reads them.
+struct Parts<'a>(Vec<(usize, PartReader<'a>)>);
+
+impl Parts<'_> {
+    /// Fills `out` with the values from `first` on.
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<(), Error> {
+        let (mut begin, mut out) = (first, out);
+        for (length, reader) in &self.0 {
+            if begin >= *length {
+                begin -= length;
+                continue;
+            }
+            let (own, rest) = out.split_at_mut(out.len().min(length - begin));
+            if own.is_empty() {
+                break;
+            }
+            reader(begin, own)?;
+            (begin, out) = (0, rest);
+        }
+        Ok(())
+    }
+}
+
+/// Opens a parameter's values.
+type OpenParts<'a> = dyn FnMut(&ParameterSpec) -> Result<Parts<'a>, Error> + 'a;
 /// The blocks of a parameter that has them.
 type ReadBlocks<'a> = dyn FnMut(&ParameterSpec) -> Result<Option<Blocks>, Error> + 'a;
 
 struct Builder<'a, 'b> {
     layout: &'a Layout,
-    source: &'a mut ReadValues<'b>,
+    parts: &'a mut OpenParts<'b>,
     blocks: &'a mut ReadBlocks<'b>,
     precision: Precision,
     usage: Use,
@@ -132,7 +155,9 @@ struct Builder<'a, 'b> {
 
 impl Builder<'_, '_> {
     fn vector(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
-        (self.source)(&self.layout.specs[slot])
+        let spec = &self.layout.specs[slot];
+        let mut values = vec![0.0; spec.len()];
+        (self.parts)(spec)?.read(0, &mut values).map(|()| values)
     }
 
     fn stored(&mut self, slot: usize, precision: Precision, usage: Use) -> Result<Matrix, Error> {
@@ -143,8 +168,10 @@ impl Builder<'_, '_> {
         {
             return Ok(Matrix::from_blocks(&blocks, usage));
         }
-        let values = (self.source)(spec)?;
-        Ok(Matrix::new(spec.rows(), spec.columns.unwrap_or(1), values, precision, usage))
+        let parts = (self.parts)(spec)?;
+        Matrix::read(spec.rows(), spec.columns.unwrap_or(1), precision, usage, |range, out| {
+            parts.read(range.start, out)
+        })
     }
 
     fn linear(&mut self, slot: usize, bias: Option<usize>) -> Result<Linear, Error> {
@@ -201,22 +228,12 @@ fn read_blocks(tensors: &dyn Tensors, spec: &ParameterSpec) -> Result<Option<Blo
     Ok(all)
 }
 
-fn read(tensors: &dyn Tensors, spec: &ParameterSpec) -> Result<Vec<f32>, Error> {
-    let mut values = Vec::new();
-    for part in &spec.parts {
+fn parts<'a>(tensors: &'a dyn Tensors, spec: &ParameterSpec) -> Result<Parts<'a>, Error> {
+    let open = |part: &ParameterPart| {
         let expected = expected_shape(tensors, spec, part)?;
-        let own = tensors.read(&part.name)?;
-        if own.len() != expected.iter().product::<usize>() {
-            let found = Some(vec![own.len()]);
-            return Err(Error::Shape { name: part.name.clone(), expected, found });
-        }
-        if spec.parts.len() == 1 {
-            return Ok(own);
-        }
-        values.reserve_exact(spec.len() - values.len());
-        values.extend_from_slice(&own);
-    }
-    Ok(values)
+        Ok((expected.iter().product(), tensors.parts(&part.name)?))
+    };
+    spec.parts.iter().map(open).collect::<Result<_, Error>>().map(Parts)
 }
 
 fn draw(spec: &ParameterSpec, depth: f32, random: &mut impl Rng) -> Vec<f32> {

@@ -69,15 +69,21 @@ impl Element {
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let mut values = vec![0.0; bytes.len() / self.size()];
         threads::for_each_chunk(&mut values, CHUNK, |index, values| {
-            let bytes = &bytes[index * CHUNK * self.size()..];
-            match self {
-                Self::F64 => widen(bytes, values, |chunk| f64::from_le_bytes(chunk) as f32),
-                Self::F32 => widen(bytes, values, f32::from_le_bytes),
-                Self::F16 => widen(bytes, values, |chunk| f16::from_le_bytes(chunk).to_f32()),
-                Self::Bf16 => widen(bytes, values, |chunk| bf16::from_le_bytes(chunk).to_f32()),
-            }
+            self.decode_into(&bytes[index * CHUNK * self.size()..], values);
         });
         values
+    }
+
+    /// As many values as there is room for.
+    pub(crate) fn decode_into(self, bytes: &[u8], values: &mut [f32]) {
+        match self {
+            Self::F64 => widen(bytes, values, |chunk| f64::from_le_bytes(chunk) as f32),
+            Self::F32 => widen(bytes, values, f32::from_le_bytes),
+            Self::F16 => widen(bytes, values, |chunk| f16::from_le_bytes(chunk).to_f32()),
+            Self::Bf16 => {
+                widen(bytes, values, |chunk| f32::from_bits(u32::from(u16::from_le_bytes(chunk)) << 16))
+            }
+        }
     }
 }
 

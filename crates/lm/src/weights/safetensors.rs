@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::element::Element;
-use super::{Dtype, Source, Tensors, write_atomically};
+use super::{Dtype, PartReader, Source, Tensors, beyond, write_atomically};
 use crate::Error;
 
 /// The longest header, as the reference implementation has it.
@@ -62,6 +62,15 @@ impl SafetensorsFile {
     /// The bytes of the file.
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// A tensor, and its numbers where they are of a kind that is read.
+    fn readable(&self, name: &str) -> Result<(&Entry, Element), Error> {
+        let place = || format!("{}: {name}", self.source.place());
+        let entry = self.entries.get(name).ok_or_else(|| Error::format(place(), "no such tensor"))?;
+        let element = element(&entry.dtype)
+            .ok_or_else(|| Error::unsupported(place(), format!("numbers of type {}", entry.dtype)))?;
+        Ok((entry, element))
     }
 
     /// Checks that the tensors cover the file from `start` to its end, once.
@@ -135,11 +144,19 @@ impl Tensors for SafetensorsFile {
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let place = || format!("{}: {name}", self.source.place());
-        let entry = self.entries.get(name).ok_or_else(|| Error::format(place(), "no such tensor"))?;
-        let element = element(&entry.dtype)
-            .ok_or_else(|| Error::unsupported(place(), format!("numbers of type {}", entry.dtype)))?;
+        let (entry, element) = self.readable(name)?;
         Ok(element.decode(&self.source.read(entry.offset, entry.length)?))
+    }
+
+    fn parts(&self, name: &str) -> Result<PartReader<'_>, Error> {
+        let (entry, element) = self.readable(name)?;
+        Ok(Box::new(move |first, out| {
+            let (begin, length) = (first * element.size(), out.len() * element.size());
+            if begin + length > entry.length {
+                return Err(beyond(first, out.len(), entry.length / element.size()));
+            }
+            self.source.with(entry.offset + begin as u64, length, |bytes| element.decode_into(bytes, out))
+        }))
     }
 }
 
@@ -164,6 +181,12 @@ impl Shards {
         }
         Ok(Self { files, places })
     }
+
+    fn file(&self, name: &str) -> Result<&SafetensorsFile, Error> {
+        let index =
+            self.places.get(name).ok_or_else(|| Error::format(name, "no such tensor in any shard"))?;
+        Ok(&self.files[*index])
+    }
 }
 
 impl Tensors for Shards {
@@ -176,9 +199,11 @@ impl Tensors for Shards {
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let index =
-            self.places.get(name).ok_or_else(|| Error::format(name, "no such tensor in any shard"))?;
-        self.files[*index].read(name)
+        self.file(name)?.read(name)
+    }
+
+    fn parts(&self, name: &str) -> Result<PartReader<'_>, Error> {
+        self.file(name)?.parts(name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bytes that are read by position: a file, or memory.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,31 +54,69 @@ impl Source {
 
     /// The `length` bytes from `offset`; nothing is allocated for a range beyond the end.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        if offset.checked_add(length as u64).is_none_or(|end| end > self.length) {
-            let reason = format!("ends at byte {}, before byte {offset} + {length}", self.length);
-            return Err(Error::format(&self.place, reason));
-        }
+        self.check(offset, length)?;
+        let mut buffer = vec![0; length];
+        self.read_into(offset, &mut buffer).map(|()| buffer)
+    }
+
+    /// Fills `buffer` with the bytes from `offset`.
+    pub(crate) fn read_into(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.check(offset, buffer.len())?;
         match &self.bytes {
-            Bytes::Memory(bytes) => Ok(bytes[offset as usize..offset as usize + length].to_vec()),
+            Bytes::Memory(bytes) => {
+                buffer.copy_from_slice(&bytes[offset as usize..][..buffer.len()]);
+                Ok(())
+            }
             Bytes::File(path, file) => {
-                let mut buffer = vec![0; length];
-                let read = read_exact_at(file, &mut buffer, offset);
-                read.map_err(|error| Error::io(path, error)).map(|()| buffer)
+                read_exact_at(file, buffer, offset).map_err(|error| Error::io(path, error))
             }
         }
     }
 
+    fn check(&self, offset: u64, length: usize) -> Result<(), Error> {
+        if offset.checked_add(length as u64).is_none_or(|end| end > self.length) {
+            let reason = format!("ends at byte {}, before byte {offset} + {length}", self.length);
+            return Err(Error::format(&self.place, reason));
+        }
+        Ok(())
+    }
+
+    /// Calls `work` with the `length` bytes from `offset`, in memory that the thread keeps for the next call.
+    pub(crate) fn with<R>(
+        &self,
+        offset: u64,
+        length: usize,
+        work: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, Error> {
+        self.check(offset, length)?;
+        if let Bytes::Memory(bytes) = &self.bytes {
+            return Ok(work(&bytes[offset as usize..][..length]));
+        }
+        let mut buffer = BUFFER.take();
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let result = self.read_into(offset, &mut buffer[..length]).map(|()| work(&buffer[..length]));
+        BUFFER.set(buffer);
+        result
+    }
+
     /// Adds every byte to `hasher`, a chunk at a time.
     pub(crate) fn hash(&self, hasher: &mut Sha256) -> Result<(), Error> {
-        const CHUNK: usize = 1 << 20;
+        const CHUNK: usize = 1 << 18;
         let mut offset = 0;
         while offset < self.length {
             let length = CHUNK.min(usize::try_from(self.length - offset).unwrap_or(CHUNK));
-            hasher.update(self.read(offset, length)?);
+            self.with(offset, length, |bytes| hasher.update(bytes))?;
             offset += length as u64;
         }
         Ok(())
     }
+}
+
+thread_local! {
+    /// What [`Source::with`] reads into.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Fills `buffer` from byte `offset` on, whatever other threads read meanwhile.

@@ -9,6 +9,11 @@ use kernels::blocks::Blocks;
 
 /// Blocks that are widened by a thread at a time.
 const BLOCKS: usize = 512;
+/// Values of the largest block.
+const LARGEST_BLOCK: usize = 256;
+
+/// Takes one block apart: its bytes, its codes, and the scale and minimum of each group.
+type Unpack = fn(&[u8], &mut [i8], &mut [f32], &mut [f32]);
 
 /// The number formats of tensors that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,30 +98,52 @@ impl BlockFormat {
         matches!(self, Self::Q4_1 | Self::Q5_1 | Self::Q2_K | Self::Q4_K | Self::Q5_K)
     }
 
+    /// The numbers of a format without blocks.
+    fn element(self) -> Option<Element> {
+        match self {
+            Self::F32 => Some(Element::F32),
+            Self::F16 => Some(Element::F16),
+            Self::BF16 => Some(Element::Bf16),
+            Self::F64 => Some(Element::F64),
+            _ => None,
+        }
+    }
+
     /// Every value of whole blocks, in order.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Self::F32 => Element::F32.decode(bytes),
-            Self::F16 => Element::F16.decode(bytes),
-            Self::BF16 => Element::Bf16.decode(bytes),
-            Self::F64 => Element::F64.decode(bytes),
-            _ => {
-                let mut values = vec![0.0; bytes.len() / self.bytes() * self.values()];
-                threads::for_each_chunk(&mut values, BLOCKS * self.values(), |index, values| {
-                    let length = values.len() / self.values() * self.bytes();
-                    let bytes = &bytes[index * BLOCKS * self.bytes()..][..length];
-                    if let Some(blocks) = self.blocks(bytes, values.len()) {
-                        values.copy_from_slice(&blocks.values());
-                    }
-                });
-                values
+        let mut values = vec![0.0; bytes.len() / self.bytes() * self.values()];
+        threads::for_each_chunk(&mut values, BLOCKS * self.values(), |index, values| {
+            let length = values.len() / self.values() * self.bytes();
+            self.decode_into(&bytes[index * BLOCKS * self.bytes()..][..length], values);
+        });
+        values
+    }
+
+    /// The values of whole blocks, as many as there is room for.
+    pub(crate) fn decode_into(self, bytes: &[u8], values: &mut [f32]) {
+        if let Some(element) = self.element() {
+            element.decode_into(bytes, values);
+            return;
+        }
+        let Some((unpack, group)) = self.unpack() else { return };
+        let mut codes = [0; LARGEST_BLOCK];
+        let (mut scales, mut minimums) = ([0.0; LARGEST_BLOCK / 16], [0.0; LARGEST_BLOCK / 16]);
+        let blocks = bytes.chunks_exact(self.bytes()).zip(values.chunks_exact_mut(self.values()));
+        for (bytes, values) in blocks {
+            let codes = &mut codes[..values.len()];
+            unpack(bytes, codes, &mut scales, &mut minimums);
+            let groups = values.chunks_exact_mut(group).zip(codes.chunks_exact(group));
+            for ((values, codes), (scale, minimum)) in groups.zip(scales.iter().zip(&minimums)) {
+                for (value, code) in values.iter_mut().zip(codes) {
+                    *value = f32::from(*code) * scale + minimum;
+                }
             }
         }
     }
 
-    /// Whole blocks as integers with scales, in rows of `inputs`; `None` where the format has numbers instead.
-    pub(crate) fn blocks(self, bytes: &[u8], inputs: usize) -> Option<Blocks> {
-        let unpack = match self {
+    /// How a block is taken apart, and how many of its values share a scale; `None` where the format has numbers.
+    fn unpack(self) -> Option<(Unpack, usize)> {
+        let unpack: Unpack = match self {
             Self::F32 | Self::F16 | Self::BF16 | Self::F64 => return None,
             Self::Q4_0 => q4_0,
             Self::Q4_1 => q4_1,
@@ -129,8 +156,14 @@ impl BlockFormat {
             Self::Q5_K => q5_k,
             Self::Q6_K => q6_k,
         };
+        Some((unpack, self.group()))
+    }
+
+    /// Whole blocks as integers with scales, in rows of `inputs`; `None` where the format has numbers instead.
+    pub(crate) fn blocks(self, bytes: &[u8], inputs: usize) -> Option<Blocks> {
+        let (unpack, group) = self.unpack()?;
         let values = bytes.len() / self.bytes() * self.values();
-        let (group, groups) = (self.group(), values / self.group());
+        let groups = values / group;
         let mut codes = vec![0; values];
         let (mut scales, mut minimums) = (vec![0.0; groups], vec![0.0; groups]);
         let per = self.values() / group;

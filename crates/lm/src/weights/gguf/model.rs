@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::blocks::BlockFormat;
 use super::container::{Container, Metadata, Place};
 use crate::Error;
 use crate::config::ModelConfig;
-use crate::weights::{Source, Tensors};
+use crate::weights::{PartReader, Source, Tensors, beyond, in_memory};
 use kernels::blocks::Blocks;
 
 /// The tensors of a GGUF file, read and widened on demand.
@@ -139,6 +140,36 @@ impl Tensors for GgufTensors {
         }
     }
 
+    fn parts(&self, name: &str) -> Result<PartReader<'_>, Error> {
+        let entry = self.entry(name)?;
+        let format = readable(&self.source, name, &entry.place)?;
+        let interleaved = self.interleaved(name, entry)?;
+        let length = entry.place.shape.iter().product::<usize>();
+        let width = length / entry.place.shape[0].max(1);
+        // Parts that are not whole rows of whole blocks are rare enough to be read with all others.
+        if !width.is_multiple_of(format.values()) {
+            let values = self.read(name)?;
+            return Ok(in_memory(values));
+        }
+        let (block, bytes) = (format.values(), format.bytes());
+        let read = move |first: usize, out: &mut [f32]| {
+            let (begin, length) = (first / block * bytes, out.len() / block * bytes);
+            let offset = entry.place.offset + begin as u64;
+            self.source.with(offset, length, |bytes| format.decode_into(bytes, out))
+        };
+        Ok(Box::new(move |first, out| {
+            if first + out.len() > length {
+                return Err(beyond(first, out.len(), length));
+            }
+            if !first.is_multiple_of(width) || !out.len().is_multiple_of(width) {
+                return Err(Error::Invalid(format!("values {first} + {} of rows of {width}", out.len())));
+            }
+            let Some((rows, heads)) = interleaved else { return read(first, out) };
+            let mut rows_out = out.chunks_exact_mut(width).zip(first / width..);
+            rows_out.try_for_each(|(out, row)| read(interleaved_row(row, rows / heads) * width, out))
+        }))
+    }
+
     fn read_blocks(&self, name: &str) -> Result<Option<Blocks>, Error> {
         let entry = self.entry(name)?;
         let (Ok(format), [_, inputs]) = (entry.place.format, &entry.place.shape[..]) else { return Ok(None) };
@@ -172,10 +203,22 @@ impl Container {
 
 /// The values of a tensor as they stand in the file.
 pub(super) fn read_place(source: &Source, name: &str, place: &Place) -> Result<Vec<f32>, Error> {
-    let format = place.format.map_err(|number| {
-        Error::unsupported(format!("{}: {name}", source.place()), format!("tensors of type {number}"))
-    })?;
+    let format = readable(source, name, place)?;
     Ok(format.decode(&source.read(place.offset, place.length)?))
+}
+
+/// The format of a tensor, where it is one that is read.
+fn readable(source: &Source, name: &str, place: &Place) -> Result<BlockFormat, Error> {
+    place.format.map_err(|number| {
+        Error::unsupported(format!("{}: {name}", source.place()), format!("tensors of type {number}"))
+    })
+}
+
+/// The row of a file that holds row `row`: of each head's rows, the first half are the even ones.
+fn interleaved_row(row: usize, head_rows: usize) -> usize {
+    let (head, within) = (row / head_rows, row % head_rows);
+    let half = head_rows / 2;
+    head * head_rows + 2 * (within % half) + within / half
 }
 
 /// Rows of each head from interleaved pairs (0, 1, 2, 3 ...) to halves (0, 2, ... then 1, 3, ...).
@@ -183,13 +226,8 @@ pub(crate) fn part_pairs<T: Copy>(values: &[T], rows: usize, heads: usize) -> Ve
     let width = values.len() / rows;
     let head_rows = rows / heads;
     let mut parted = Vec::with_capacity(values.len());
-    for head in 0..heads {
-        for parity in 0..2 {
-            for pair in 0..head_rows / 2 {
-                let row = head * head_rows + 2 * pair + parity;
-                parted.extend_from_slice(&values[row * width..(row + 1) * width]);
-            }
-        }
+    for row in 0..rows {
+        parted.extend_from_slice(&values[interleaved_row(row, head_rows) * width..][..width]);
     }
     parted
 }
