@@ -23,7 +23,8 @@ pub struct LocalModel {
     model: Model,
     /// The same weights in the arithmetic in which the base scores, where it is another one than training's.
     scoring: Option<Transformer>,
-    identity: ModelIdentity,
+    /// What records call it.
+    name: String,
     context: usize,
     /// The precision of training.
     precision: Precision,
@@ -52,17 +53,12 @@ impl LocalModel {
         let precision = if coarse { Precision::Bf16 } else { precision };
         let model = Model::load(source, precision, Use::Frozen)?;
         let scoring = coarse.then(|| model.transformer.converted(Precision::Int8, Use::Inference));
-        let identity = ModelIdentity {
-            source: name.to_owned(),
-            parameters: model.parameters(),
-            sha256: model.sha256.clone(),
-        };
         let context = model.config.context.min(context.unwrap_or(usize::MAX));
         Ok(Self {
             source: source.clone(),
             model,
             scoring,
-            identity,
+            name: name.to_owned(),
             context,
             precision,
             constraint: Default::default(),
@@ -110,7 +106,13 @@ struct LocalPredictor<'a> {
 
 impl Predictor for LocalPredictor<'_> {
     fn identity(&self) -> ModelIdentity {
-        self.owner.identity.clone()
+        let hash = self.owner.model.hash.hexadecimal();
+        ModelIdentity {
+            source: self.owner.name.clone(),
+            parameters: self.owner.model.parameters(),
+            // Weights that were read once and cannot be read again are not those of any record.
+            sha256: hash.map_or_else(|error| format!("unknown: {error}"), str::to_owned),
+        }
     }
 
     fn context(&self) -> usize {
@@ -122,7 +124,7 @@ impl Predictor for LocalPredictor<'_> {
     }
 
     fn forward_flops(&self, tokens: u64) -> f64 {
-        2.0 * self.owner.identity.parameters as f64 * tokens as f64
+        2.0 * self.owner.model.parameters() as f64 * tokens as f64
     }
 
     fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {

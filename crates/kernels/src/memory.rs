@@ -37,8 +37,8 @@ struct Lines {
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// From so many bytes on huge pages are worth their rounding.
-const HUGE: usize = 4 << 20;
+/// Buffers of so many bytes are asked for as huge pages: neighbours share one.
+const HUGE: usize = 1 << 18;
 
 impl Lines {
     /// At least `length` bytes.
@@ -63,12 +63,12 @@ impl Lines {
     }
 }
 
-/// Asks the system to back whole huge pages of `bytes` by such; a refusal changes nothing but the speed.
+/// Asks the system to back `bytes` by huge pages, where whole ones fit; a refusal changes nothing but the speed.
 #[cfg(target_os = "linux")]
 fn advise_huge(bytes: &[u8]) {
-    const PAGE: usize = 2 << 20;
-    let first = bytes.as_ptr().align_offset(PAGE);
-    let length = bytes.len().saturating_sub(first) / PAGE * PAGE;
+    let page = rustix::param::page_size();
+    let first = bytes.as_ptr().align_offset(page);
+    let length = bytes.len().saturating_sub(first) / page * page;
     if length > 0 {
         let address = bytes[first..].as_ptr().cast_mut().cast();
         // SAFETY: the range is part of a live allocation, and this advice changes no contents.

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::config::ModelConfig;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::Transformer;
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, WeightsHash};
 use kernels::matrix::{Precision, Use};
 
 /// Where a model comes from.
@@ -40,8 +40,8 @@ pub struct Model {
     pub chat_template: Option<String>,
     /// Its weights.
     pub transformer: Transformer,
-    /// SHA-256 of the weights' file, in hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the weights' file.
+    pub hash: WeightsHash,
     /// Name of the folder, file or embedded model.
     pub name: String,
 }
@@ -60,7 +60,7 @@ impl Model {
             tokenizer: checkpoint.tokenizer,
             chat_template: checkpoint.chat_template,
             transformer,
-            sha256: checkpoint.sha256,
+            hash: checkpoint.hash,
             name: checkpoint.name,
         })
     }

@@ -2,12 +2,14 @@
 
 mod atomic;
 mod checkpoint;
+mod digest;
 mod element;
 pub(crate) mod gguf;
 mod safetensors;
 mod source;
 
 pub use checkpoint::Checkpoint;
+pub use digest::WeightsHash;
 pub use element::Dtype;
 pub use safetensors::write_safetensors;
 

@@ -175,7 +175,7 @@ impl Tuned for LocalTuned<'_> {
         std::fs::create_dir_all(folder)?;
         let (kind, weights) = match &self.trained {
             Trained::Lora(adapter) => {
-                adapter.save(folder, &self.owner.identity.source)?;
+                adapter.save(folder, &self.owner.name)?;
                 ("adapter", "adapter_model.safetensors")
             }
             Trained::Full(transformer) => {

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::gguf::{Container, GgufTensors, Metadata, read_config};
 use super::safetensors::Shards;
-use super::{SafetensorsFile, Source, Tensors, read_limited};
+use super::{SafetensorsFile, Source, Tensors, WeightsHash, read_limited};
 use crate::config::ModelConfig;
 use crate::config::keys::Keys;
 use crate::tokenizer::Tokenizer;
@@ -29,16 +28,15 @@ pub struct Checkpoint {
     pub chat_template: Option<String>,
     /// Its tensors, by their Hugging Face names.
     pub tensors: Box<dyn Tensors + Send + Sync>,
-    /// SHA-256 of the weights in hexadecimal: of the file, or of the shards one after another in the order of their
-    /// names.
-    pub sha256: String,
+    /// SHA-256 of the weights.
+    pub hash: WeightsHash,
     /// Name of the folder, file or embedded model.
     pub name: String,
 }
 
 impl Checkpoint {
-    /// Opens a model, checks that every tensor that its configuration needs is there in the right shape, and hashes the
-    /// weights. No tensor is read yet.
+    /// Opens a model, checks that every tensor that its configuration needs is there in the right shape, and begins to hash
+    /// the weights. No tensor is read yet.
     ///
     /// # Errors
     /// What a file lacks, by name: see [`Error`].
@@ -104,21 +102,20 @@ impl TokenizerFile {
 }
 
 impl Files {
-    /// Makes the tokenizer, hashes the weights and does `work`, at the same time. Errors come in this order.
+    /// Makes the tokenizer and does `work`, at the same time. Errors come in this order.
     fn finish<T>(
         self,
         work: impl FnOnce(&ModelConfig, &dyn Tensors) -> Result<T, Error>,
     ) -> Result<(Checkpoint, T), Error> {
         let shapes = self.check_shapes();
-        let (tokenizer, sha256, made) = std::thread::scope(|scope| {
-            let beside = scope.spawn(|| (self.tokenizer.read(&self.config), hash(&self.sources)));
+        let (tokenizer, hash, made) = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| self.tokenizer.read(&self.config));
             let made = shapes.and_then(|()| work(&self.config, &*self.tensors));
-            let (tokenizer, sha256) = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (tokenizer, sha256, made)
+            let tokenizer = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (tokenizer, WeightsHash::begin(self.name.clone(), self.sources.clone()), made)
         });
         let Self { config, chat_template, tensors, name, .. } = self;
-        let checkpoint =
-            Checkpoint { config, tokenizer: tokenizer?, chat_template, tensors, sha256: sha256?, name };
+        let checkpoint = Checkpoint { config, tokenizer: tokenizer?, chat_template, tensors, hash, name };
         Ok((checkpoint, made?))
     }
 
@@ -260,13 +257,6 @@ fn json_beside(folder: &Path, name: &str) -> Result<Option<Value>, Error> {
 /// A token that is written as a string, or as an object with its content.
 fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
-}
-
-/// SHA-256 of the sources, one after another.
-fn hash<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Result<String, Error> {
-    let mut hasher = Sha256::new();
-    sources.into_iter().try_for_each(|source| source.hash(&mut hasher))?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The last part of a path, without the extension of a file.

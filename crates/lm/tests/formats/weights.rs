@@ -82,7 +82,7 @@ fn a_gguf_file_brings_its_tokenizer_template_and_hash() {
     assert_eq!(tokens, ["abc", "1", "2", "Ġt", "<|im_end|>"]);
     assert!(checkpoint.chat_template.unwrap().starts_with("{% for message in messages %}"));
     // sha256sum crates/lm/tests/fixtures/formats_llama.gguf
-    assert_eq!(checkpoint.sha256, SHA256_OF_FORMATS_LLAMA);
+    assert_eq!(checkpoint.hash.hexadecimal().unwrap(), SHA256_OF_FORMATS_LLAMA);
 }
 
 const SHA256_OF_FORMATS_LLAMA: &str = "0da8f5a657c2e89e6499649124499535d7c84ac5122544b5214ab0691760a6f6";
@@ -152,7 +152,7 @@ fn a_folder_opens_whole_and_in_shards() {
         assert_eq!(checkpoint.config.eos, [2, 5]);
         assert_eq!((checkpoint.tokenizer.bos(), checkpoint.tokenizer.eos()), (Some(1), Some(2)));
         assert_eq!(checkpoint.chat_template.as_deref(), Some("the one"));
-        assert_eq!(checkpoint.sha256.len(), 64);
+        assert_eq!(checkpoint.hash.hexadecimal().unwrap().len(), 64);
         assert!(checkpoint.tensors.read("no.such.tensor").is_err());
         put(&folder.path().join("chat_template.jinja"), "the file");
         let checkpoint = open(ModelSource::Folder(folder.path().to_path_buf()));
@@ -173,8 +173,8 @@ fn memory_opens_as_the_folder_does() {
     });
     let on_disk = open(ModelSource::Folder(folder.path().to_path_buf()));
     assert_eq!(
-        (memory.name.as_str(), &memory.sha256, &memory.config),
-        ("embedded", &on_disk.sha256, &on_disk.config)
+        (memory.name.as_str(), memory.hash.hexadecimal().unwrap(), &memory.config),
+        ("embedded", on_disk.hash.hexadecimal().unwrap(), &on_disk.config)
     );
     for name in on_disk.tensors.names() {
         assert_eq!(memory.tensors.read(&name).unwrap(), on_disk.tensors.read(&name).unwrap());
