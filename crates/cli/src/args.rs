@@ -49,7 +49,7 @@ pub(crate) enum Command {
     },
     /// Look at a file of rows, report on it, and write a commented task file
     Init {
-        /// CSV, TSV, JSONL (columns, chats, openai/evals), a JSON list or a promptfoo configuration
+        /// CSV, TSV, JSONL (columns, chats, openai/evals), Parquet, a JSON list or a promptfoo configuration
         data: PathBuf,
         /// What is written, and what is known already
         #[command(flatten)]

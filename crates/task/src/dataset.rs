@@ -1,5 +1,6 @@
 //! Labelled data: read, checked, cleaned of duplicates and split.
 
+pub(crate) mod columnar;
 mod columns;
 mod csv;
 mod jsonl;

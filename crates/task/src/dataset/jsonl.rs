@@ -1,4 +1,4 @@
-//! JSONL: one object a line, with columns, or a chat, or an item of openai/evals.
+//! JSONL: one object a line, with columns, or a chat, or an item of openai/evals; and objects of other formats.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -30,34 +30,59 @@ pub(super) fn read(
             Line::Whole if buffer.iter().all(u8::is_ascii_whitespace) => continue,
             Line::Whole => object(&buffer),
         };
-        let object = match parsed {
-            Ok(object) => object,
-            Err(reason) => {
-                bad.add(&table.path, number, reason);
-                continue;
-            }
-        };
-        let is_chat = object.contains_key("messages") && settings.input.is_none();
-        if !is_chat && table.columns.is_none() {
-            let names: Vec<&str> = object.keys().map(String::as_str).collect();
-            match Columns::find(&names, settings) {
-                Ok(columns) => table.columns = Some(columns),
-                Err(reason) => {
-                    // Without columns nothing below can be read either: the other rows are not counted as bad.
-                    bad.add(&table.path, number, reason);
-                    return Ok(table);
-                }
-            }
-        }
-        let row = match &table.columns {
-            Some(columns) if !is_chat => columns_row(&object, columns, settings.json_targets),
-            _ => chat_row(&object, settings),
-        };
-        match row {
-            Ok(row) => table.rows.push(RawRow { line: number, ..row }),
+        match parsed {
+            Ok(object) if !add(&mut table, number, &object, settings, bad) => return Ok(table),
+            Ok(_) => {}
             Err(reason) => bad.add(&table.path, number, reason),
         }
     }
+}
+
+/// Rows of another format, which are numbered instead of lines.
+pub(super) fn read_objects(
+    objects: Vec<Map<String, Value>>,
+    path: PathBuf,
+    settings: &DataSettings,
+    bad: &mut BadRows,
+) -> Table {
+    let mut table = Table { path, rows: Vec::new(), columns: None };
+    for (index, object) in objects.iter().enumerate() {
+        if !add(&mut table, index + 1, object, settings, bad) {
+            break;
+        }
+    }
+    table
+}
+
+/// Adds a row, or tells what is wrong with it. `false` where nothing below it can be read either.
+fn add(
+    table: &mut Table,
+    number: usize,
+    object: &Map<String, Value>,
+    settings: &DataSettings,
+    bad: &mut BadRows,
+) -> bool {
+    let is_chat = object.contains_key("messages") && settings.input.is_none();
+    if !is_chat && table.columns.is_none() {
+        let names: Vec<&str> = object.keys().map(String::as_str).collect();
+        match Columns::find(&names, settings) {
+            Ok(columns) => table.columns = Some(columns),
+            Err(reason) => {
+                // Without columns nothing below can be read either: the other rows are not counted as bad.
+                bad.add(&table.path, number, reason);
+                return false;
+            }
+        }
+    }
+    let row = match &table.columns {
+        Some(columns) if !is_chat => columns_row(object, columns, settings.json_targets),
+        _ => chat_row(object, settings),
+    };
+    match row {
+        Ok(row) => table.rows.push(RawRow { line: number, ..row }),
+        Err(reason) => bad.add(&table.path, number, reason),
+    }
+    true
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::columns::Columns;
-use super::{Source, csv, jsonl};
+use super::{Source, columnar, csv, jsonl};
 use crate::Error;
 use crate::settings::DataSettings;
 
@@ -63,12 +63,13 @@ impl BadRows {
 
 enum Format {
     Jsonl,
+    Parquet,
     Separated(Option<u8>),
 }
 
 /// Reads all rows; bad ones go to `bad`.
 ///
-/// The extension tells the format (`jsonl`, `ndjson`, `json`; `csv`, `tsv`); with any other one the first character does.
+/// The extension tells the format (`jsonl`, `ndjson`, `json`; `csv`, `tsv`; `parquet`); with any other one the first character does.
 pub(crate) fn read(
     mut source: Source<'_>,
     settings: &DataSettings,
@@ -86,8 +87,18 @@ pub(crate) fn read(
     }
     let bad_before = bad.count();
     let table = match format_of(&path, beginning)? {
-        Format::Jsonl => jsonl::read(reader, path, settings, bad)?,
-        Format::Separated(delimiter) => csv::read(reader, path, settings, delimiter, bad)?,
+        Format::Jsonl => jsonl::read(reader, path.clone(), settings, bad)?,
+        Format::Parquet => {
+            let mut bytes = Vec::new();
+            let mut limited = std::io::Read::take(reader, columnar::LARGEST_FILE + 1);
+            std::io::Read::read_to_end(&mut limited, &mut bytes).map_err(io)?;
+            let wrong = |reason: String| Error::Data(format!("{}: {reason}", path.display()));
+            if bytes.len() as u64 > columnar::LARGEST_FILE {
+                return Err(wrong("a Parquet file of more than 2 GiB; split it".to_owned()));
+            }
+            jsonl::read_objects(columnar::rows(bytes).map_err(wrong)?, path.clone(), settings, bad)
+        }
+        Format::Separated(delimiter) => csv::read(reader, path.clone(), settings, delimiter, bad)?,
     };
     if table.rows.is_empty() && bad.count() == bad_before {
         return Err(Error::Data(format!("{}: the file has no rows", table.path.display())));
@@ -105,10 +116,11 @@ fn format_of(path: &Path, beginning: &[u8]) -> Result<Format, Error> {
         Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
         Some("csv") => Ok(Format::Separated(None)),
         Some("tsv") => Ok(Format::Separated(Some(b'\t'))),
-        Some("parquet") => unsupported("Parquet", "save it as JSONL or CSV"),
+        Some("parquet") => Ok(Format::Parquet),
         Some("xlsx" | "xls" | "ods") => unsupported("a spreadsheet", "save it as CSV"),
         Some("gz" | "zip" | "zst" | "bz2" | "xz") => unsupported("a compressed file", "unpack it first"),
         _ if matches!(first, Some(b'{' | b'[')) => Ok(Format::Jsonl),
+        _ if beginning.starts_with(columnar::MAGIC) => Ok(Format::Parquet),
         _ => Ok(Format::Separated(None)),
     }
 }

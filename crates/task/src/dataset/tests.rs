@@ -361,7 +361,7 @@ fn data_that_make_no_task_are_refused() {
         ("a.jsonl", "\n \n", "a.jsonl: the file has no rows"),
         ("a.csv", "text,label\n", "a.csv: the file has no rows"),
         ("a.csv", "\n\n", "a.csv: the file has no rows"),
-        ("a.parquet", "PAR1", "a.parquet: Parquet cannot be read; save it as JSONL or CSV"),
+        ("a.parquet", "PAR1", "a.parquet: EOF: Parquet file too small. Size is 4 but need 8"),
         (
             "a.jsonl",
             "{\"text\": \"a\", \"label\": \"b\"}\n{\"text\": \"c\", \"label\": \"d\"}\n",

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Row, promptfoo};
 use crate::Error;
+use crate::dataset::columnar;
 
 /// What a file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum SourceFormat {
     Separated,
     /// One object a line.
     Jsonl,
+    /// Apache Parquet.
+    Parquet,
     /// A list of objects in one JSON document.
     JsonList,
     /// A configuration of promptfoo, with its tests.
@@ -42,15 +45,12 @@ impl Rows {
     /// # Errors
     /// [`Error::Io`] where it cannot be read, [`Error::Data`] where it holds no rows or not the format that its name says.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-        if parquet {
-            return Err(Error::Data(format!(
-                "{}: Parquet cannot be read; save it as JSONL or CSV",
-                path.display()
-            )));
-        }
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         let wrong = |reason: String| Error::Data(format!("{}: {reason}", path.display()));
+        if bytes.starts_with(columnar::MAGIC) {
+            let rows = columnar::rows(bytes).map_err(wrong)?;
+            return Ok(Self::of(SourceFormat::Parquet, rows));
+        }
         let (decoded, note) = decoded(&bytes);
         let text = decoded.as_ref();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -125,7 +125,7 @@ pub const KEYS: &[Key] = &[
         "train",
         Kind::Paths,
         "",
-        "Labelled rows: JSONL (one object a line, also chat `{\"messages\": [...]}`), CSV or TSV. Needed for a run.",
+        "Labelled rows: JSONL (one object a line, also chat `{\"messages\": [...]}`), CSV, TSV or Parquet. Needed for a run.",
     ),
     key("data", "dev", Kind::Path, "", "Rows on which every choice is made. Absent: a share of `train`."),
     key(
