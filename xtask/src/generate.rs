@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 const RECORD: &str = "docs/record.md";
 
 /// Files whose public types stand in that page, outermost first.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "crates/eval/src/comparison.rs",
     "crates/task/src/record.rs",
+    "crates/task/src/prompt_search.rs",
     "crates/eval/src/arm.rs",
     "crates/eval/src/metrics.rs",
     "crates/eval/src/interval.rs",

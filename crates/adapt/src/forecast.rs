@@ -8,7 +8,7 @@ use task::settings::Settings;
 use crate::Error;
 use crate::engine::Engine;
 use crate::measure;
-use crate::plan::{LearningRate, Measured, Plan, Selection, method_name};
+use crate::plan::{LearningRate, Measured, Plan, method_name};
 use crate::writer::PromptWriter;
 
 /// A plan with what it costs.
@@ -82,7 +82,8 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
         let shown = measured.instruction + trial.shots as f64 * measured.demonstration;
         let requests = dev + test;
         // A random draw is the same for all requests: an endpoint reads it from its cache after the first.
-        let shared = if trial.selection == Selection::Bm25 { measured.instruction } else { shown };
+        let own = trial.selection.retrieved(trial.shots) as f64 * measured.demonstration;
+        let shared = shown - own;
         let tokens = Tokens {
             prompt: shared + requests * (shown - shared + measured.query),
             cached: (requests - 1.0).max(0.0) * shared,
@@ -90,6 +91,11 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
             training: 0.0,
         };
         planned(trial.name(), tokens, trial.seconds, prices, 1.0)
+    });
+    // What it asks depends on what dev prefers: tokens that take as long.
+    let search = plan.search.iter().map(|&seconds| {
+        let tokens = Tokens { prompt: seconds * measured.forward_speed, ..Tokens::default() };
+        planned("in_context/searched".to_owned(), tokens, seconds, prices, 1.0)
     });
     let trainings = plan.tunes.iter().map(|trial| {
         let scored = crate::plan::evaluated_epochs(trial.epochs).len() as f64 * dev + test;
@@ -108,7 +114,7 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
         planned(name, tokens, trial.seconds, prices, prices.tuned_multiplier.unwrap_or(1.0))
     });
     Forecast {
-        prompts: prompts.collect(),
+        prompts: prompts.chain(search).collect(),
         trainings: trainings.collect(),
         left_out: plan.left_out.clone(),
         measured: *measured,
@@ -124,7 +130,7 @@ mod tests {
     use task::predictor::TrainingMethod;
 
     use super::*;
-    use crate::plan::{PromptTrial, TuneTrial};
+    use crate::plan::{PromptTrial, Selection, TuneTrial};
 
     #[test]
     fn costs_are_the_hand_computed_ones() {
@@ -140,7 +146,7 @@ mod tests {
             writing: 0.0,
             context: 2048,
         };
-        let prompt = |selection| PromptTrial { selection, shots: 4, seed: 0, seconds: 1.0 };
+        let prompt = |selection| PromptTrial { selection, shots: 4, seed: 0, seconds: 1.0, searched: false };
         let tune = TuneTrial {
             method: TrainingMethod::Full,
             labels: 100,
@@ -153,6 +159,7 @@ mod tests {
             prompts: vec![prompt(Selection::Random), prompt(Selection::Bm25)],
             tunes: vec![tune],
             left_out: Vec::new(),
+            search: None,
         };
         let prices = Economics {
             input_price: Some(1.0),

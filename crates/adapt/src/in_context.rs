@@ -1,5 +1,6 @@
 //! The in-context arm: an instruction and demonstrations; labels are scored under several calibrations, texts are written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -14,11 +15,11 @@ use task::settings::{Calibration, Order};
 
 use crate::Error;
 use crate::answering::{Answers, answer, fingerprints, one_by_one};
+use crate::demonstrations::{DIVERSE_LAMBDA, Pool, Rule};
 use crate::digest::hex;
+use crate::embedding::{Effort, Embedder, Space};
 use crate::plan::{PromptTrial, Selection};
-use crate::retrieval::Bm25;
-use crate::selection;
-use crate::writer::{PromptWriter, examples, inputs, label_count, target_index};
+use crate::writer::{LAYOUT, PromptWriter, examples, inputs, label_count, target_index};
 
 /// Inputs without content, for contextual calibration (Zhao et al. 2021).
 pub(crate) const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
@@ -35,16 +36,16 @@ pub(crate) fn calibration_name(calibration: Calibration) -> &'static str {
 /// Whether `calibration` can be had with `selection`: retrieval gives every request a prompt of its own, whose content-free scores
 /// would cost as much as three more requests each.
 pub(crate) fn applies(calibration: Calibration, selection: Selection) -> bool {
-    !(calibration == Calibration::Contextual && selection == Selection::Bm25)
+    !(calibration == Calibration::Contextual && selection.per_request())
 }
 
 /// The arm on one task and one model.
 pub(crate) struct InContext<'a> {
     writer: &'a PromptWriter,
     dataset: &'a Dataset,
-    targets: &'a [usize],
-    index: Bm25,
+    pool: Pool<'a>,
     order: Order,
+    embedder: &'a Embedder<'a>,
 }
 
 /// The answers to one prompt trial on one part.
@@ -64,14 +65,26 @@ struct Trial {
 }
 
 impl<'a> InContext<'a> {
-    /// `targets` are the label indices of the training examples; `order` is that of retrieved demonstrations.
+    /// `targets` are the label indices of the training examples; `order` is that of demonstrations.
     pub(crate) fn new(
         writer: &'a PromptWriter,
         dataset: &'a Dataset,
         targets: &'a [usize],
         order: Order,
+        embedder: &'a Embedder<'a>,
     ) -> Self {
-        Self { writer, dataset, targets, index: Bm25::new(&inputs(&dataset.train)), order }
+        let pool = Pool::new(inputs(&dataset.train), Cow::Borrowed(targets), label_count(dataset));
+        Self { writer, dataset, pool, order, embedder }
+    }
+
+    /// How the demonstrations of a trial are chosen.
+    pub(crate) fn rule(&self, trial: &PromptTrial) -> Rule {
+        Rule { selection: trial.selection, shots: trial.shots, seed: trial.seed, order: self.order }
+    }
+
+    /// The training inputs as places, where the trial chooses by them.
+    pub(crate) fn space(&self, trial: &PromptTrial) -> Option<Space> {
+        (trial.selection == Selection::Embedding).then(|| self.embedder.space())
     }
 
     /// Scores `trial` on dev once and gives one experiment a calibration.
@@ -81,15 +94,11 @@ impl<'a> InContext<'a> {
         calibrations: &[Calibration],
         predictor: &mut dyn Predictor,
     ) -> Result<Vec<Experiment>, Error> {
-        let scores = self.score(trial, Part::Dev, predictor)?;
+        let scores = self.score(trial, examples(self.dataset, Part::Dev), predictor)?;
         let mut experiments = Vec::new();
         for calibration in calibrations.iter().copied().filter(|&c| applies(c, trial.selection)) {
-            let prior = match calibration {
-                Calibration::None => None,
-                Calibration::Contextual => Some(calibration::prior(&scores.content_free)),
-                Calibration::Batch => Some(calibration::prior(&scores.rows)),
-            };
-            let setup = self.setup(calibration, &scores, predictor);
+            let prior = prior(calibration, &scores);
+            let setup = self.setup(trial, calibration, &scores, predictor);
             let mut experiment = self.experiment(trial, calibration, Part::Dev, &scores, prior.as_deref());
             experiment.setup = setup;
             experiments.push(experiment);
@@ -104,7 +113,7 @@ impl<'a> InContext<'a> {
         chosen: &Experiment,
         predictor: &mut dyn Predictor,
     ) -> Result<Experiment, Error> {
-        let scores = self.score(trial, Part::Test, predictor)?;
+        let scores = self.score(trial, examples(self.dataset, Part::Test), predictor)?;
         let named = chosen.configuration.get("calibration");
         let calibration =
             named.and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or(Calibration::None);
@@ -126,55 +135,124 @@ impl<'a> InContext<'a> {
         until: Instant,
     ) -> Result<Vec<TimedRequest>, Error> {
         let prompts = self.prompts(trial, inputs)?;
-        one_by_one(self.writer, &prompts, predictor, until).map_err(Error::model(&trial.name()))
+        let mut timed =
+            one_by_one(self.writer, &prompts, predictor, until).map_err(Error::model(&trial.name()))?;
+        let [_, embedded] = self.effort(trial, inputs);
+        for request in &mut timed {
+            request.tokens.prompt += embedded.tokens;
+            request.cold_seconds += embedded.seconds;
+            request.warm_seconds += embedded.seconds;
+        }
+        Ok(timed)
     }
 
-    /// The demonstrations of a trial for one query, in prompt order; that is the order of `places`, where given.
+    /// What the hidden states took that a trial chooses by: those of the training inputs, and of a query on average.
+    fn effort(&self, trial: &PromptTrial, queries: &[&str]) -> [Effort; 2] {
+        match trial.selection {
+            Selection::Embedding => self.embedder.effort(queries),
+            _ => Default::default(),
+        }
+    }
+
+    /// How good the answers of a trial to dev examples are under `calibration`, and what they took. A batch calibration reads these
+    /// examples alone.
+    pub(crate) fn scores(
+        &self,
+        trial: &PromptTrial,
+        calibration: Calibration,
+        items: &[Example],
+        predictor: &mut dyn Predictor,
+    ) -> Result<(Vec<f64>, Usage), Error> {
+        let scores = self.score(trial, items, predictor)?;
+        if let Some(written) = scores.written {
+            return Ok((written.iter().map(Prediction::score).collect(), scores.usage));
+        }
+        let prior = prior(calibration, &scores);
+        let score = |(example, row): (&Example, &Vec<f64>)| {
+            prediction(example, self.dataset, &calibration::apply(row, prior.as_deref())).score()
+        };
+        Ok((items.iter().zip(&scores.rows).map(score).collect(), scores.usage))
+    }
+
+    /// The demonstrations of a trial for one query that [`InContext::prepare`] had, in prompt order; that is the order of `places`, where
+    /// given.
     pub(crate) fn demonstrations(
         &self,
         trial: &PromptTrial,
         query: &str,
         places: Option<&[usize]>,
     ) -> Vec<&'a Example> {
-        let mut chosen = match trial.selection {
-            Selection::ZeroShot => Vec::new(),
-            Selection::Random => {
-                selection::balanced_draw(self.targets, label_count(self.dataset), trial.shots, trial.seed)
-            }
-            Selection::Bm25 => selection::retrieved(&self.index, query, self.targets, trial.shots, None),
-        };
-        if let Some(places) = places {
-            chosen.sort_by_key(|&index| places[index]);
-        }
+        let rule = self.rule(trial);
+        let mut chosen = self.pool.block(&rule);
+        chosen.extend(self.embedder.near(query, |near| self.pool.retrieved(&rule, query, near, places)));
         chosen.into_iter().map(|index| &self.dataset.train[index]).collect()
+    }
+
+    /// The demonstrations that all requests of a trial share, in prompt order.
+    pub(crate) fn block(&self, trial: &PromptTrial) -> Vec<&'a Example> {
+        self.pool.block(&self.rule(trial)).into_iter().map(|index| &self.dataset.train[index]).collect()
     }
 
     /// Where each training example stands in the one order of all requests, where the settings want one.
     pub(crate) fn places(&self, trial: &PromptTrial) -> Option<Vec<usize>> {
-        (trial.selection == Selection::Bm25 && self.order == Order::Fixed).then(|| {
-            let train = inputs(&self.dataset.train);
-            selection::fixed_order(&self.index, &train, self.targets, trial.shots)
-        })
+        self.pool.places(&self.rule(trial))
+    }
+
+    /// Gets ready to choose the demonstrations of a trial for `queries`.
+    pub(crate) fn prepare(&self, trial: &PromptTrial, queries: &[&str]) -> Result<(), Error> {
+        match trial.selection {
+            Selection::Embedding => self.embedder.prepare(self.pool.inputs(), queries),
+            _ => Ok(()),
+        }
     }
 
     /// The prompts of a trial for `queries`.
     pub(crate) fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
-        if trial.selection == Selection::Bm25 {
-            // Retrieved demonstrations differ from request to request: the model finds by itself what prompts share.
+        if trial.selection.per_request() {
+            // Retrieved demonstrations differ from request to request. What all begin with is told apart where there is a block; what
+            // else prompts share the model finds by itself.
+            self.prepare(trial, queries)?;
             let places = self.places(trial);
+            let block = self.block(trial);
+            let mut shared = match block.is_empty() {
+                true => String::new(),
+                false => self.writer.prompts(&block, &["0", "1"])?.shared,
+            };
             let mut requests = Vec::with_capacity(queries.len());
             for query in queries {
                 let one =
                     self.writer.prompts(&self.demonstrations(trial, query, places.as_deref()), &[query])?;
                 requests.push(one.shared + &one.requests[0]);
             }
-            return Ok(Rendered { shared: String::new(), requests });
+            if requests.iter().any(|request: &String| !request.starts_with(&shared)) {
+                shared.clear();
+            }
+            requests.iter_mut().for_each(|request| *request = request.split_off(shared.len()));
+            return Ok(Rendered { shared, requests });
         }
         self.writer.prompts(&self.demonstrations(trial, "", None), queries)
     }
 
-    fn score(&self, trial: &PromptTrial, part: Part, predictor: &mut dyn Predictor) -> Result<Trial, Error> {
-        let items = examples(self.dataset, part);
+    fn score(
+        &self,
+        trial: &PromptTrial,
+        items: &[Example],
+        predictor: &mut dyn Predictor,
+    ) -> Result<Trial, Error> {
+        let mut scored = self.asked(trial, items, predictor)?;
+        let [_, embedded] = self.effort(trial, &inputs(items));
+        scored.usage.tokens.prompt += embedded.tokens;
+        scored.usage.processed_tokens += (embedded.tokens * items.len() as f64).round() as u64;
+        scored.usage.seconds += embedded.seconds * items.len() as f64;
+        Ok(scored)
+    }
+
+    fn asked(
+        &self,
+        trial: &PromptTrial,
+        items: &[Example],
+        predictor: &mut dyn Predictor,
+    ) -> Result<Trial, Error> {
         let mut queries = inputs(items);
         if self.writer.texts().is_some() {
             let prompts = self.prompts(trial, &queries)?;
@@ -191,7 +269,7 @@ impl<'a> InContext<'a> {
                 sha256,
             });
         }
-        if trial.selection != Selection::Bm25 {
+        if !trial.selection.per_request() {
             queries.extend(CONTENT_FREE);
         }
         let prompts = self.prompts(trial, &queries)?;
@@ -206,7 +284,14 @@ impl<'a> InContext<'a> {
     }
 
     /// What had to be processed before the first request: the shared prefix once, and what the calibration reads.
-    fn setup(&self, calibration: Calibration, scores: &Trial, predictor: &dyn Predictor) -> Setup {
+    /// Hidden states that demonstrations are chosen by belong to it, too.
+    fn setup(
+        &self,
+        trial: &PromptTrial,
+        calibration: Calibration,
+        scores: &Trial,
+        predictor: &dyn Predictor,
+    ) -> Setup {
         let scored = &scores.usage;
         let requests = scores.requests.max(1) as f64;
         let own = (scored.processed_tokens - scored.shared_tokens) as f64 / requests;
@@ -216,9 +301,10 @@ impl<'a> InContext<'a> {
             Calibration::Contextual => scores.content_free.len(),
             Calibration::Batch => scores.rows.len(),
         } as f64;
-        let tokens = scored.shared_tokens + (own * read).round() as u64;
+        let [embedded, _] = self.effort(trial, &[]);
+        let tokens = scored.shared_tokens + (own * read + embedded.tokens).round() as u64;
         Setup {
-            seconds: scored.shared_seconds + own_seconds * read,
+            seconds: scored.shared_seconds + own_seconds * read + embedded.seconds,
             tokens,
             flops: predictor.forward_flops(tokens),
         }
@@ -244,8 +330,14 @@ impl<'a> InContext<'a> {
             ("selection".to_owned(), trial.selection.name().into()),
             ("calibration".to_owned(), calibration_name(calibration).into()),
         ]);
-        if trial.selection == Selection::Bm25 {
+        if trial.selection.per_request() || self.order == Order::Cycled {
             configuration.insert("order".to_owned(), serde_json::json!(self.order));
+        }
+        if trial.selection == Selection::Diverse {
+            configuration.insert("lambda".to_owned(), DIVERSE_LAMBDA.into());
+        }
+        if trial.searched {
+            configuration.insert(LAYOUT.to_owned(), serde_json::json!(self.writer.format().layout()));
         }
         if let Some(prior) = prior {
             configuration.insert("log_prior".to_owned(), prior.into());
@@ -255,11 +347,11 @@ impl<'a> InContext<'a> {
         Experiment {
             id: format!("{}/{}@{suffix}", trial.name(), calibration_name(calibration)),
             family: Family::InContext,
-            method: trial.selection.name().to_owned(),
+            method: trial.method().to_owned(),
             labels_used: match trial.selection {
                 Selection::ZeroShot => 0,
                 Selection::Random => trial.shots,
-                Selection::Bm25 => self.dataset.train.len(),
+                _ => self.dataset.train.len(),
             },
             shots: Some(trial.shots),
             seed: Some(trial.seed),
@@ -276,10 +368,19 @@ impl<'a> InContext<'a> {
     }
 }
 
+/// The label prior that a calibration takes off.
+fn prior(calibration: Calibration, scores: &Trial) -> Option<Vec<f64>> {
+    match calibration {
+        Calibration::None => None,
+        Calibration::Contextual => Some(calibration::prior(&scores.content_free)),
+        Calibration::Batch => Some(calibration::prior(&scores.rows)),
+    }
+}
+
 /// What a user keeps of a prompt: its shared text. Retrieval keeps the training set, whose size is not the prompt's.
 fn artefact(trial: &PromptTrial, scores: &Trial) -> Artefact {
     Artefact {
-        kind: if trial.selection == Selection::Bm25 { "retrieval prompt" } else { "prompt" }.to_owned(),
+        kind: if trial.selection.per_request() { "retrieval prompt" } else { "prompt" }.to_owned(),
         bytes: scores.shared.len() as u64,
         sha256: hex(&Sha256::digest(scores.shared.as_bytes())),
         prompt_tokens: scores.usage.shared_tokens,

@@ -2,7 +2,9 @@
 
 mod answering;
 mod choice;
+pub mod demonstrations;
 mod digest;
+pub mod embedding;
 mod energy;
 pub mod engine;
 mod error;
@@ -10,6 +12,7 @@ mod fine_tune;
 pub mod floor;
 mod floor_arm;
 pub mod forecast;
+mod formats;
 mod in_context;
 pub mod local;
 mod measure;
@@ -17,6 +20,7 @@ mod metric_command;
 pub mod observer;
 pub mod plan;
 pub mod probes;
+mod prompt_search;
 pub mod retrieval;
 mod rounding;
 pub mod runner;

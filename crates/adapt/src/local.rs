@@ -1,5 +1,6 @@
 //! The engine of this workspace behind the traits of `task`: scoring, training and saving on the CPU.
 
+mod embedding;
 mod export;
 mod scoring;
 mod training;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use lm::transformer::Transformer;
 use lm::{Model, ModelSource, Precision, Use};
-use task::predictor::{PredictError, Predictor, PromptBatch, Scored, WritingBatch, Written};
+use task::predictor::{Embedded, PredictError, Predictor, PromptBatch, Scored, WritingBatch, Written};
 use task::prompt::ChatTemplate;
 use task::record::ModelIdentity;
 
@@ -133,5 +134,9 @@ impl Predictor for LocalPredictor<'_> {
 
     fn write(&mut self, batch: &WritingBatch<'_>) -> Result<Written, PredictError> {
         writing::write(self.owner, self.weights, batch)
+    }
+
+    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, PredictError> {
+        embedding::embed(self.owner, self.weights, texts)
     }
 }

@@ -8,12 +8,14 @@ use task::settings::{self, FineTuneMethod, Settings};
 
 use crate::Error;
 use crate::engine::Engine;
-use crate::plan::{Measured, Wishes};
+use crate::plan::{Measured, Selection, Wishes};
 use crate::text_answers::TextAnswers;
 use crate::writer::{PromptWriter, target_index};
 
 /// Examples whose lengths are counted.
 const SAMPLE: usize = 64;
+/// Dev items below which a search could only follow chance.
+const FEWEST_SEARCHED: usize = 16;
 /// Requests and rows of a speed measurement.
 const TIMED: usize = 16;
 
@@ -73,7 +75,7 @@ pub(crate) fn measure(
 
 /// A context that cannot hold one query, or one demonstration where demonstrations are asked for, ends the run at once.
 fn check_context(settings: &Settings, measured: &Measured) -> Result<(), Error> {
-    let smallest = settings.in_context.shots.iter().copied().filter(|&shots| shots > 0).min();
+    let smallest = settings.in_context.shots.iter().filter(|shots| shots.count() != Some(0)).min();
     for (what, shots) in [("the prompt without demonstrations", 0), ("the prompt with one demonstration", 1)]
     {
         let needed = crate::plan::prompt_bound(measured, shots).ceil() as usize;
@@ -161,21 +163,36 @@ fn mean(values: &[usize]) -> f64 {
     values.iter().sum::<usize>() as f64 / values.len().max(1) as f64
 }
 
+/// A selection beside the first two.
+fn other_selection(selection: &settings::Selection) -> Option<Selection> {
+    match selection {
+        settings::Selection::Random | settings::Selection::Bm25 => None,
+        settings::Selection::Embedding => Some(Selection::Embedding),
+        settings::Selection::Diverse => Some(Selection::Diverse),
+        settings::Selection::Hybrid => Some(Selection::Hybrid),
+    }
+}
+
 /// What the task file asks for, as the plan wants it.
 pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
     let (tune, context) = (&settings.fine_tune, &settings.in_context);
     let available = dataset.train.len();
     let mut labels: Vec<usize> = tune.labels.iter().map(|&labels| labels.min(available)).collect();
     labels.dedup();
+    let searches = context.search && dataset.dev.len() >= FEWEST_SEARCHED;
     let methods = tune.methods.iter().map(|method| match method {
         FineTuneMethod::Lora => TrainingMethod::Lora { rank: tune.rank, alpha: tune.alpha },
         FineTuneMethod::Full => TrainingMethod::Full,
     });
     Wishes {
-        shots: context.shots.iter().copied().filter(|&shots| shots <= available).collect(),
+        shots: context.shots.iter().filter_map(|shots| shots.count()).filter(|&k| k <= available).collect(),
         draws: context.seeds as u64,
         random: context.selection.contains(&settings::Selection::Random),
         bm25: context.selection.contains(&settings::Selection::Bm25),
+        more: context.selection.iter().filter_map(other_selection).collect(),
+        most_shots: context.shots.contains(&settings::Shots::Max),
+        train: available,
+        search_share: if searches { context.search_share } else { 0.0 },
         methods: methods.collect(),
         labels: labels.into_iter().map(|rows| (rows, tune.epochs_for(rows))).collect(),
         seeds: tune.seeds as u64,

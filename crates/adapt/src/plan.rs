@@ -2,11 +2,14 @@
 //!
 //! Each arm gets half of the budget. Trials are listed in the order in which a careful person would want them (first every
 //! size once, then the alternatives of the learning rate, then more seeds) and taken until the arm's half is spent by the
-//! estimate. An estimate counts the trial's work on dev and its share of the work on test.
+//! estimate. An estimate counts the trial's work on dev and its share of the work on test. A share of the prompting arm's half is
+//! kept for the search for a better instruction and format, where it is enough for one (docs/prompting.md).
 
 use serde::{Deserialize, Serialize};
 use task::predictor::TrainingMethod;
 use task::record::Experiment;
+
+use crate::demonstrations::hybrid_retrieved;
 
 /// How demonstrations are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,6 +21,12 @@ pub enum Selection {
     Random,
     /// The training examples most similar to each request by BM25.
     Bm25,
+    /// The training examples nearest to each request by the model's hidden states.
+    Embedding,
+    /// Training examples similar to each request, and unlike each other.
+    Diverse,
+    /// A random balanced draw that all requests share, and after it some examples similar to each request.
+    Hybrid,
 }
 
 impl Selection {
@@ -27,6 +36,23 @@ impl Selection {
             Self::ZeroShot => "zero_shot",
             Self::Random => "random",
             Self::Bm25 => "bm25",
+            Self::Embedding => "embedding",
+            Self::Diverse => "diverse",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
+    /// Whether the demonstrations differ from request to request.
+    pub fn per_request(self) -> bool {
+        !matches!(self, Self::ZeroShot | Self::Random)
+    }
+
+    /// Demonstrations, of `shots`, that differ from request to request.
+    pub(crate) fn retrieved(self, shots: usize) -> usize {
+        match self {
+            Self::ZeroShot | Self::Random => 0,
+            Self::Hybrid => hybrid_retrieved(shots),
+            Self::Bm25 | Self::Embedding | Self::Diverse => shots,
         }
     }
 }
@@ -42,14 +68,25 @@ pub struct PromptTrial {
     pub seed: u64,
     /// Estimated seconds, test included.
     pub seconds: f64,
+    /// Whether its instruction and format are those that the search found, instead of the task's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub searched: bool,
 }
 
 impl PromptTrial {
     /// The trial's name: `in_context/random/k8/s1`.
     pub fn name(&self) -> String {
-        format!("in_context/{}/k{}/s{}", self.selection.name(), self.shots, self.seed)
+        format!("in_context/{}/k{}/s{}", self.method(), self.shots, self.seed)
+    }
+
+    /// The method that its experiments are told by: how demonstrations are chosen, or `searched`.
+    pub fn method(&self) -> &'static str {
+        if self.searched { SEARCHED } else { self.selection.name() }
     }
 }
+
+/// The method of prompts that were searched for.
+const SEARCHED: &str = "searched";
 
 /// The learning rate of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +160,14 @@ pub struct Wishes {
     pub random: bool,
     /// Retrieval is wanted.
     pub bm25: bool,
+    /// Other selections that are wanted, after the two.
+    pub more: Vec<Selection>,
+    /// As many shots as fit are wanted, too.
+    pub most_shots: bool,
+    /// Training examples.
+    pub train: usize,
+    /// Share of the prompting arm's half that the search has; 0: there is none.
+    pub search_share: f64,
     /// Methods of fine-tuning.
     pub methods: Vec<TrainingMethod>,
     /// Numbers of labelled rows, ascending, with the passes over each.
@@ -148,7 +193,13 @@ pub struct Plan {
     pub tunes: Vec<TuneTrial>,
     /// Names of trials without room in the budget or the context.
     pub left_out: Vec<String>,
+    /// Seconds for the search of instruction and format, and for answering test with what it finds; `None`: no search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<f64>,
 }
+
+/// The smallest search that says something: so many candidates on so many dev items.
+const SMALLEST_SEARCH: [f64; 2] = [4.0, 16.0];
 
 /// Full fine-tuning moves 6N operations a token where LoRA moves 4N, and its optimiser touches every weight.
 const FULL_SLOWDOWN: f64 = 1.8;
@@ -168,14 +219,16 @@ impl Plan {
         let (prompts, unfit) = prompt_candidates(wishes, measured);
         plan.left_out.extend(unfit);
         let mut spent = 0.0;
+        let kept = Some(wishes.search_share * half).filter(|&kept| kept > smallest_search(measured));
         for trial in prompts {
-            if plan.prompts.is_empty() || spent + trial.seconds <= half {
+            if plan.prompts.is_empty() || spent + trial.seconds <= half - kept.unwrap_or(0.0) {
                 spent += trial.seconds;
                 plan.prompts.push(trial);
             } else {
                 plan.left_out.push(trial.name());
             }
         }
+        plan.search = kept.map(|kept| kept.max(half - spent));
         spent = 0.0;
         for trial in tune_candidates(wishes, measured) {
             if plan.tunes.is_empty() || spent + trial.seconds <= half {
@@ -196,10 +249,17 @@ impl Plan {
     /// Estimated seconds of the two arms.
     pub fn seconds(&self) -> [f64; 2] {
         [
-            self.prompts.iter().map(|trial| trial.seconds).sum(),
+            self.prompts.iter().map(|trial| trial.seconds).sum::<f64>() + self.search.unwrap_or(0.0),
             self.tunes.iter().map(|trial| trial.seconds).sum(),
         ]
     }
+}
+
+/// Seconds of the smallest search, around a prompt without demonstrations.
+fn smallest_search(measured: &Measured) -> f64 {
+    let [candidates, items] = SMALLEST_SEARCH;
+    let each = measured.query + measured.answers + measured.writing;
+    candidates * (measured.instruction + items * each) / measured.forward_speed
 }
 
 /// A training run in words, for the list of what was left out.
@@ -215,19 +275,28 @@ fn describe(trial: &TuneTrial) -> String {
 fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>, Vec<String>) {
     let items: usize = wishes.evaluated.iter().sum();
     let each = measured.query + measured.answers + measured.writing;
-    let seconds = |selection: Selection, shots: usize| {
-        let shown = shots as f64 * measured.demonstration;
-        let tokens = match selection {
-            Selection::Bm25 => items as f64 * (shown + each) + measured.instruction,
-            _ => items as f64 * each + 2.0 * (measured.instruction + shown),
+    let seconds = |selection: Selection, shots: usize, first: bool| {
+        let own = selection.retrieved(shots);
+        let [own, shared] = [own, shots - own].map(|shots| shots as f64 * measured.demonstration);
+        let mut tokens = items as f64 * (own + each);
+        tokens += match selection {
+            Selection::ZeroShot | Selection::Random => 2.0 * (measured.instruction + shared),
+            _ => measured.instruction + 2.0 * shared,
         };
+        if selection == Selection::Embedding && first {
+            tokens += (wishes.train + items) as f64 * measured.query;
+        }
         tokens / measured.forward_speed
     };
     let mut wanted = Vec::new();
     if wishes.shots.contains(&0) || !(wishes.random || wishes.bm25) {
         wanted.push((Selection::ZeroShot, 0, 0));
     }
-    let shown: Vec<usize> = wishes.shots.iter().copied().filter(|&shots| shots > 0).collect();
+    let mut shown: Vec<usize> = wishes.shots.iter().copied().filter(|&shots| shots > 0).collect();
+    let most = if wishes.most_shots { most_shots(measured, wishes.train) } else { 0 };
+    if most > 0 && !shown.contains(&most) {
+        shown.push(most);
+    }
     for seed in 0..wishes.draws {
         if wishes.random {
             wanted.extend(shown.iter().map(|&shots| (Selection::Random, shots, seed)));
@@ -236,10 +305,14 @@ fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>,
             wanted.extend(shown.iter().map(|&shots| (Selection::Bm25, shots, seed)));
         }
     }
+    for &selection in &wishes.more {
+        wanted.extend(shown.iter().map(|&shots| (selection, shots, 0)));
+    }
     let mut fitting = Vec::new();
     let mut unfit = Vec::new();
     for (selection, shots, seed) in wanted {
-        let trial = PromptTrial { selection, shots, seed, seconds: seconds(selection, shots) };
+        let seconds = seconds(selection, shots, Some(&shots) == shown.first());
+        let trial = PromptTrial { selection, shots, seed, seconds, searched: false };
         if prompt_bound(measured, shots) <= measured.context as f64 {
             fitting.push(trial);
         } else {
@@ -247,6 +320,14 @@ fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>,
         }
     }
     (fitting, unfit)
+}
+
+/// The most demonstrations, at most `train`, whose prompt fits the context.
+fn most_shots(measured: &Measured, train: usize) -> usize {
+    (1..=train)
+        .take_while(|&shots| prompt_bound(measured, shots) <= measured.context as f64)
+        .last()
+        .unwrap_or(0)
 }
 
 /// Tokens that a prompt with `shots` demonstrations will hardly exceed: the mean, a tenth more, and the longest query.
@@ -350,6 +431,10 @@ mod tests {
             draws: 2,
             random: true,
             bm25: true,
+            more: Vec::new(),
+            most_shots: false,
+            train: 100,
+            search_share: 0.0,
             methods: vec![TrainingMethod::Lora { rank: 16, alpha: 32.0 }, TrainingMethod::Full],
             labels: vec![(16, 15), (64, 8)],
             seeds: 2,
@@ -416,6 +501,40 @@ mod tests {
         for seconds in plan.seconds() {
             assert!(seconds <= 30.0, "{seconds}");
         }
+    }
+
+    #[test]
+    fn a_search_keeps_its_share_and_gets_what_the_trials_leave() {
+        let wishes = Wishes { search_share: 0.4, ..wishes(60.0) };
+        let plan = Plan::new(&wishes, &measured());
+        let trials: f64 = plan.prompts.iter().map(|trial| trial.seconds).sum();
+        let search = plan.search.expect("12 s are enough for a search");
+        assert!(trials <= 18.0 && search >= 12.0, "{trials} {search}");
+        assert!((trials + search - 30.0).abs() < 1e-9);
+        // The smallest: 4 candidates x (50 + 16 x (20 + 10)) tokens at 1,000 tokens/s are 2.12 s, the share of 10 s is 2.
+        let tight = Plan::new(&Wishes { budget: 10.0, ..wishes }, &measured());
+        assert_eq!(tight.search, None);
+    }
+
+    #[test]
+    fn other_selections_come_last_and_cost_what_they_show() {
+        let more = vec![Selection::Hybrid, Selection::Embedding, Selection::Diverse];
+        let wide = Plan::new(&Wishes { more, most_shots: true, ..wishes(1e9) }, &measured());
+        let before = Plan::new(&Wishes { most_shots: true, ..wishes(1e9) }, &measured());
+        assert_eq!(wide.prompts[..before.prompts.len()], before.prompts[..]);
+        let of = |selection, shots| {
+            let is = |trial: &&PromptTrial| trial.selection == selection && trial.shots == shots;
+            wide.prompts.iter().find(is).map(|trial| trial.seconds)
+        };
+        // Hybrid, 4 shots: 30 x (1 x 25 + 30) + 50 + 2 x 75 tokens; diverse as BM25; embedding: 130 queries of 20 once.
+        assert!((of(Selection::Hybrid, 4).expect("is planned") - 1.85).abs() < 1e-9);
+        assert_eq!(of(Selection::Diverse, 4), of(Selection::Bm25, 4));
+        let once =
+            of(Selection::Embedding, 4).expect("is planned") - of(Selection::Bm25, 4).expect("is planned");
+        assert!((once - 2.6).abs() < 1e-9);
+        assert_eq!(of(Selection::Embedding, 16), of(Selection::Bm25, 16));
+        // 50 + 1.1 x 25 k + 45 + 40 + 10 <= 1000: k = 31.
+        assert!(of(Selection::Random, 31).is_some() && of(Selection::Hybrid, 31).is_some());
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod asking;
 mod canaries;
 mod capability;
 mod frozen;
-mod layout;
 mod membership;
 mod overlap;
 mod plan;
@@ -48,6 +47,8 @@ pub(crate) struct Prober<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) engine: &'a dyn Engine,
     pub(crate) writer: &'a PromptWriter,
+    /// Writes the in-context finalist's prompts, which may have a searched instruction and format.
+    pub(crate) prompt_writer: &'a PromptWriter,
     pub(crate) targets: &'a [usize],
     pub(crate) measured: Measured,
     pub(crate) arm: InContext<'a>,
@@ -220,6 +221,11 @@ impl Prober<'_> {
         Finding::Subgroups { groups: groups.collect() }
     }
 
+    /// Writes a side's prompts.
+    pub(crate) fn writer_of(&self, side: Side) -> &PromptWriter {
+        if side == Side::InContext { self.prompt_writer } else { self.writer }
+    }
+
     /// Indices of the training rows that a side's artefact holds.
     pub(crate) fn held(&self, side: Side) -> Vec<usize> {
         let labels = label_count(self.dataset);
@@ -228,7 +234,7 @@ impl Prober<'_> {
             (Side::InContext, Selection::Random) => {
                 selection::balanced_draw(self.targets, labels, self.trial.shots, self.trial.seed)
             }
-            (Side::InContext, Selection::Bm25) => (0..self.targets.len()).collect(),
+            (Side::InContext, _) => (0..self.targets.len()).collect(),
             (Side::FineTune, _) => {
                 let seed = self.tuned.seed.unwrap_or_default();
                 selection::nested_subset(self.targets, labels, self.tuned.labels_used, seed)

@@ -20,6 +20,8 @@ pub struct Bm25 {
     /// For each word the documents that have it, ascending, with what one occurrence in a query is worth there.
     postings: Vec<Vec<(usize, f64)>>,
     documents: usize,
+    /// What each document's words are worth in it, ascending by word, at unit length.
+    vectors: Vec<Vec<(usize, f64)>>,
 }
 
 impl Bm25 {
@@ -42,7 +44,22 @@ impl Bm25 {
             let rarity = inverse_document_frequency(documents.len(), posting.len());
             posting.iter_mut().for_each(|(_, worth)| *worth *= rarity);
         }
-        Self { vocabulary, postings, documents: documents.len() }
+        let vectors = unit_vectors(&postings, documents.len());
+        Self { vocabulary, postings, documents: documents.len(), vectors }
+    }
+
+    /// How alike two documents are: the cosine of what their words are worth in them, from 0 (no word in common) to 1.
+    pub fn likeness(&self, one: usize, other: usize) -> f64 {
+        let (mut left, mut right) = (self.vectors[one].as_slice(), self.vectors[other].as_slice());
+        let mut sum = 0.0;
+        while let (Some(&(a, x)), Some(&(b, y))) = (left.first(), right.first()) {
+            if a == b {
+                sum += x * y;
+            }
+            left = if a <= b { &left[1..] } else { left };
+            right = if b <= a { &right[1..] } else { right };
+        }
+        sum
     }
 
     /// How many documents are indexed.
@@ -75,6 +92,19 @@ impl Bm25 {
         found.truncate(k);
         found
     }
+}
+
+/// The postings by document, each scaled to length 1.
+fn unit_vectors(postings: &[Vec<(usize, f64)>], documents: usize) -> Vec<Vec<(usize, f64)>> {
+    let mut vectors: Vec<Vec<(usize, f64)>> = vec![Vec::new(); documents];
+    for (word, posting) in postings.iter().enumerate() {
+        posting.iter().for_each(|&(document, worth)| vectors[document].push((word, worth)));
+    }
+    for vector in &mut vectors {
+        let length = vector.iter().map(|(_, worth)| worth * worth).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|(_, worth)| *worth /= length.max(f64::MIN_POSITIVE));
+    }
+    vectors
 }
 
 fn inverse_document_frequency(documents: usize, with_word: usize) -> f64 {

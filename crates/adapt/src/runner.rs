@@ -5,6 +5,7 @@
 //! uninterrupted run would have ended with.
 
 mod label_noise;
+mod search;
 mod test_set;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use task::store::Store;
 
 use crate::Error;
 use crate::choice;
+use crate::embedding::Embedder;
 use crate::energy::Meter;
 use crate::engine::Engine;
 use crate::fine_tune::{self, FineTune};
@@ -51,6 +53,7 @@ struct Session<'a> {
     run: Run<'a>,
     writer: &'a PromptWriter,
     targets: &'a [usize],
+    embedder: &'a Embedder<'a>,
     plan: Plan,
     /// When time was last added to the store.
     clock: Instant,
@@ -91,11 +94,13 @@ impl Run<'_> {
         if let Some(rounding) = &rounding {
             observer.noted(&rounding.message());
         }
+        let embedder = Embedder::new(Some(engine), Some(store.artefacts()?));
         let run = Run { settings, dataset, engine, store, observer, stop_after };
         let mut session = Session {
             run,
             writer: &writer,
             targets: &targets,
+            embedder: &embedder,
             plan,
             clock: Instant::now(),
             done_seconds: 0.0,
@@ -128,9 +133,10 @@ impl Session<'_> {
 
     fn dev(&mut self) -> Result<(), Error> {
         self.floors()?;
-        for trial in self.plan.prompts.clone() {
-            self.prompt_on_dev(&trial)?;
+        for trial in self.plan.prompts.clone().iter().filter(|trial| !trial.searched) {
+            self.prompt_on_dev(trial)?;
         }
+        self.search()?;
         for trial in self.plan.tunes.clone() {
             self.tune_on_dev(&trial)?;
         }
@@ -162,7 +168,8 @@ impl Session<'_> {
         }
         self.stop_if_wanted()?;
         self.run.observer.started(&trial.name());
-        let arm = self.in_context();
+        let writer = self.writer_of(trial)?;
+        let arm = self.in_context(&writer);
         let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
         let share = trial.seconds * self.dev_share();
         match outcome {
@@ -234,16 +241,18 @@ impl Session<'_> {
         let (Some(prompted), Some(tuned)) = (dev(&finalists.in_context)?, dev(&finalists.fine_tune)?) else {
             return Ok(());
         };
-        let order = self.run.settings.in_context.order;
         let trial = self.trial(&prompted)?;
+        let order = self.run.settings.in_context.order;
+        let prompt_writer = self.writer.of(&prompted, self.run.dataset)?;
         let prober = Prober {
             settings: self.run.settings,
             dataset: self.run.dataset,
             engine: self.run.engine,
             writer: self.writer,
+            prompt_writer: &prompt_writer,
             targets: self.targets,
             measured,
-            arm: InContext::new(self.writer, self.run.dataset, self.targets, order),
+            arm: InContext::new(&prompt_writer, self.run.dataset, self.targets, order, self.embedder),
             trial,
             prompted,
             tuned,
@@ -255,9 +264,10 @@ impl Session<'_> {
 
     // ---- bookkeeping
 
-    fn in_context(&self) -> InContext<'_> {
+    /// The in-context arm with prompts of `writer`.
+    fn in_context<'b>(&'b self, writer: &'b PromptWriter) -> InContext<'b> {
         let order = self.run.settings.in_context.order;
-        InContext::new(self.writer, self.run.dataset, self.targets, order)
+        InContext::new(writer, self.run.dataset, self.targets, order, self.embedder)
     }
 
     fn fine_tune(&self) -> FineTune<'_> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use task::predictor::{
-    Control, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer, TrainingJob, Tuned,
-    Usage, WritingBatch, Written,
+    Control, Embedded, EpochReport, OnEpoch, PredictError, Predictor, PromptBatch, Scored, Trainer,
+    TrainingJob, Tuned, Usage, WritingBatch, Written,
 };
 use task::prompt::ChatTemplate;
 use task::record::{Artefact, ModelIdentity, TokensPerRequest};
@@ -178,6 +178,20 @@ impl Predictor for ScriptedPredictor<'_> {
         let log_probabilities =
             prompts.iter().map(|text| self.log_probabilities(text, batch.answers)).collect();
         Ok(Scored { log_probabilities, usage: usage(batch.shared, &prompts, batch.answers, false) })
+    }
+
+    /// Words counted in 32 places by their hash.
+    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, PredictError> {
+        let vector = |text: &&str| {
+            let mut counts = vec![0.0_f32; 32];
+            words(text).iter().for_each(|word| counts[hashed(word, 0) as usize % 32] += 1.0);
+            counts
+        };
+        Ok(Embedded {
+            vectors: texts.iter().map(vector).collect(),
+            tokens: texts.iter().map(|text| length(text) as u64).collect(),
+            seconds: 1e-3 * texts.len() as f64,
+        })
     }
 
     /// The answer of the most similar known example; `{}` or nothing where none is known.

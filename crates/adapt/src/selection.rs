@@ -81,8 +81,14 @@ impl Retrieval {
     /// without demonstrations would be another method. No example comes twice, and fewer than `count` come back
     /// only when the conditions allow no more.
     pub fn choose(&self, index: &Bm25, query: &str, targets: &[usize]) -> Vec<usize> {
+        let found = index.search(query, usize::MAX, self.exclude);
+        self.choose_ranked(found.into_iter().map(|(example, _)| example), targets)
+    }
+
+    /// As [`Retrieval::choose`], from examples that are ranked already, the best first.
+    pub fn choose_ranked(&self, ranked: impl IntoIterator<Item = usize>, targets: &[usize]) -> Vec<usize> {
         let mut choice = Choice { retrieval: self, targets, of_label: BTreeMap::new(), chosen: Vec::new() };
-        for (example, _) in index.search(query, usize::MAX, self.exclude) {
+        for example in ranked {
             choice.offer(example);
         }
         if choice.chosen.len() < self.count {
@@ -93,6 +99,46 @@ impl Retrieval {
         choice.chosen.reverse();
         choice.chosen
     }
+}
+
+/// `count` of the candidates by maximal marginal relevance (Carbonell and Goldstein 1998), the first choice first: each time the
+/// candidate `i` with the highest `lambda * relevance[i] - (1 - lambda) * max similarity(i, j)` over those `j` that are chosen
+/// already, ties to the earlier one. `lambda` 1 ranks by relevance alone.
+pub fn marginal_relevance(
+    relevance: &[f64],
+    similarity: impl Fn(usize, usize) -> f64,
+    count: usize,
+    lambda: f64,
+) -> Vec<usize> {
+    let mut nearest = vec![0.0_f64; relevance.len()];
+    let mut chosen: Vec<usize> = Vec::new();
+    while chosen.len() < count.min(relevance.len()) {
+        let value = |&i: &usize| lambda * relevance[i] - (1.0 - lambda) * nearest[i];
+        let left = (0..relevance.len()).filter(|i| !chosen.contains(i));
+        // The last of equals wins in `max_by`: backwards it is the first.
+        let Some(best) = left.rev().max_by(|a, b| value(a).total_cmp(&value(b))) else { break };
+        chosen.push(best);
+        for (i, nearest) in nearest.iter_mut().enumerate() {
+            *nearest = nearest.max(similarity(i, best));
+        }
+    }
+    chosen
+}
+
+/// `chosen` in rounds over the labels, each round in the labels' order. Of each label the last one stays last, and a round that
+/// lacks labels comes first.
+pub fn cycled(chosen: Vec<usize>, targets: &[usize]) -> Vec<usize> {
+    let mut of_label: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for example in chosen {
+        of_label.entry(targets[example]).or_default().push(example);
+    }
+    let mut backwards = Vec::new();
+    while !of_label.is_empty() {
+        backwards.extend(of_label.values_mut().rev().filter_map(Vec::pop));
+        of_label.retain(|_, examples| !examples.is_empty());
+    }
+    backwards.reverse();
+    backwards
 }
 
 /// Most examples that [`fixed_order`] asks the index about.
@@ -241,6 +287,30 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, [0, 1, 2]);
         assert!(fixed_order(&Bm25::new(&[]), &[], &[], 3).is_empty());
+    }
+
+    #[test]
+    fn marginal_relevance_is_that_of_hand_arithmetic() {
+        // 0 and 1 are nearly the same. With lambda 0.5: first 0 (0.45); then 1 has 0.4 - 0.475 = -0.075, 2 has 0.25 - 0.05 = 0.2;
+        // then 1 is left. With lambda 0.9: 1 has 0.72 - 0.095 = 0.625, 2 has 0.45 - 0.01 = 0.44.
+        let relevance = [0.9, 0.8, 0.5];
+        let similarity = |a: usize, b: usize| match (a.min(b), a.max(b)) {
+            (a, b) if a == b => 1.0,
+            (0, 1) => 0.95,
+            _ => 0.1,
+        };
+        assert_eq!(marginal_relevance(&relevance, similarity, 2, 0.5), [0, 2]);
+        assert_eq!(marginal_relevance(&relevance, similarity, 9, 0.5), [0, 2, 1]);
+        assert_eq!(marginal_relevance(&relevance, similarity, 2, 0.9), [0, 1]);
+        assert_eq!(marginal_relevance(&[0.5, 0.5], |_, _| 0.0, 1, 0.7), [0], "a tie goes to the earlier");
+    }
+
+    #[test]
+    fn a_cycle_goes_round_the_labels_and_keeps_the_nearest_last() {
+        let targets = [0, 1, 0, 1, 1];
+        assert_eq!(cycled(vec![4, 1, 3, 0, 2], &targets), [4, 0, 1, 2, 3]);
+        assert_eq!(cycled(vec![2, 3, 0], &targets), [2, 0, 3]);
+        assert!(cycled(Vec::new(), &targets).is_empty());
     }
 
     // A change here means that seeds in stored records would no longer name the draws that they were made with.

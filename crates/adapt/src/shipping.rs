@@ -11,20 +11,24 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
+use task::example::Example;
 use task::predictor::{PredictError, Predictor, PromptBatch};
 use task::record::{Answer, Experiment, Family, ModelIdentity, Part, Prediction, RunRecord};
-use task::settings::{Order, Settings};
+use task::settings::Settings;
 
-pub use prompt_program::{Demonstration, PromptProgram, Retrieval};
+pub use crate::demonstrations::Rule;
+pub use crate::embedding::{Code, Space};
+pub use prompt_program::{Demonstration, PromptProgram};
 pub use weights::Weights;
 
 use crate::Error;
 use crate::answering::{answer, fingerprints};
+use crate::embedding::Embedder;
 use crate::engine::Engine as _;
 use crate::fine_tune::FineTune;
 use crate::in_context::{InContext, prediction};
 use crate::local::LocalModel;
-use crate::plan::{Plan, PromptTrial, Selection};
+use crate::plan::{Plan, PromptTrial};
 use crate::writer::{PromptWriter, examples, inputs, target_index};
 
 /// Share of the dev answers that must stay as they were: weights may be rounded to another format, prompts must not change.
@@ -98,10 +102,11 @@ impl Shipping<'_> {
     /// [`Error::Shipping`] where the record has no such prompt, or the file would not give the prompts or the answers that were measured.
     pub fn prompt(&self, experiment: &str, folder: &Path) -> Result<Shipment, Error> {
         let dev = self.dev_experiment(experiment, Family::InContext)?;
-        let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?;
+        let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?.of(dev, self.dataset)?;
+        let embedder = Embedder::new(Some(self.engine), Some(self.artefacts.to_path_buf()));
         let targets: Vec<usize> =
             self.dataset.train.iter().map(|example| target_index(self.dataset, example)).collect();
-        let arm = InContext::new(&writer, self.dataset, &targets, self.settings.in_context.order);
+        let arm = InContext::new(&writer, self.dataset, &targets, self.settings.in_context.order, &embedder);
         let trial = self.plan.prompt_of(dev).ok_or_else(|| Error::Shipping {
             what: dev.id.clone(),
             reason: "the run's plan does not have this prompt".to_owned(),
@@ -112,16 +117,22 @@ impl Shipping<'_> {
         // Runs of earlier versions recorded no hashes: there the prompts are rendered again.
         let recorded = Some(dev.calls.sha256.clone()).filter(|hashes| !hashes.is_empty());
         let program = PromptProgram {
-            shared: if program.retrieval.is_some() { String::new() } else { measured.shared.clone() },
+            shared: measured.shared.clone(),
             prompts_sha256: recorded.unwrap_or_else(|| fingerprints(&measured)),
             ..program
         };
         let path = folder.join("prompt.json");
         write_json(&path, &program)?;
-        task::atomic::write(&folder.join("prompt.txt"), self.shown(&program)?.as_bytes())?;
+        let place = |input: &str| {
+            embedder.near(input, |near| {
+                near.map(|(_, code)| code.clone()).ok_or_else(crate::embedding::unembedded)
+            })
+        };
+        task::atomic::write(&folder.join("prompt.txt"), self.shown(&program, &place)?.as_bytes())?;
         let read = PromptProgram::read(&path).map_err(Error::model("prompt.json"))?;
-        let prompts =
-            read.prompts(&inputs(items), self.engine.chat_template()).map_err(Error::model("prompt.json"))?;
+        let prompts = read
+            .prompts_near(&inputs(items), self.engine.chat_template(), &place)
+            .map_err(Error::model("prompt.json"))?;
         if fingerprints(&prompts) != program.prompts_sha256 {
             return Err(refused(&path, "it does not give the prompts that were measured, byte for byte"));
         }
@@ -183,18 +194,16 @@ impl Shipping<'_> {
         experiment: &str,
     ) -> PromptProgram {
         let layout = writer.format().layout();
-        let retrieved = trial.selection == Selection::Bm25;
-        let shown =
-            if retrieved { self.dataset.train.iter().collect() } else { arm.demonstrations(trial, "", None) };
+        let retrieved = trial.selection.per_request();
+        let block = arm.block(trial);
+        let shown: Vec<&Example> =
+            if retrieved { self.dataset.train.iter().collect() } else { block.clone() };
         let demonstrations: Vec<Demonstration> = shown
             .iter()
             .map(|example| Demonstration { input: example.input.clone(), output: example.target.clone() })
             .collect();
-        let pairs: Vec<(&str, &str)> = match retrieved {
-            true => Vec::new(),
-            false => demonstrations.iter().map(|one| (one.input.as_str(), one.output.as_str())).collect(),
-        };
-        let order: Option<Order> = configured(dev, "order");
+        let pairs: Vec<(&str, &str)> =
+            block.iter().map(|one| (one.input.as_str(), one.target.as_str())).collect();
         PromptProgram {
             format: PromptProgram::FORMAT,
             task: self.record.task.name.clone(),
@@ -202,7 +211,8 @@ impl Shipping<'_> {
             experiment: experiment.to_owned(),
             messages: writer.format().messages(&layout.instruction, &pairs),
             layout,
-            retrieval: retrieved.then(|| Retrieval { shots: trial.shots, order: order.unwrap_or_default() }),
+            retrieval: retrieved.then(|| arm.rule(trial)),
+            space: arm.space(trial),
             shared: String::new(),
             labels: self.record.labels.clone(),
             answers: writer.answers().to_vec(),
@@ -214,10 +224,15 @@ impl Shipping<'_> {
     }
 
     /// A prompt as a person reads it: the one for the first dev example.
-    fn shown(&self, program: &PromptProgram) -> Result<String, Error> {
+    fn shown(
+        &self,
+        program: &PromptProgram,
+        place: &dyn Fn(&str) -> Result<Code, PredictError>,
+    ) -> Result<String, Error> {
         let first: Vec<&str> = inputs(examples(self.dataset, Part::Dev)).into_iter().take(1).collect();
-        let one =
-            program.prompts(&first, self.engine.chat_template()).map_err(Error::model("prompt.json"))?;
+        let one = program
+            .prompts_near(&first, self.engine.chat_template(), place)
+            .map_err(Error::model("prompt.json"))?;
         Ok(one.shared + one.requests.first().map_or("", String::as_str))
     }
 

@@ -1,5 +1,7 @@
 //! Answers that are texts or JSON: how long they may be, what they must follow, and how good they are.
 
+use std::sync::Arc;
+
 use eval::fields::FieldCounts;
 use eval::text_metrics::{chrf, exact_match, rouge_l, token_f1};
 use task::dataset::Dataset;
@@ -17,10 +19,11 @@ use crate::metric_command;
 const COUNTED: usize = 16;
 
 /// What a task asks of written answers.
+#[derive(Clone)]
 pub(crate) struct TextAnswers {
     frame: Frame,
     max_tokens: usize,
-    schema: Option<Schema>,
+    schema: Option<Arc<Schema>>,
     metrics: Vec<Metric>,
     command: Option<MetricCommand>,
 }
@@ -43,7 +46,12 @@ impl TextAnswers {
             }
         };
         let (metrics, command) = (answers.metrics.clone(), answers.command.clone());
-        Ok(Self { frame, max_tokens, schema, metrics, command })
+        Ok(Self { frame, max_tokens, schema: schema.map(Arc::new), metrics, command })
+    }
+
+    /// The same answers in a prompt of another `format`.
+    pub(crate) fn in_format(&self, format: &PromptFormat) -> Result<Self, Error> {
+        Ok(Self { frame: format.frame().map_err(Error::model("prompt"))?, ..self.clone() })
     }
 
     /// Most tokens of an answer.
@@ -63,7 +71,7 @@ impl TextAnswers {
             requests: &prompts.requests,
             frame: &self.frame,
             max_tokens,
-            schema: self.schema.as_ref().map(Schema::value),
+            schema: self.schema.as_deref().map(Schema::value),
         }
     }
 

@@ -1,18 +1,27 @@
 //! The exact texts of a stored run, rendered again from its task file, data and plan: prompts are a pure function of those, so
 //! no model is needed (the chat style needs the model's template).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use task::dataset::Dataset;
 use task::predictor::TrainingRow;
-use task::prompt::{ChatTemplate, Rendered};
+use task::prompt::{ChatTemplate, Layout, Rendered};
 use task::record::{Experiment, Family, Part};
-use task::settings::Settings;
+use task::settings::{PromptStyle, Settings};
 
 use crate::Error;
+use crate::embedding::Embedder;
 use crate::in_context::InContext;
 use crate::plan::Plan;
-use crate::writer::{PromptWriter, examples, inputs, target_index};
+use crate::writer::{LAYOUT, PromptWriter, examples, inputs, target_index};
+
+/// The style of an experiment's prompts: the task's, unless another one was searched for.
+pub fn style(settings: &Settings, experiment: &Experiment) -> PromptStyle {
+    let layout = experiment.configuration.get(LAYOUT).cloned();
+    let layout: Option<Layout> = layout.and_then(|layout| serde_json::from_value(layout).ok());
+    layout.map_or(settings.prompt.style, |layout| layout.style)
+}
 
 /// Renders what a run showed to the model.
 pub struct Transcript<'a> {
@@ -20,20 +29,23 @@ pub struct Transcript<'a> {
     dataset: &'a Dataset,
     plan: Plan,
     writer: PromptWriter,
+    embedder: Embedder<'a>,
     targets: Vec<usize>,
 }
 
 impl<'a> Transcript<'a> {
-    /// `settings`, `dataset` and `plan` are those of the run; `template` is needed where `prompt.style` is "chat".
+    /// `settings`, `dataset` and `plan` are those of the run, `artefacts` is where it kept its weights and vectors; `template` is needed
+    /// where `prompt.style` is "chat".
     pub fn new(
         settings: &'a Settings,
         dataset: &'a Dataset,
         plan: Plan,
         template: Option<Arc<ChatTemplate>>,
+        artefacts: PathBuf,
     ) -> Self {
         let targets = dataset.train.iter().map(|example| target_index(dataset, example)).collect();
         let writer = PromptWriter::without_model(settings, dataset, template);
-        Self { settings, dataset, plan, writer, targets }
+        Self { settings, dataset, plan, writer, embedder: Embedder::new(None, Some(artefacts)), targets }
     }
 
     /// The prompts that `experiment` asked on `part`, one an example in the part's order. `None` for a floor, which asks nothing,
@@ -48,7 +60,8 @@ impl<'a> Transcript<'a> {
             Family::InContext => {
                 let Some(trial) = self.plan.prompt_of(experiment) else { return Ok(None) };
                 let order = self.settings.in_context.order;
-                let arm = InContext::new(&self.writer, self.dataset, &self.targets, order);
+                let writer = self.writer.of(experiment, self.dataset)?;
+                let arm = InContext::new(&writer, self.dataset, &self.targets, order, &self.embedder);
                 arm.prompts(trial, &queries).map(Some)
             }
             Family::Floor | Family::Hybrid => Ok(None),

@@ -5,15 +5,20 @@ use std::sync::Arc;
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::TrainingRow;
-use task::prompt::{ChatTemplate, PromptFormat, Rendered};
-use task::record::Part;
+use task::prompt::{ChatTemplate, Layout, PromptFormat, Rendered};
+use task::record::{Experiment, Part};
 use task::settings::Settings;
 
 use crate::Error;
 use crate::engine::Engine;
 use crate::text_answers::TextAnswers;
 
-/// Writes every prompt of a run: both arms share it, so that they differ in the adaptation and in nothing else.
+/// The setting of an experiment that holds a searched prompt's layout.
+pub(crate) const LAYOUT: &str = "layout";
+
+/// Writes every prompt of a run: both arms share it, so that they differ in the adaptation and in nothing else. A prompt that was
+/// searched for has a writer of its own: the instruction and the format are what its arm adapts.
+#[derive(Clone)]
 pub(crate) struct PromptWriter {
     format: PromptFormat,
     answers: Vec<String>,
@@ -29,6 +34,26 @@ impl PromptWriter {
             .map(|answers| TextAnswers::new(answers, dataset, &format, engine.base().as_ref()))
             .transpose()?;
         Ok(Self { format, answers, texts })
+    }
+
+    /// This writer with the instruction and the format of `layout`.
+    pub(crate) fn with_layout(&self, layout: &Layout, dataset: &Dataset) -> Result<Self, Error> {
+        let format = self.format.with_layout(layout);
+        let answers = match self.answers.is_empty() {
+            true => Vec::new(),
+            false => format.answers(&dataset.labels).map_err(Error::model("prompt"))?,
+        };
+        let texts = self.texts.as_ref().map(|texts| texts.in_format(&format)).transpose()?;
+        Ok(Self { format, answers, texts })
+    }
+
+    /// The writer of an experiment's prompts: its own layout, where it was searched for.
+    pub(crate) fn of(&self, experiment: &Experiment, dataset: &Dataset) -> Result<Self, Error> {
+        let layout = experiment.configuration.get(LAYOUT).cloned();
+        match layout.and_then(|layout| serde_json::from_value(layout).ok()) {
+            Some(layout) => self.with_layout(&layout, dataset),
+            None => Ok(self.clone()),
+        }
     }
 
     /// The layout.

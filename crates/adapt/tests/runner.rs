@@ -21,7 +21,13 @@ use support::run;
 
 /// Three queues with words of their own and words in common.
 fn write_task(folder: &Path, extra: &str) {
-    write_rows(folder, 90, "shots = [0, 3, 6]\nseeds = 2", "labels = [6, 24]\nseeds = 2", extra);
+    write_rows(
+        folder,
+        90,
+        "shots = [0, 3, 6]\nseeds = 2\nsearch = false",
+        "labels = [6, 24]\nseeds = 2",
+        extra,
+    );
 }
 
 fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, extra: &str) {
@@ -98,6 +104,87 @@ fn a_run_covers_both_arms_and_the_floors_on_dev_and_test() {
     let finalists = record.finalists.unwrap();
     for id in [&finalists.in_context, &finalists.fine_tune, &finalists.floor] {
         assert!(record.experiments.iter().any(|e| e.id == *id && e.part == Part::Test), "{id} is not stored");
+    }
+}
+
+/// Prompts of these selections, a search, and one training.
+fn write_search(folder: &Path, shots: &str, selection: &str) {
+    let prompts =
+        format!("shots = {shots}\nseeds = 2\nselection = [{selection}]\ninstructions = [\"Which desk?\"]");
+    write_rows(folder, 150, &prompts, "labels = [24]\nseeds = 1\nmethods = [\"lora\"]", "");
+}
+
+const ALL: &str = "\"random\", \"bm25\", \"embedding\", \"diverse\", \"hybrid\"";
+
+#[test]
+fn a_search_is_recorded_and_its_winner_is_measured_like_any_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    write_search(folder.path(), "[0]", "\"random\"");
+    let record = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    let search = record.prompt_search.as_ref().unwrap();
+    let base = record.experiments.iter().find(|e| e.id == search.base).unwrap();
+    assert!(base.part == Part::Dev && base.method != "searched");
+    let names: Vec<&str> = search.candidates.iter().map(|candidate| candidate.name.as_str()).collect();
+    for name in ["own 1", "list", "no instruction", "template 2", "chat", "arrow", "format 1"] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    let answered: usize = search.candidates.iter().map(|candidate| candidate.items).sum();
+    assert_eq!(search.answers, answered as u64);
+    assert!(search.tokens > 0);
+    for candidate in &search.candidates {
+        assert!(candidate.items >= 16, "{candidate:?}");
+    }
+    let found: Vec<_> = record.experiments.iter().filter(|e| e.method == "searched").collect();
+    assert_eq!(search.found.is_some(), !found.is_empty());
+    for experiment in &found {
+        assert_eq!(experiment.shots, base.shots);
+        assert_eq!(experiment.configuration["selection"], base.configuration["selection"]);
+        assert!(experiment.configuration.contains_key("layout"));
+        let items =
+            if experiment.part == Part::Dev { base.predictions.len() } else { record.task.items.test };
+        assert!(
+            experiment.predictions.len() == items || record.test_stop.is_some(),
+            "all of dev, not the search's part"
+        );
+    }
+    // Without demonstrations this model guesses: some other words guess better, and are measured under three calibrations.
+    assert!(
+        search.found.is_some() && found.iter().filter(|e| e.part == Part::Dev).count() == 3,
+        "{search:?}"
+    );
+    // What is chosen is the better one on all of dev.
+    let chosen = record.finalists.unwrap().in_context.replace("@test", "@dev");
+    let chosen = record.experiments.iter().find(|e| e.id == chosen).unwrap();
+    assert!(chosen.mean_score() >= base.mean_score());
+}
+
+/// Dies at the start of the search's `n`th question.
+struct MortalSearcher(usize);
+
+impl Observer for MortalSearcher {
+    fn started(&mut self, name: &str) {
+        if name.contains("searched") {
+            assert!(self.0 > 0, "killed");
+            self.0 -= 1;
+        }
+    }
+}
+
+#[test]
+fn a_killed_search_ends_with_the_same_choice() {
+    let whole = tempfile::tempdir().unwrap();
+    write_search(whole.path(), "[0, 4]", ALL);
+    let expected = run(whole.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+    for survived in [0, 1, 5, 17, 22] {
+        let folder = tempfile::tempdir().unwrap();
+        write_search(folder.path(), "[0, 4]", ALL);
+        let killed = catch_unwind(AssertUnwindSafe(|| {
+            run(folder.path(), &ScriptedModel::default(), &mut MortalSearcher(survived))
+        }));
+        assert!(killed.is_err(), "the search asks more than {survived} times");
+        let resumed = run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap();
+        assert_eq!(resumed.prompt_search, expected.prompt_search, "killed after {survived}");
+        assert_eq!(timeless(&resumed), timeless(&expected), "killed after {survived}");
     }
 }
 
@@ -185,7 +272,7 @@ fn write_clear_task(folder: &Path, extra: &str) {
     write_rows(
         folder,
         900,
-        "shots = [0]\nseeds = 1",
+        "shots = [0]\nseeds = 1\nsearch = false",
         "labels = [200]\nseeds = 1",
         &format!("{data}\n{extra}"),
     );

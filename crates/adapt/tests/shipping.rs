@@ -19,7 +19,7 @@ use task::settings::Settings;
 use task::store::Store;
 
 const TASK: &str = "[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n[model]\nsource = \"embedded\"\nprecision = \"f32\"\n\
-    [prompt]\nstyle = \"arrow\"\n[in_context]\nshots = [0, 6]\nseeds = 1\ncalibration = [\"none\", \"contextual\"]\n\
+    [prompt]\nstyle = \"arrow\"\n[in_context]\nshots = [0, 6]\nseeds = 1\nsearch = false\nselection = [\"random\", \"bm25\", \"embedding\", \"diverse\", \"hybrid\"]\ncalibration = [\"none\", \"contextual\"]\n\
     [fine_tune]\nlabels = [12]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\n";
 
 /// A finished run.
@@ -34,6 +34,10 @@ struct Finished {
 
 impl Finished {
     fn new() -> Self {
+        Self::of(TASK)
+    }
+
+    fn of(task: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let topics = [("billing", "invoice"), ("delivery", "parcel"), ("login", "password")];
         let lines: Vec<String> = (0..60)
@@ -45,7 +49,7 @@ impl Finished {
             .collect();
         task::atomic::write(&folder.path().join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
         let path = folder.path().join("weigh.toml");
-        task::atomic::write(&path, TASK.as_bytes()).unwrap();
+        task::atomic::write(&path, task.as_bytes()).unwrap();
         let settings = Settings::load(&path).unwrap();
         let dataset = Dataset::load(&settings).unwrap();
         let engine = support::embedded();
@@ -104,6 +108,26 @@ fn what_is_shipped_answers_as_what_was_measured() {
     let refused = finished
         .ship(record, "none", |s, to| s.weights(&finalists.fine_tune, Weights::ModelGguf(Dtype::F16), to));
     assert!(matches!(refused, Err(Error::Shipping { reason, .. }) if reason.contains("no GGUF file")));
+}
+
+/// The embedded model was trained on arrows alone: from another style the search finds its way there, and what it found is shipped.
+#[test]
+fn a_searched_prompt_is_shipped_as_it_was_measured() {
+    let task = TASK
+        .replace("style = \"arrow\"", "style = \"plain\"")
+        .replace("near_duplicates = false", "near_duplicates = false\ndev_share = 0.3")
+        .replace("search = false", "search = true")
+        .replace("labels = [12]", "labels = [36]\nepochs = 12")
+        .replace("\"random\", \"bm25\", \"embedding\", \"diverse\", \"hybrid\"", "\"random\"");
+    let finished = Finished::of(&task);
+    let search = finished.record.prompt_search.as_ref().unwrap();
+    assert!(search.found.as_ref().is_some_and(|found| found.contains("arrow")), "{search:?}");
+    let tests = finished.record.experiments.iter().filter(|e| e.part == Part::Test && e.method == "searched");
+    let experiment = tests.last().unwrap();
+    let shipment = finished.ship(&finished.record, "prompt", |s, to| s.prompt(&experiment.id, to)).unwrap();
+    assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len());
+    let shown = std::fs::read_to_string(finished.folder.path().join("prompt/prompt.txt")).unwrap();
+    assert!(shown.ends_with("->"), "{shown}");
 }
 
 /// A record that says something else than the artefacts do: the answers of every dev experiment moved on by one label.

@@ -4,6 +4,7 @@ mod arms;
 mod forecast;
 mod plot;
 mod probes;
+mod prompt_search;
 mod regression;
 mod verdict;
 
@@ -65,6 +66,9 @@ impl Printer {
         self.print(&arms::heading(comparison));
         self.print(&arms::table(comparison).to_string());
         self.print("● chosen on dev, before the test set was opened; other rows with several seeds show their mean\n");
+        if let Some(search) = &comparison.prompt_search {
+            self.print(&format!("{}\n", prompt_search::summary(search)));
+        }
         if let Some(plot) = plot::plot(comparison, width(), plot::Characters::of_locale()) {
             self.print(&format!("{plot}\n"));
         }

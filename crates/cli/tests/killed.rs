@@ -20,6 +20,7 @@ style = "arrow"
 [in_context]
 shots = [0, 4]
 seeds = 2
+search = false
 [fine_tune]
 labels = [9, 18]
 seeds = 2

@@ -1,6 +1,7 @@
 //! The whole result: what `--json` prints, what the table and the report are drawn from.
 
 use serde::{Deserialize, Serialize};
+use task::prompt_search::PromptSearch;
 use task::record::{Decision, ModelIdentity, RunRecord, TaskFacts};
 
 use crate::Error;
@@ -50,6 +51,9 @@ pub struct Comparison {
     /// What the finalists were asked beside the test set; `None` where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<ProbeSummary>,
+    /// What the search of the prompting arm's instruction and format tried; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_search: Option<PromptSearch>,
     /// Seconds of all sessions of the run together.
     pub wall_seconds: f64,
 }
@@ -89,6 +93,7 @@ impl Comparison {
             task: record.task.clone(),
             model: record.model.clone(),
             labels: record.labels.clone(),
+            prompt_search: record.prompt_search.clone(),
             metric: evidence.metric().to_owned(),
             decision: record.decision.clone(),
             arms: arm::arms(&evidence),

@@ -12,6 +12,7 @@ pub mod prices;
 pub mod probe;
 pub mod profile;
 pub mod prompt;
+pub mod prompt_search;
 pub mod record;
 pub mod schema;
 pub mod sensitive;

@@ -68,6 +68,17 @@ pub struct Usage {
     pub shared_seconds: f64,
 }
 
+/// What a model makes of texts by themselves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embedded {
+    /// The mean of the last layer's hidden states over each text's tokens.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens of each text.
+    pub tokens: Vec<u64>,
+    /// Seconds for all of them.
+    pub seconds: f64,
+}
+
 /// A model that scores given answers, and may write its own.
 pub trait Predictor {
     /// Which model this is.
@@ -84,6 +95,11 @@ pub trait Predictor {
     fn write(&mut self, batch: &WritingBatch<'_>) -> Result<Written, PredictError> {
         let _ = batch;
         Err("this model scores given answers; it does not write its own".into())
+    }
+    /// The hidden states of each text; an error where the model does not show them.
+    fn embed(&mut self, texts: &[&str]) -> Result<Embedded, PredictError> {
+        let _ = texts;
+        Err("this model does not show its hidden states".into())
     }
 }
 

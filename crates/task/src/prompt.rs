@@ -6,14 +6,18 @@
 //! | arrow | per demonstration `{input} -> {label}\n` | `{input} ->` | ` {label}\n` |
 //! | chat | the model's template over system (instruction), user and assistant turns (demonstrations), up to the last user's words | the rest | the assistant's turn |
 //!
+//! Where a format has a [`Punctuation`] of its own, its marks stand in place of these.
+//!
 //! Inputs are trimmed and carriage returns become newlines; the arrow style, where a newline ends an example, turns
 //! newlines into spaces.
 
 mod chat;
+mod punctuation;
 
 use std::sync::Arc;
 
 pub use chat::{ChatMessage, ChatTemplate, Role};
+pub use punctuation::{Casing, Punctuation};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -41,6 +45,7 @@ pub struct PromptFormat {
     instruction: String,
     /// What ends an answer of the text styles.
     end: &'static str,
+    punctuation: Option<Punctuation>,
     template: Option<Arc<ChatTemplate>>,
 }
 
@@ -57,6 +62,35 @@ pub struct Layout {
     pub instruction: String,
     /// Whether an empty line ends an answer, because answers may have several lines.
     pub several_lines: bool,
+    /// The marks between the parts; `None`: the style's usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub punctuation: Option<Punctuation>,
+}
+
+/// The names that an instruction should tell: the labels, or the keys of a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    heading: &'static str,
+    names: Vec<String>,
+}
+
+impl Names {
+    /// The labels of `dataset`, or the keys of the task's schema; none for free text.
+    pub fn new(settings: &Settings, dataset: &Dataset) -> Self {
+        let Some(answers) = &settings.task.answers else {
+            return Self { heading: "Labels", names: dataset.labels.clone() };
+        };
+        let schema = answers.schema.clone().and_then(|schema| Schema::new(schema).ok());
+        Self { heading: "Keys", names: schema.map_or_else(Vec::new, |schema| schema.keys()) }
+    }
+
+    /// `instruction`, and a line with all names where it does not tell them.
+    pub fn listed(&self, instruction: &str) -> String {
+        match names_all(instruction, &self.names) {
+            true => instruction.to_owned(),
+            false => format!("{instruction}\n{}: {}", self.heading, self.names.join(", ")),
+        }
+    }
 }
 
 /// What stands around an answer that a model writes.
@@ -81,16 +115,12 @@ impl PromptFormat {
     /// The format of `settings`, with the instruction of the task file, else of the data's system message, else a
     /// general sentence; and a line with all labels where that does not name them and the settings want it.
     pub fn new(settings: &Settings, dataset: &Dataset) -> Self {
-        let instruction = settings.task.instruction.as_deref().or(dataset.system.as_deref());
-        let Some(answers) = &settings.task.answers else {
-            return Self::from_parts(&settings.prompt, instruction, &dataset.labels);
-        };
-        let schema = answers.schema.clone().and_then(|schema| Schema::new(schema).ok());
-        let general = if schema.is_some() { GENERAL_JSON_INSTRUCTION } else { GENERAL_TEXT_INSTRUCTION };
-        let mut instruction = instruction.unwrap_or(general).trim().to_owned();
-        let keys = schema.map_or_else(Vec::new, |schema| schema.keys());
-        if settings.prompt.list_labels && !names_all(&instruction, &keys) {
-            instruction = format!("{instruction}\nKeys: {}", keys.join(", "));
+        let mut instruction = Self::own_instruction(settings, dataset);
+        if settings.task.answers.is_none() {
+            return Self::from_parts(&settings.prompt, Some(&instruction), &dataset.labels);
+        }
+        if settings.prompt.list_labels {
+            instruction = Names::new(settings, dataset).listed(&instruction);
         }
         let mut format = Self::from_parts(&settings.prompt, Some(&instruction), &[]);
         if dataset.train.iter().chain(&dataset.dev).any(|example| example.target.contains('\n')) {
@@ -99,11 +129,22 @@ impl PromptFormat {
         format
     }
 
+    /// The instruction without a line of labels or keys: the task file's, else the data's system message, else a general sentence.
+    pub fn own_instruction(settings: &Settings, dataset: &Dataset) -> String {
+        let general = match &settings.task.answers {
+            None => GENERAL_INSTRUCTION,
+            Some(answers) if answers.schema.is_some() => GENERAL_JSON_INSTRUCTION,
+            Some(_) => GENERAL_TEXT_INSTRUCTION,
+        };
+        let own = settings.task.instruction.as_deref().or(dataset.system.as_deref());
+        own.unwrap_or(general).trim().to_owned()
+    }
+
     /// As [`PromptFormat::new`], from its parts.
     pub fn from_parts(prompt: &PromptSettings, instruction: Option<&str>, labels: &[String]) -> Self {
         let mut instruction = instruction.unwrap_or(GENERAL_INSTRUCTION).trim().to_owned();
-        if prompt.list_labels && !names_all(&instruction, labels) {
-            instruction = format!("{instruction}\nLabels: {}", labels.join(", "));
+        if prompt.list_labels {
+            instruction = Names { heading: "Labels", names: labels.to_vec() }.listed(&instruction);
         }
         Self {
             style: prompt.style,
@@ -111,6 +152,7 @@ impl PromptFormat {
             output_name: prompt.output_name.trim().to_owned(),
             instruction,
             end: ONE_LINE,
+            punctuation: None,
             template: None,
         }
     }
@@ -123,8 +165,15 @@ impl PromptFormat {
             output_name: layout.output_name.clone(),
             instruction: layout.instruction.clone(),
             end: if layout.several_lines { SEVERAL_LINES } else { ONE_LINE },
+            punctuation: layout.punctuation.clone(),
             template: None,
         }
+    }
+
+    /// The format that `layout` describes, with this format's chat template.
+    #[must_use]
+    pub fn with_layout(&self, layout: &Layout) -> Self {
+        Self { template: self.template.clone(), ..Self::from_layout(layout) }
     }
 
     /// This format but for the chat template, which is the model's.
@@ -135,6 +184,7 @@ impl PromptFormat {
             output_name: self.output_name.clone(),
             instruction: self.instruction.clone(),
             several_lines: self.end == SEVERAL_LINES,
+            punctuation: self.punctuation.clone(),
         }
     }
 
@@ -167,7 +217,7 @@ impl PromptFormat {
         inputs: &[&str],
     ) -> Result<Rendered, PredictError> {
         if self.style == PromptStyle::Chat {
-            let inputs: Vec<String> = inputs.iter().map(|input| clean(input)).collect();
+            let inputs: Vec<String> = inputs.iter().map(|input| self.turn(input)).collect();
             return chat::render(self.template()?, &self.messages(instruction, demonstrations), &inputs);
         }
         Ok(Rendered {
@@ -182,7 +232,7 @@ impl PromptFormat {
     /// As [`PromptFormat::render`].
     pub fn answers(&self, labels: &[String]) -> Result<Vec<String>, PredictError> {
         if self.style == PromptStyle::Chat {
-            return labels.iter().map(|label| chat::answer(self.template()?, label.trim())).collect();
+            return labels.iter().map(|label| chat::answer(self.template()?, &self.cased(label))).collect();
         }
         Ok(labels.iter().map(|label| self.answer(label)).collect())
     }
@@ -193,7 +243,7 @@ impl PromptFormat {
     /// As [`PromptFormat::render`].
     pub fn frame(&self) -> Result<Frame, PredictError> {
         if self.style != PromptStyle::Chat {
-            return Ok(Frame { lead: " ".to_owned(), end: self.end.to_owned() });
+            return Ok(Frame { lead: self.lead().to_owned(), end: self.end.to_owned() });
         }
         // A text that no template has of its own.
         const ANSWER: &str = "0answer0";
@@ -217,7 +267,7 @@ impl PromptFormat {
     ) -> Result<TrainingRow, PredictError> {
         if self.style == PromptStyle::Chat {
             let rendered = self.render(instruction, &[], &[input])?;
-            let completion = chat::answer(self.template()?, label.trim())?;
+            let completion = chat::answer(self.template()?, &self.cased(label))?;
             return Ok(TrainingRow { prompt: rendered.shared + &rendered.requests[0], completion });
         }
         let prompt = self.render_shared(instruction, &[]) + &self.render_query(input);
@@ -231,14 +281,13 @@ impl PromptFormat {
         let instruction = instruction.trim();
         if self.style != PromptStyle::Arrow && !instruction.is_empty() {
             text.push_str(&with_newlines(instruction));
-            text.push_str("\n\n");
+            text.push_str(self.gap());
         }
         for (input, label) in demonstrations {
             text.push_str(&self.render_query(input));
-            text.push_str(&self.answer(label));
-            if self.style != PromptStyle::Arrow && self.end == ONE_LINE {
-                text.push('\n');
-            }
+            text.push_str(self.lead());
+            text.push_str(&self.cased(label));
+            text.push_str(self.gap());
         }
         text
     }
@@ -247,16 +296,50 @@ impl PromptFormat {
     /// [`PromptFormat::render_shared`].
     pub fn render_query(&self, input: &str) -> String {
         match self.style {
-            PromptStyle::Arrow => format!("{} ->", on_one_line(input)),
+            PromptStyle::Arrow => format!("{}{}", on_one_line(input), self.separator().trim_end()),
             PromptStyle::Plain | PromptStyle::Chat => {
-                format!("{}: {}\n{}:", self.input_name, clean(input), self.output_name)
+                let (separator, input) = (self.separator(), clean(input));
+                let joint = self.marks().map_or("\n", |marks| &marks.joint);
+                let asked = separator.trim_end();
+                format!("{}{separator}{input}{joint}{}{asked}", self.input_name, self.output_name)
             }
         }
     }
 
     /// The answer of the text styles: ` {label}\n` (texts of several lines: ` {text}\n\n`). As for chat, see [`PromptFormat::answers`].
     pub fn answer(&self, label: &str) -> String {
-        format!(" {}{}", label.trim(), self.end)
+        format!("{}{}{}", self.lead(), self.cased(label), self.end)
+    }
+
+    /// The marks that are not the usual ones. A chat prompt that is shown in the plain layout has the usual ones.
+    fn marks(&self) -> Option<&Punctuation> {
+        self.punctuation.as_ref().filter(|_| self.style != PromptStyle::Chat)
+    }
+
+    fn separator(&self) -> &str {
+        let usual = if self.style == PromptStyle::Arrow { " -> " } else { ": " };
+        self.marks().map_or(usual, |marks| &marks.separator)
+    }
+
+    fn lead(&self) -> &str {
+        Punctuation::lead(self.separator())
+    }
+
+    /// What follows an instruction and a demonstration. An answer's end is the gap's beginning.
+    fn gap(&self) -> &str {
+        let usual = if self.style == PromptStyle::Arrow { self.end } else { "\n\n" };
+        self.marks().map_or(usual, |marks| &marks.gap)
+    }
+
+    /// A label as this format writes it.
+    fn cased(&self, label: &str) -> String {
+        self.punctuation.as_ref().map_or(Casing::AsIs, |marks| marks.labels).apply(label.trim())
+    }
+
+    /// A user's turn of the chat style.
+    fn turn(&self, input: &str) -> String {
+        let input = clean(input);
+        self.punctuation.as_ref().map_or_else(|| input.clone(), |marks| marks.wrapper.replace("{}", &input))
     }
 
     /// The prompt as messages, without the request: system (the instruction), then a user's and an assistant's turn for
@@ -268,8 +351,8 @@ impl PromptFormat {
             messages.push(ChatMessage::new(Role::System, with_newlines(instruction)));
         }
         for (input, label) in demonstrations {
-            messages.push(ChatMessage::new(Role::User, clean(input)));
-            messages.push(ChatMessage::new(Role::Assistant, label.trim().to_owned()));
+            messages.push(ChatMessage::new(Role::User, self.turn(input)));
+            messages.push(ChatMessage::new(Role::Assistant, self.cased(label)));
         }
         messages
     }
@@ -289,6 +372,7 @@ impl std::fmt::Debug for PromptFormat {
             .field("input_name", &self.input_name)
             .field("output_name", &self.output_name)
             .field("instruction", &self.instruction)
+            .field("punctuation", &self.punctuation)
             .field("has_template", &self.template.is_some())
             .finish()
     }

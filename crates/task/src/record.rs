@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::Probes;
+use crate::prompt_search::PromptSearch;
 
 /// Which side of the comparison an experiment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,7 +141,7 @@ pub struct Experiment {
     pub id: String,
     /// Side of the comparison.
     pub family: Family,
-    /// `zero_shot`, `random`, `bm25`, `lora`, `full`, `majority`, `nearest_neighbour`, `logistic_regression`.
+    /// `zero_shot`, `random`, `bm25`, `embedding`, `diverse`, `hybrid`, `searched`, `lora`, `full`, `majority`, `nearest_neighbour`, `logistic_regression`.
     pub method: String,
     /// Labelled training examples that the method could see.
     pub labels_used: usize,
@@ -366,4 +367,7 @@ pub struct RunRecord {
     /// What the finalists were asked beside the test set; `None` where nothing was, as in runs before there were probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
+    /// What the search of the prompting arm's instruction and format tried; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_search: Option<PromptSearch>,
 }

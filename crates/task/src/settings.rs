@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
     Calibration, FineTuneMethod, InContextSection as InContextSettings, Metric, Order, Precision,
-    PromptSection as PromptSettings, PromptStyle, Selection, TaskKind, Underscores,
+    PromptSection as PromptSettings, PromptStyle, Selection, Shots, TaskKind, Underscores,
 };
 pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;
@@ -371,7 +371,7 @@ fn tenth(rate: f64) -> f64 {
     format!("{digits}e{}", exponent - 1).parse().expect("it is the same notation")
 }
 
-fn sort_and_unite(numbers: &mut Vec<usize>) {
+fn sort_and_unite<T: Ord>(numbers: &mut Vec<T>) {
     numbers.sort_unstable();
     numbers.dedup();
 }

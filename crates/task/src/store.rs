@@ -29,7 +29,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use archive::archive;
 pub use audit::{AuditEntry, AuditReport};
-pub use facts::Event;
+pub use facts::{Event, PROMPT_SEARCH};
 
 use crate::Error;
 use crate::settings::Fingerprint;

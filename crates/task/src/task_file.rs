@@ -8,6 +8,7 @@ mod json_schema;
 mod keys;
 mod kind;
 mod reference;
+mod shots;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ pub use json_schema::json_schema;
 pub use keys::{KEYS, Key, SECTIONS, Section};
 pub use kind::{Kind, parse_duration};
 pub use reference::reference;
+pub use shots::Shots;
 
 use crate::Error;
 use crate::record::{Decision, Economics};
@@ -133,9 +135,15 @@ pub enum Selection {
     Random,
     /// The training rows that resemble the request most (BM25); other ones for every request.
     Bm25,
+    /// The training rows whose hidden states are nearest to the request's.
+    Embedding,
+    /// Rows that resemble the request, but not each other (maximal marginal relevance over BM25).
+    Diverse,
+    /// A random block that all requests share, and after it a few rows that resemble the request (BM25).
+    Hybrid,
 }
 
-/// In which order retrieved demonstrations stand.
+/// In which order demonstrations stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -144,6 +152,8 @@ pub enum Order {
     Similarity,
     /// The same for all requests, so that prompts have beginnings in common.
     Fixed,
+    /// In rounds over the labels, each round in the labels' order.
+    Cycled,
 }
 
 /// How label scores are corrected.
@@ -342,25 +352,51 @@ impl Default for PromptSection {
 #[serde(default, deny_unknown_fields)]
 pub struct InContextSection {
     /// Numbers of demonstrations to try, as far as they fit the context and the training rows.
-    pub shots: Vec<usize>,
+    pub shots: Vec<Shots>,
     /// Random draws of demonstrations at each number.
     pub seeds: usize,
     /// How demonstrations are chosen.
     pub selection: Vec<Selection>,
-    /// In which order retrieved demonstrations stand.
+    /// In which order demonstrations stand.
     pub order: Order,
     /// How label scores are corrected.
     pub calibration: Vec<Calibration>,
+    /// Whether instructions and formats are searched for on dev. Left out of what identifies a run where it is the default, as in
+    /// runs before there was a search; so are the two below.
+    #[serde(skip_serializing_if = "is_true")]
+    pub search: bool,
+    /// Share of the prompting arm's time that is kept for the search.
+    #[serde(skip_serializing_if = "is_usual_share")]
+    pub search_share: f64,
+    /// Instructions of the user's own to try beside the task's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instructions: Vec<String>,
+}
+
+/// Share of the prompting arm's time that its search has where the task file says nothing.
+const SEARCH_SHARE: f64 = 0.4;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_usual_share(share: &f64) -> bool {
+    *share == SEARCH_SHARE
 }
 
 impl Default for InContextSection {
     fn default() -> Self {
         Self {
-            shots: vec![0, 4, 16, 64],
+            shots: [0, 4, 16, 64].map(Shots::Count).to_vec(),
             seeds: 3,
             selection: vec![Selection::Random, Selection::Bm25],
             order: Order::Similarity,
             calibration: vec![Calibration::None, Calibration::Contextual, Calibration::Batch],
+            search: true,
+            search_share: SEARCH_SHARE,
+            instructions: Vec::new(),
         }
     }
 }

@@ -210,7 +210,7 @@ fn mistakes_are_named_with_line_and_key() {
         ("[data]\nnear_duplicates = 1\n", "2: data.near_duplicates must be true or false, not 1"),
         (
             "[in_context]\nshots = [0,\n-1]\n",
-            "2: in_context.shots must be a list of whole numbers of at least 0, not [0, -1]",
+            "2: in_context.shots must be a list of whole numbers of at least 0 or \"max\", not [0, -1]",
         ),
         (
             "[prompt]\nstyle = \"arow\"\n",

@@ -71,8 +71,9 @@ impl Prober<'_> {
         predictor: &mut dyn Predictor,
     ) -> Result<Asked, Error> {
         let mut queries: Vec<&str> = items.iter().map(|item| item.input.as_str()).collect();
-        if self.writer.texts().is_some() {
-            let found = answer(self.writer, self.dataset, items, &render(&queries)?, predictor)
+        let writer = self.writer_of(side);
+        if writer.texts().is_some() {
+            let found = answer(writer, self.dataset, items, &render(&queries)?, predictor)
                 .map_err(Error::model("probe"))?;
             return Ok(Asked { predictions: found.predictions, rows: Vec::new() });
         }

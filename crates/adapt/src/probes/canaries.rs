@@ -13,7 +13,6 @@ use task::probe::{Canary, Finding, Side};
 
 use super::Prober;
 use crate::Error;
-use crate::plan::Selection;
 
 const SEED: u64 = 20_190;
 /// Candidates of each secret, itself among them: a secret that ranks first has an exposure of eight bits.
@@ -88,7 +87,7 @@ impl Prober<'_> {
         } else {
             experiment_rows = self.trial.shots;
             for canary in &planted {
-                let shown = self.with_canary(canary);
+                let shown = self.with_canary(canary)?;
                 let (prompt, answers) = self.question(side, canary, &shown)?;
                 after.push(rank(predictor, &prompt, &answers)?);
             }
@@ -132,16 +131,17 @@ impl Prober<'_> {
     }
 
     /// The finalist's demonstrations for the canary's own query, of which its copies displace the first.
-    fn with_canary(&self, canary: &Planted) -> Vec<Example> {
+    fn with_canary(&self, canary: &Planted) -> Result<Vec<Example>, Error> {
+        self.arm.prepare(&self.trial, &[&canary.row.input])?;
         let mut shown: Vec<Example> =
             self.arm.demonstrations(&self.trial, &canary.row.input, None).into_iter().cloned().collect();
         let copies = canary.repetitions.min(self.trial.shots);
         shown.drain(..copies.min(shown.len()));
         shown.extend(vec![canary.row.clone(); copies]);
-        if self.trial.selection == Selection::Random {
+        if !self.trial.selection.per_request() {
             shown.shuffle(&mut Pcg64::seed_from_u64(SEED));
         }
-        shown
+        Ok(shown)
     }
 
     /// The prompt that ends where the secret would follow, and every candidate.
@@ -154,12 +154,13 @@ impl Prober<'_> {
         let codes = &canary.candidates;
         let rendered = match side {
             Side::FineTune => self.writer.tuned_prompts(&[&canary.row.input])?,
-            _ => self.writer.prompts(&shown.iter().collect::<Vec<_>>(), &[&canary.row.input])?,
+            _ => self.writer_of(side).prompts(&shown.iter().collect::<Vec<_>>(), &[&canary.row.input])?,
         };
         let whole = rendered.shared + &rendered.requests[0];
         match canary.place {
             Place::Answer => {
-                let answers = self.writer.format().answers(codes).map_err(Error::model("probe/canaries"))?;
+                let format = self.writer_of(side).format();
+                let answers = format.answers(codes).map_err(Error::model("probe/canaries"))?;
                 Ok((whole, answers))
             }
             Place::Input => {

@@ -41,8 +41,9 @@ impl Prober<'_> {
         if side != Side::InContext {
             return Ok(String::new());
         }
+        self.arm.prepare(&self.trial, &[query])?;
         let shown = self.arm.demonstrations(&self.trial, query, None);
-        Ok(self.writer.prompts(&shown, &[""])?.shared)
+        Ok(self.prompt_writer.prompts(&shown, &[""])?.shared)
     }
 
     /// The log-probability of each passage, and which questions are answered right.

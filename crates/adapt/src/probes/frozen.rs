@@ -68,7 +68,7 @@ pub(super) fn freeze(
     let Rendered { shared, requests } = prober.prompts(side, &inputs(items))?;
     let prompts: Vec<String> = requests.iter().map(|request| format!("{shared}{request}")).collect();
     let render = |_: &[&str]| Ok(Rendered { shared: String::new(), requests: prompts.clone() });
-    let answers = prober.writer.answers();
+    let answers = prober.writer_of(side).answers();
     let given = prober.answered(side, items, answers, Prior::Frozen, &render, predictor)?;
     let finalist = prober.finalist(side);
     let prior = finalist.filter(|_| side == Side::InContext).and_then(|e| e.configuration.get("log_prior"));
@@ -138,6 +138,10 @@ pub fn replay(
             let mut tuned = engine.load(&store.folder().join("artefacts").join(name)).map_err(failed())?;
             again(&set, &writer, dataset, tuned.predictor().as_mut()).map_err(failed())?
         } else {
+            let writer = match store.get(&set.finalist)? {
+                Some(finalist) => writer.of(&finalist, dataset)?,
+                None => writer.clone(),
+            };
             again(&set, &writer, dataset, engine.base().as_mut()).map_err(failed())?
         };
         let same_weights = engine.base().identity().sha256 == set.model_sha256;

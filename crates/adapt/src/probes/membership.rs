@@ -32,11 +32,11 @@ impl Prober<'_> {
     /// Negative log-probability of each row's right answer after its prompt.
     fn losses(&self, side: Side, rows: &[Example], predictor: &mut dyn Predictor) -> Result<Vec<f64>, Error> {
         let prompts = self.prompts(side, &inputs(rows))?;
-        let Some(texts) = self.writer.texts() else {
+        let Some(texts) = self.writer_of(side).texts() else {
             let batch = PromptBatch {
                 shared: &prompts.shared,
                 requests: &prompts.requests,
-                answers: self.writer.answers(),
+                answers: self.writer_of(side).answers(),
             };
             let scored = predictor.score(&batch).map_err(Error::model("probe/membership"))?;
             let of = |(row, scores): (&Example, &Vec<f64>)| -scores[target_index(self.dataset, row)];

@@ -56,10 +56,11 @@ impl Prober<'_> {
         let mut requests = Vec::new();
         let template = self.engine.chat_template();
         for (_, Question { text, .. }) in questions {
-            if side == Side::InContext && self.writer.format().style() == PromptStyle::Chat {
+            if side == Side::InContext && self.prompt_writer.format().style() == PromptStyle::Chat {
                 // The prompt is a conversation already: the question is its next turn.
+                self.arm.prepare(&self.trial, &[text])?;
                 let shown = self.arm.demonstrations(&self.trial, text, None);
-                let one = self.writer.prompts(&shown, &[text])?;
+                let one = self.prompt_writer.prompts(&shown, &[text])?;
                 requests.push(one.shared + &one.requests[0]);
                 continue;
             }

@@ -11,10 +11,10 @@ use task::record::{Part, Prediction};
 
 use super::Prober;
 use super::asking::Prior;
-use super::layout::Layout;
 use super::rewrite::{RULES, rephrased, swapped, typos};
 use crate::Error;
 use crate::digest::hashed;
+use crate::formats;
 
 /// Other orders of the demonstrations.
 pub(super) const ORDERS: u64 = 4;
@@ -49,15 +49,15 @@ impl Prober<'_> {
         predictor: &mut dyn Predictor,
     ) -> Result<Finding, Error> {
         let items = self.items(count);
-        let format = self.writer.format();
+        let format = self.writer_of(side).format();
         let written = self.writer.texts().is_some();
-        let layouts = Layout::draw(format, self.settings.probes.formats, written);
+        let layouts = formats::draw(format, self.settings.probes.formats, written);
         let instruction = if side == Side::InContext { format.instruction() } else { "" };
         let places = self.arm.places(&self.trial);
         let mut variants = Vec::new();
         for (at, layout) in layouts.iter().enumerate() {
-            let answers =
-                layout.answers(format, &self.dataset.labels).map_err(Error::model("probe/format"))?;
+            let format = format.with_layout(layout);
+            let answers = format.answers(&self.dataset.labels).map_err(Error::model("probe/format"))?;
             let prompt = |query: &&str| {
                 let shown = match side {
                     Side::InContext => self.arm.demonstrations(&self.trial, query, places.as_deref()),
@@ -65,12 +65,19 @@ impl Prober<'_> {
                 };
                 let shown: Vec<(&str, &str)> =
                     shown.iter().map(|e| (e.input.as_str(), e.target.as_str())).collect();
-                layout.prompt(format, instruction, &shown, query).map_err(Error::model("probe/format"))
+                let one =
+                    format.render(instruction, &shown, &[query]).map_err(Error::model("probe/format"))?;
+                Ok(one.shared + &one.requests[0])
             };
             let render =
                 |queries: &[&str]| Ok(whole(queries.iter().map(prompt).collect::<Result<_, Error>>()?));
             let asked = self.answered(side, items, &answers, Prior::Renewed, &render, predictor)?;
-            variants.push(variant(format!("format {}", at + 1), layout.detail(), None, asked.predictions));
+            variants.push(variant(
+                format!("format {}", at + 1),
+                formats::detail(layout),
+                None,
+                asked.predictions,
+            ));
         }
         Ok(self.found(side, items, variants))
     }
@@ -83,7 +90,7 @@ impl Prober<'_> {
             let prompt = |query: &&str| {
                 let mut shown = self.arm.demonstrations(&self.trial, query, None);
                 shown.shuffle(&mut Pcg64::seed_from_u64(seed));
-                let one = self.writer.prompts(&shown, &[query])?;
+                let one = self.prompt_writer.prompts(&shown, &[query])?;
                 Ok(one.shared + &one.requests[0])
             };
             let render =
@@ -91,7 +98,7 @@ impl Prober<'_> {
             let asked = self.answered(
                 Side::InContext,
                 items,
-                self.writer.answers(),
+                self.prompt_writer.answers(),
                 Prior::Renewed,
                 &render,
                 predictor,
@@ -117,7 +124,7 @@ impl Prober<'_> {
         for shift in 1..=self.exchanges() {
             let name = |label: usize| (label + shift) % labels.len();
             let answers: Vec<String> =
-                (0..labels.len()).map(|label| self.writer.answers()[name(label)].clone()).collect();
+                (0..labels.len()).map(|label| self.prompt_writer.answers()[name(label)].clone()).collect();
             let prompt = |query: &&str| {
                 let renamed: Vec<Example> = self
                     .arm
@@ -128,7 +135,7 @@ impl Prober<'_> {
                         Example { target: labels[name(label)].clone(), ..example.clone() }
                     })
                     .collect();
-                let one = self.writer.prompts(&renamed.iter().collect::<Vec<_>>(), &[query])?;
+                let one = self.prompt_writer.prompts(&renamed.iter().collect::<Vec<_>>(), &[query])?;
                 Ok(one.shared + &one.requests[0])
             };
             let render =
@@ -149,7 +156,7 @@ impl Prober<'_> {
         predictor: &mut dyn Predictor,
     ) -> Result<Vec<Prediction>, Error> {
         let render = |queries: &[&str]| self.prompts(side, queries);
-        let answers = self.writer.answers();
+        let answers = self.writer_of(side).answers();
         Ok(self.answered(side, items, answers, Prior::Frozen, &render, predictor)?.predictions)
     }
 
@@ -241,7 +248,7 @@ impl Prober<'_> {
     ) -> Result<Finding, Error> {
         let items = self.items(count.min(REPEATED));
         let render = |queries: &[&str]| self.prompts(side, queries);
-        let answers = self.writer.answers();
+        let answers = self.writer_of(side).answers();
         let first = self.answered(side, items, answers, Prior::Frozen, &render, predictor)?;
         let mut variants = Vec::new();
         for (name, size) in [("the same batch", items.len()), ("one at a time", 1), ("batches of 7", BATCH)] {

@@ -70,7 +70,8 @@ impl Session<'_> {
             let trial = self.trial(own)?;
             let named = own.configuration.get("calibration").cloned().unwrap_or_default();
             let calibration: Calibration = serde_json::from_value(named).unwrap_or(Calibration::None);
-            let arm = InContext::new(self.writer, noisy, &targets, self.run.settings.in_context.order);
+            let (order, writer) = (self.run.settings.in_context.order, self.writer.of(own, noisy)?);
+            let arm = InContext::new(&writer, noisy, &targets, order, self.embedder);
             let mut base = self.run.engine.base();
             let Some(dev) = arm.on_dev(&trial, &[calibration], base.as_mut())?.pop() else { return Ok(None) };
             arm.on_test(&trial, &dev, base.as_mut())?

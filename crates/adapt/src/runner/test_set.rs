@@ -197,7 +197,8 @@ impl<'a> Session<'a> {
             }
             Family::InContext | Family::Hybrid => {
                 let trial = self.trial(chosen)?;
-                let arm = InContext::new(self.writer, data, self.targets, self.run.settings.in_context.order);
+                let (order, writer) = (self.run.settings.in_context.order, self.writer.of(chosen, data)?);
+                let arm = InContext::new(&writer, data, self.targets, order, self.embedder);
                 arm.on_test(&trial, chosen, self.run.engine.base().as_mut())
             }
         }
@@ -219,7 +220,8 @@ impl<'a> Session<'a> {
         match chosen.family {
             Family::InContext => {
                 let base = &mut self.run.engine.base();
-                self.in_context().timed(&self.trial(chosen)?, &inputs, base.as_mut(), until)
+                let writer = self.writer.of(chosen, self.run.dataset)?;
+                self.in_context(&writer).timed(&self.trial(chosen)?, &inputs, base.as_mut(), until)
             }
             Family::FineTune => {
                 let tuned = tuned.ok_or(Error::NothingRan("fine-tuning"))?;

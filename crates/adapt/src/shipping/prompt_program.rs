@@ -1,18 +1,21 @@
 //! A prompt as a file: all that is needed to write, for any input, the very prompt that was measured.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use task::predictor::PredictError;
 use task::prompt::{ChatMessage, ChatTemplate, Layout, PromptFormat, Rendered};
 use task::record::ModelIdentity;
-use task::settings::Order;
 
-use crate::retrieval::Bm25;
-use crate::selection;
+use crate::demonstrations::{Pool, Rule};
+use crate::embedding::{Code, Space, unembedded};
+use crate::plan::Selection;
 
 /// The number of the file's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that is read: it had one kind of retrieval, and the usual marks between the parts of a prompt.
+const OLDEST: u32 = 1;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
 
@@ -23,15 +26,6 @@ pub struct Demonstration {
     pub input: String,
     /// What is answered.
     pub output: String,
-}
-
-/// How demonstrations are found for each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retrieval {
-    /// How many stand in a prompt.
-    pub shots: usize,
-    /// In which order.
-    pub order: Order,
 }
 
 /// A prompt that can be sent: `prompt.json`.
@@ -49,9 +43,12 @@ pub struct PromptProgram {
     pub layout: Layout,
     /// In prompt order; with [`PromptProgram::retrieval`], all that may be chosen from.
     pub demonstrations: Vec<Demonstration>,
-    /// How demonstrations are chosen for a request by BM25; `None` where all stand in every prompt, in their order.
-    pub retrieval: Option<Retrieval>,
-    /// The text that every prompt begins with; the rest is the request's. Empty with retrieval.
+    /// How demonstrations are chosen for a request; `None` where all stand in every prompt, in their order.
+    pub retrieval: Option<Rule>,
+    /// The demonstrations' inputs as places, where they are chosen by the model's hidden states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<Space>,
+    /// The text that every prompt begins with; the rest is the request's. Empty where all demonstrations are retrieved.
     pub shared: String,
     /// The same as messages, for an endpoint that takes chats; without the request.
     pub messages: Vec<ChatMessage>,
@@ -83,8 +80,12 @@ impl PromptProgram {
         }
         let bytes = std::fs::read(path).map_err(|error| format!("{place}: {error}"))?;
         let program: Self = serde_json::from_slice(&bytes).map_err(|error| format!("{place}: {error}"))?;
-        if program.format != FORMAT {
-            return Err(format!("{place}: format {} (this program reads {FORMAT})", program.format).into());
+        if !(OLDEST..=FORMAT).contains(&program.format) {
+            return Err(format!(
+                "{place}: format {} (this program reads {OLDEST} to {FORMAT})",
+                program.format
+            )
+            .into());
         }
         Ok(program)
     }
@@ -92,31 +93,49 @@ impl PromptProgram {
     /// The prompts for `inputs`; `template` is the model's, for the chat style.
     ///
     /// # Errors
-    /// Those of [`PromptFormat::render`].
+    /// Those of [`PromptFormat::render`]; and where demonstrations are chosen by the model's hidden states, for which there is
+    /// [`PromptProgram::prompts_near`].
     pub fn prompts(
         &self,
         inputs: &[&str],
         template: Option<std::sync::Arc<ChatTemplate>>,
     ) -> Result<Rendered, PredictError> {
+        self.prompts_near(inputs, template, &|_| Err(unembedded()))
+    }
+
+    /// As [`PromptProgram::prompts`]; `place` gives an input's place in [`PromptProgram::space`], where demonstrations are chosen by it:
+    /// [`Space::code`] of what [`task::predictor::Predictor::embed`] makes of the input.
+    ///
+    /// # Errors
+    /// Those of [`PromptFormat::render`] and of `place`.
+    pub fn prompts_near(
+        &self,
+        inputs: &[&str],
+        template: Option<std::sync::Arc<ChatTemplate>>,
+        place: &dyn Fn(&str) -> Result<Code, PredictError>,
+    ) -> Result<Rendered, PredictError> {
         let mut format = PromptFormat::from_layout(&self.layout);
         if let Some(template) = template {
             format = format.with_template(template);
         }
-        let Some(retrieval) = self.retrieval else {
+        let Some(rule) = self.retrieval else {
             let shown: Vec<usize> = (0..self.demonstrations.len()).collect();
             return format.render(&self.layout.instruction, &self.pairs(&shown), inputs);
         };
-        let pool: Vec<&str> = self.demonstrations.iter().map(|one| one.input.as_str()).collect();
-        let index = Bm25::new(&pool);
-        let targets = self.targets();
-        let places = (retrieval.order == Order::Fixed)
-            .then(|| selection::fixed_order(&index, &pool, &targets, retrieval.shots));
+        let known: Vec<&str> = self.demonstrations.iter().map(|one| one.input.as_str()).collect();
+        let pool = Pool::new(known, Cow::Owned(self.targets()), self.labels.len().max(1));
+        let places = pool.places(&rule);
+        let block = pool.block(&rule);
         let mut requests = Vec::with_capacity(inputs.len());
         for input in inputs {
-            let mut chosen = selection::retrieved(&index, input, &targets, retrieval.shots, None);
-            if let Some(places) = &places {
-                chosen.sort_by_key(|&index| places[index]);
-            }
+            let code = match (rule.selection, &self.space) {
+                (Selection::Embedding, Some(space)) => Some((space, place(input)?)),
+                (Selection::Embedding, None) => return Err(unembedded()),
+                _ => None,
+            };
+            let near = code.as_ref().map(|(space, code)| (*space, code));
+            let mut chosen = block.clone();
+            chosen.extend(pool.retrieved(&rule, input, near, places.as_deref()));
             let one = format.render(&self.layout.instruction, &self.pairs(&chosen), &[input])?;
             requests.push(one.shared + &one.requests[0]);
         }

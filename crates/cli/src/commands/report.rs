@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use adapt::engine::Engine;
 use adapt::plan::Plan;
-use adapt::transcript::Transcript;
+use adapt::transcript::{self, Transcript};
 use anyhow::{Context, Result};
 use report::{Items, Provenance, Report, Texts};
 use task::dataset::Dataset;
@@ -88,14 +88,17 @@ fn texts<'a>(
     dataset: &'a Dataset,
 ) -> Result<Texts<'a>> {
     let plan: Plan = store.fact("plan")?.context("the run has no plan")?;
-    // Only the chat style needs the model, for its template.
-    let template = match settings.prompt.style {
-        PromptStyle::Chat => model::load(&settings.model)?.chat_template(),
-        PromptStyle::Plain | PromptStyle::Arrow => None,
-    };
-    let transcript = Transcript::new(settings, dataset, plan, template);
     let finalist = record.finalists.as_ref().map(|finalists| &finalists.in_context);
     let experiment = record.experiments.iter().find(|experiment| Some(&experiment.id) == finalist);
+    // Only the chat style needs the model, for its template.
+    let template = match experiment.map_or(settings.prompt.style, |own| transcript::style(settings, own)) {
+        PromptStyle::Chat => model::load(&settings.model)?.chat_template(),
+        PromptStyle::Plain | PromptStyle::Arrow if settings.prompt.style == PromptStyle::Chat => {
+            model::load(&settings.model)?.chat_template()
+        }
+        PromptStyle::Plain | PromptStyle::Arrow => None,
+    };
+    let transcript = Transcript::new(settings, dataset, plan, template, store.folder().join("artefacts"));
     let prompts =
         experiment.map(|experiment| transcript.prompts(experiment, Part::Test)).transpose()?.flatten();
     Ok(Texts { examples: &dataset.test, prompts, rows: transcript.training_rows(Part::Test)? })

@@ -52,9 +52,15 @@ pub(super) fn table(comparison: &Comparison) -> Table {
         }
     }
     for family in [Family::InContext, Family::FineTune, Family::Hybrid, Family::Floor] {
-        for curve in curves(comparison, family) {
+        let curves = curves(comparison, family);
+        let first = curves.first().map_or("", |curve| curve.method.as_str());
+        for curve in curves {
             // Both ways of choosing examples begin at none: the zero-shot prompt is told once.
-            for point in curve.points.iter().filter(|point| point.at > 0 || curve.method != "bm25") {
+            for point in curve
+                .points
+                .iter()
+                .filter(|point| point.at > 0 || family != Family::InContext || curve.method == first)
+            {
                 let mut row = row(comparison, curve, point);
                 if narrow {
                     row.remove(SECOND);
@@ -77,10 +83,14 @@ fn second_metric(comparison: &Comparison) -> Option<&str> {
 
 /// The curves of a family on test, in the order in which a reader learns about them.
 fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
-    const ORDER: [&str; 9] = [
+    const ORDER: [&str; 13] = [
         "zero_shot",
         "random",
         "bm25",
+        "embedding",
+        "diverse",
+        "hybrid",
+        "searched",
         "lora",
         "full",
         "majority",

@@ -91,6 +91,10 @@ pub(super) fn plot(comparison: &Comparison, width: usize, characters: Characters
 fn series(curve: &Curve, characters: Characters) -> Option<Series> {
     let (unicode, ascii) = match (curve.family, curve.method.as_str()) {
         (Family::InContext, "bm25") => ('○', 'r'),
+        (Family::InContext, "embedding") => ('◇', 'e'),
+        (Family::InContext, "diverse") => ('□', 'd'),
+        (Family::InContext, "hybrid") => ('◐', 'h'),
+        (Family::InContext, "searched") => ('★', 's'),
         (Family::InContext, _) => ('●', 'o'),
         (Family::FineTune, "full") => ('△', 'f'),
         (Family::FineTune, _) => ('▲', 'x'),

@@ -142,6 +142,7 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         clusters: BTreeMap::new(),
         label_noise: Vec::new(),
         probes: None,
+        prompt_search: None,
     }
 }
 

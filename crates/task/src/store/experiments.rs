@@ -106,6 +106,7 @@ impl Store {
             clusters: self.fact(facts::CLUSTERS)?.unwrap_or_default(),
             label_noise: self.noisy_runs()?,
             probes: self.probes()?,
+            prompt_search: self.fact(facts::PROMPT_SEARCH)?,
         })
     }
 

@@ -18,6 +18,8 @@ const FINALISTS: &str = "finalists";
 pub(super) const TEST_STOP: &str = "test_stop";
 /// The sources that test examples share.
 pub(super) const CLUSTERS: &str = "clusters";
+/// What the search of instructions and formats tried.
+pub const PROMPT_SEARCH: &str = "prompt_search";
 /// Begins the names of the finalists' runs with flipped labels.
 const NOISE: &str = "label_noise/";
 /// Begins the names of activities that count joules instead of seconds.

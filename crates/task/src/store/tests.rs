@@ -159,6 +159,7 @@ fn the_record_holds_everything() {
         clusters: BTreeMap::new(),
         label_noise: Vec::new(),
         probes: None,
+        prompt_search: None,
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.

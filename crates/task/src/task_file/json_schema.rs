@@ -61,6 +61,9 @@ fn kind_schema(kind: &Kind) -> Value {
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Count(least) => json!({"type": "integer", "minimum": least}),
         Kind::Counts(least) => list(json!({"type": "integer", "minimum": least})),
+        Kind::CountsOr(least, word) => {
+            list(json!({"anyOf": [{"type": "integer", "minimum": least}, {"enum": [word]}]}))
+        }
         Kind::Amount => json!({"type": "number", "minimum": 0}),
         Kind::Positive => json!({"type": "number", "exclusiveMinimum": 0}),
         Kind::Positives => list(json!({"type": "number", "exclusiveMinimum": 0})),

@@ -247,9 +247,9 @@ pub const KEYS: &[Key] = &[
     key(
         "in_context",
         "shots",
-        Kind::Counts(0),
+        Kind::CountsOr(0, "max"),
         "[0, 4, 16, 64]",
-        "Numbers of demonstrations to try; what does not fit the context or the training rows is left out.",
+        "Numbers of demonstrations to try; what does not fit the context or the training rows is left out. `\"max\"`: as many as fit.",
     ),
     key(
         "in_context",
@@ -261,16 +261,16 @@ pub const KEYS: &[Key] = &[
     key(
         "in_context",
         "selection",
-        Kind::Choices(&["random", "bm25"]),
+        Kind::Choices(&["random", "bm25", "embedding", "diverse", "hybrid"]),
         "[\"random\", \"bm25\"]",
-        "How demonstrations are chosen: at random and balanced over labels, or those most like each request (BM25).",
+        "How demonstrations are chosen (docs/prompting.md): `random`, balanced over labels; `bm25`, those most like each request in their words; `embedding`, in the model's hidden states; `diverse`, like the request and unlike each other; `hybrid`, a random block that all requests share and a few retrieved ones after it.",
     ),
     key(
         "in_context",
         "order",
-        Kind::Choice(&["similarity", "fixed"]),
+        Kind::Choice(&["similarity", "fixed", "cycled"]),
         "\"similarity\"",
-        "Order of retrieved demonstrations: the most similar last, or one order for all requests (those that are retrieved most often first), so that what prompts begin with in common is computed once.",
+        "Order of demonstrations. `similarity`: of retrieved ones the most similar last, random ones as drawn. `fixed`: of retrieved ones one order for all requests (those that are retrieved most often first), so that what prompts begin with in common is computed once. `cycled`: in rounds over the labels, each round in the labels' order.",
     ),
     key(
         "in_context",
@@ -278,6 +278,27 @@ pub const KEYS: &[Key] = &[
         Kind::Choices(&["none", "contextual", "batch"]),
         "[\"none\", \"contextual\", \"batch\"]",
         "How label scores are corrected; the best is chosen on dev.",
+    ),
+    key(
+        "in_context",
+        "search",
+        Kind::Flag,
+        "true",
+        "Whether instructions and formats are searched for on dev, around the best prompt so far, where the budget has room (docs/prompting.md).",
+    ),
+    key(
+        "in_context",
+        "search_share",
+        SHARE,
+        "0.4",
+        "Share of the prompting arm's half of the budget that is kept for the search.",
+    ),
+    key(
+        "in_context",
+        "instructions",
+        Kind::Texts,
+        "",
+        "Instructions of your own that the search tries beside `task.instruction`.",
     ),
     key(
         "fine_tune",

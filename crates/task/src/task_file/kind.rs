@@ -21,6 +21,8 @@ pub enum Kind {
     Count(i64),
     /// A list of whole numbers of at least this.
     Counts(i64),
+    /// As `Counts`, where an item may also be this word.
+    CountsOr(i64, &'static str),
     /// A number from 0 up.
     Amount,
     /// A number above 0.
@@ -58,6 +60,9 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Count(least) => format!("a whole number of at least {least}"),
             Self::Counts(least) => format!("a list of whole numbers of at least {least}"),
+            Self::CountsOr(least, word) => {
+                format!("a list of whole numbers of at least {least} or \"{word}\"")
+            }
             Self::Amount => "a number of at least 0".to_owned(),
             Self::Positive => "a number above 0".to_owned(),
             Self::Positives => "a list of numbers above 0".to_owned(),
@@ -82,6 +87,9 @@ impl Kind {
             Self::Flag => value.is_bool(),
             Self::Count(least) => is_count(value, *least),
             Self::Counts(least) => list_of(value, |item| is_count(item, *least)),
+            Self::CountsOr(least, word) => {
+                list_of(value, |item| is_count(item, *least) || item.as_str() == Some(*word))
+            }
             Self::Amount => number(value).is_some_and(|x| x >= 0.0),
             Self::Positive => number(value).is_some_and(|x| x > 0.0),
             Self::Positives => list_of(value, |item| number(item).is_some_and(|x| x > 0.0)),
