@@ -2,7 +2,7 @@
 
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
+use task::predictor::{Control, LoraVariant, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
 use task::prompt::Rendered;
 use task::settings::{self, FineTuneMethod, Settings};
 
@@ -133,7 +133,8 @@ fn training_speed(
     let tokens = rows.len() as f64 * row_tokens;
     let job = TrainingJob {
         rows,
-        method: TrainingMethod::Lora { rank: settings.fine_tune.rank, alpha: settings.fine_tune.alpha },
+        weights: Vec::new(),
+        method: TrainingMethod::lora(settings.fine_tune.rank, settings.fine_tune.alpha),
         learning_rate: 1e-4,
         epochs: 2,
         batch_rows: settings.fine_tune.batch_rows,
@@ -168,7 +169,16 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
     let mut labels: Vec<usize> = tune.labels.iter().map(|&labels| labels.min(available)).collect();
     labels.dedup();
     let methods = tune.methods.iter().map(|method| match method {
-        FineTuneMethod::Lora => TrainingMethod::Lora { rank: tune.rank, alpha: tune.alpha },
+        FineTuneMethod::Lora => TrainingMethod::Lora {
+            rank: tune.rank,
+            alpha: match tune.variants[0] {
+                // The same scale as the others' at this rank.
+                LoraVariant::RankStabilized => tune.alpha / (tune.rank as f64).sqrt(),
+                _ => tune.alpha,
+            },
+            variant: tune.variants[0],
+            targets: tune.targets[0],
+        },
         FineTuneMethod::Full => TrainingMethod::Full,
     });
     Wishes {
@@ -181,6 +191,13 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
         seeds: tune.seeds as u64,
         lora_rates: tune.learning_rates.clone(),
         full_rates: tune.full_learning_rates.clone(),
+        variants: tune.variants.clone(),
+        targets: tune.targets.clone(),
+        ranks: tune.ranks.clone(),
+        alpha: tune.alpha,
+        search_share: tune.search_share,
+        epochs: tune.epochs,
+        hybrids: tune.hybrids.clone(),
         // What is left by the probes.
         budget: settings.budget.seconds * (1.0 - settings.probes.share),
         evaluated: [dataset.dev.len(), dataset.test.len()],

@@ -5,8 +5,11 @@
 //! estimate. An estimate counts the trial's work on dev and its share of the work on test.
 
 use serde::{Deserialize, Serialize};
-use task::predictor::TrainingMethod;
+use task::predictor::{LoraTargets, LoraVariant, TrainingMethod};
 use task::record::Experiment;
+
+use crate::hybrid::{self, HybridTrial};
+use crate::recipe::{SEARCHED, Search};
 
 /// How demonstrations are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +79,16 @@ pub struct TuneTrial {
     pub epochs: usize,
     /// Estimated seconds, test included.
     pub seconds: f64,
+    /// Whether it uses the recipe that the search found.
+    #[serde(default)]
+    pub searched: bool,
+}
+
+impl TuneTrial {
+    /// The method that its experiments are of: `lora`, `full`, `lora_recipe`.
+    pub fn method_name(&self) -> &'static str {
+        if self.searched { SEARCHED } else { method_name(self.method) }
+    }
 }
 
 /// `lora` or `full`.
@@ -83,6 +96,7 @@ pub fn method_name(method: TrainingMethod) -> &'static str {
     match method {
         TrainingMethod::Lora { .. } => "lora",
         TrainingMethod::Full => "full",
+        TrainingMethod::VirtualTokens { .. } => "virtual_tokens",
     }
 }
 
@@ -133,6 +147,20 @@ pub struct Wishes {
     pub lora_rates: Vec<f64>,
     /// Candidates for full fine-tuning, the default first.
     pub full_rates: Vec<f64>,
+    /// Kinds of adapters, the default first.
+    pub variants: Vec<LoraVariant>,
+    /// Layers that get an adapter, the default first.
+    pub targets: Vec<LoraTargets>,
+    /// Ranks to search, the default first.
+    pub ranks: Vec<usize>,
+    /// Scale of LoRA at the default rank, times that rank.
+    pub alpha: f64,
+    /// Most of the arm's half that the search may take; 0 for none.
+    pub search_share: f64,
+    /// Passes over the rows in the search; `None`: by their number.
+    pub epochs: Option<usize>,
+    /// Combinations of both arms.
+    pub hybrids: Vec<task::settings::HybridMethod>,
     /// Seconds for both arms together.
     pub budget: f64,
     /// Dev and test examples.
@@ -146,12 +174,22 @@ pub struct Plan {
     pub prompts: Vec<PromptTrial>,
     /// Training runs, in order.
     pub tunes: Vec<TuneTrial>,
+    /// The search for a recipe, where there is room for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+    /// Combinations of both arms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hybrids: Vec<HybridTrial>,
     /// Names of trials without room in the budget or the context.
     pub left_out: Vec<String>,
 }
 
 /// Full fine-tuning moves 6N operations a token where LoRA moves 4N, and its optimiser touches every weight.
 const FULL_SLOWDOWN: f64 = 1.8;
+/// DoRA scales every output and renews its norms after each step.
+const DORA_SLOWDOWN: f64 = 1.6;
+/// PiSSA carries twice the directions, and begins by finding them.
+const PISSA_SLOWDOWN: f64 = 1.5;
 
 /// Epochs at which dev is scored: four, evenly spread, the last included.
 pub(crate) fn evaluated_epochs(epochs: usize) -> Vec<usize> {
@@ -176,16 +214,31 @@ impl Plan {
                 plan.left_out.push(trial.name());
             }
         }
+        let prompted = spent;
         spent = 0.0;
+        let mut complete = true;
         for trial in tune_candidates(wishes, measured) {
             if plan.tunes.is_empty() || spent + trial.seconds <= half {
                 spent += trial.seconds;
                 plan.tunes.push(trial);
             } else {
+                complete = false;
                 plan.left_out.push(describe(&trial));
             }
         }
+        // A search, and what combines both arms, only where everything else has its time.
+        if complete && wishes.search_share > 0.0 && plan.has_lora() {
+            plan.search = Search::plan(wishes, measured, half - spent);
+            spent += plan.search.as_ref().map_or(0.0, Search::all_seconds);
+        }
+        if complete && plan.has_lora() {
+            plan.hybrids = hybrid::plan(wishes, measured, wishes.budget - prompted - spent);
+        }
         plan
+    }
+
+    fn has_lora(&self) -> bool {
+        self.tunes.iter().any(|trial| matches!(trial.method, TrainingMethod::Lora { .. }))
     }
 
     /// The prompt trial that `experiment` is a result of; `None` where the plan has none.
@@ -193,11 +246,17 @@ impl Plan {
         self.prompts.iter().find(|trial| experiment.id.starts_with(&(trial.name() + "/")))
     }
 
+    /// Training runs in all: those planned one by one, those of the search and those with what it finds.
+    pub fn trainings(&self) -> usize {
+        self.tunes.len() + self.search.as_ref().map_or(0, |search| search.trials() + search.follow.len())
+    }
+
     /// Estimated seconds of the two arms.
     pub fn seconds(&self) -> [f64; 2] {
         [
             self.prompts.iter().map(|trial| trial.seconds).sum(),
-            self.tunes.iter().map(|trial| trial.seconds).sum(),
+            self.tunes.iter().map(|trial| trial.seconds).sum::<f64>()
+                + self.search.as_ref().map_or(0.0, Search::all_seconds),
         ]
     }
 }
@@ -320,37 +379,53 @@ impl Candidates<'_> {
 
     fn push(&mut self, method: TrainingMethod, rows: (usize, usize), seed: u64, learning_rate: LearningRate) {
         let (labels, epochs) = rows;
-        let [dev, test] = self.wishes.evaluated.map(|items| items as f64);
-        let each = self.measured.query + self.measured.answers + self.measured.writing;
-        let speed = match method {
-            TrainingMethod::Lora { .. } => self.measured.training_speed,
-            TrainingMethod::Full => self.measured.training_speed / FULL_SLOWDOWN,
-        };
-        let training = (epochs * labels) as f64 * self.measured.demonstration / speed;
-        let scoring =
-            (evaluated_epochs(epochs).len() as f64 * dev + test) * each / self.measured.forward_speed;
-        self.trials.push(TuneTrial {
-            method,
-            labels,
-            seed,
-            learning_rate,
-            epochs,
-            seconds: training + scoring,
-        });
+        let seconds = tune_seconds(self.wishes, self.measured, method, rows, true);
+        self.trials.push(TuneTrial { method, labels, seed, learning_rate, epochs, seconds, searched: false });
     }
 }
 
+/// Estimated seconds of a training on so many rows, so many times over, with the scoring of dev on the way and of test at
+/// the end where it is wanted.
+pub(crate) fn tune_seconds(
+    wishes: &Wishes,
+    measured: &Measured,
+    method: TrainingMethod,
+    (labels, epochs): (usize, usize),
+    test: bool,
+) -> f64 {
+    let [dev, items] = wishes.evaluated.map(|items| items as f64);
+    let each = measured.query + measured.answers + measured.writing;
+    let slowdown = match method {
+        TrainingMethod::Lora { variant: LoraVariant::Dora, .. } => DORA_SLOWDOWN,
+        TrainingMethod::Lora { variant: LoraVariant::Pissa, .. } => PISSA_SLOWDOWN,
+        TrainingMethod::Lora { .. } => 1.0,
+        TrainingMethod::Full => FULL_SLOWDOWN,
+        // Every row is so much longer.
+        TrainingMethod::VirtualTokens { tokens } => 1.0 + tokens as f64 / measured.demonstration.max(1.0),
+    };
+    let training = (epochs * labels) as f64 * measured.demonstration * slowdown / measured.training_speed;
+    let scored = evaluated_epochs(epochs).len() as f64 * dev + if test { items } else { 0.0 };
+    training + scored * each / measured.forward_speed
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn wishes(budget: f64) -> Wishes {
+    pub(crate) fn wishes(budget: f64) -> Wishes {
         Wishes {
             shots: vec![0, 4, 16],
             draws: 2,
             random: true,
             bm25: true,
-            methods: vec![TrainingMethod::Lora { rank: 16, alpha: 32.0 }, TrainingMethod::Full],
+            methods: vec![TrainingMethod::lora(16, 32.0), TrainingMethod::Full],
+            variants: vec![LoraVariant::Plain, LoraVariant::Dora],
+            targets: vec![LoraTargets::All],
+            ranks: vec![16, 4],
+            alpha: 32.0,
+            search_share: 0.0,
+            epochs: None,
+            hybrids: Vec::new(),
             labels: vec![(16, 15), (64, 8)],
             seeds: 2,
             lora_rates: vec![1e-3, 5e-4],
@@ -360,7 +435,7 @@ mod tests {
         }
     }
 
-    fn measured() -> Measured {
+    pub(crate) fn measured() -> Measured {
         Measured {
             forward_speed: 1000.0,
             training_speed: 500.0,
