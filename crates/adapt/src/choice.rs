@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use task::record::{Experiment, Family, Part};
 
+use crate::recipe;
+
 /// Experiments that differ in their seed alone, with the mean of their scores on dev.
 #[derive(Debug)]
 struct Group<'a> {
@@ -40,6 +42,9 @@ fn groups(experiments: &[Experiment], family: Family) -> Vec<Group<'_>> {
 /// Of the trainings at one method and size only those at the chosen learning rate compete: the other rates were tried with one seed,
 /// and the best of several single draws would beat a mean by luck.
 fn kept(experiments: &[Experiment], experiment: &Experiment) -> bool {
+    if experiment.method == recipe::SEARCH {
+        return false;
+    }
     experiment.family != Family::FineTune
         || experiment.configuration.get("learning_rate").and_then(serde_json::Value::as_f64)
             == learning_rate(experiments, &experiment.method, experiment.labels_used)
@@ -84,7 +89,7 @@ pub(crate) fn learning_rate(experiments: &[Experiment], method: &str, labels: us
 }
 
 /// The dev experiments whose twins on test are wanted: for each prompt (method and shots) the calibration with the best mean over its
-/// seeds, for each training (method and labels) every seed at the chosen learning rate, and every floor.
+/// seeds, for each training (method and labels) every seed at the chosen learning rate, every hybrid and every floor.
 pub(crate) fn semifinalists(experiments: &[Experiment]) -> Vec<&Experiment> {
     let mut chosen = Vec::new();
     for family in [Family::InContext, Family::FineTune] {
@@ -99,7 +104,8 @@ pub(crate) fn semifinalists(experiments: &[Experiment]) -> Vec<&Experiment> {
         }
         chosen.extend(best.into_iter().flat_map(|(_, group)| group.members));
     }
-    chosen.extend(experiments.iter().filter(|e| e.family == Family::Floor && e.part == Part::Dev));
+    let whole = |e: &&Experiment| matches!(e.family, Family::Floor | Family::Hybrid) && e.part == Part::Dev;
+    chosen.extend(experiments.iter().filter(whole));
     chosen
 }
 

@@ -5,12 +5,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use task::dataset::Dataset;
-use task::predictor::{Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, Tuned};
+use task::example::Example;
+use task::predictor::{
+    Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, TrainingRow, Tuned,
+};
 use task::record::{Answer, Experiment, Family, Part, Prediction, Setup, TimedRequest};
 
 use crate::Error;
 use crate::answering::{Answers, answer, one_by_one};
-use crate::plan::{TuneTrial, evaluated_epochs, method_name};
+use crate::hybrid;
+use crate::plan::{TuneTrial, evaluated_epochs};
+use crate::recipe::adaptation_name;
 use crate::selection;
 use crate::writer::{PromptWriter, examples, inputs, label_count};
 
@@ -27,9 +32,27 @@ pub(crate) struct FineTune<'a> {
     pub(crate) batch_rows: usize,
 }
 
-/// The name of a training run: `fine_tune/lora/n64/lr0.001/s0`.
+/// The name of a training run: `fine_tune/lora/n64/lr0.001/s0`, with a searched recipe
+/// `fine_tune/lora_recipe/n64/dora-r4-all/lr0.001/s0`.
 pub(crate) fn name(trial: &TuneTrial, learning_rate: f64) -> String {
-    format!("fine_tune/{}/n{}/lr{learning_rate}/s{}", method_name(trial.method), trial.labels, trial.seed)
+    let (method, labels, seed) = (trial.method_name(), trial.labels, trial.seed);
+    let recipe = if trial.searched { adaptation_name(trial.method) + "/" } else { String::new() };
+    format!("fine_tune/{method}/n{labels}/{recipe}lr{learning_rate}/s{seed}")
+}
+
+/// One training, whatever it is for.
+pub(crate) struct Training<'t> {
+    /// Without the part behind `@`.
+    pub(crate) name: String,
+    pub(crate) family: Family,
+    pub(crate) method: &'t str,
+    /// Labelled examples that it could see.
+    pub(crate) labels: usize,
+    pub(crate) job: TrainingJob,
+    /// The demonstrations before every request; none where the query is asked alone.
+    pub(crate) shown: Vec<&'t Example>,
+    /// Where the weights are kept; `None` where only the answers are wanted.
+    pub(crate) folder: Option<&'t Path>,
 }
 
 /// The dev answers of the best epoch so far.
@@ -49,25 +72,44 @@ impl FineTune<'_> {
         trainer: &dyn Trainer,
         folder: &Path,
     ) -> Result<Experiment, Error> {
-        let name = name(trial, learning_rate);
+        let training = Training {
+            name: name(trial, learning_rate),
+            family: Family::FineTune,
+            method: trial.method_name(),
+            labels: trial.labels,
+            job: self.job(trial, learning_rate)?,
+            shown: Vec::new(),
+            folder: Some(folder),
+        };
+        self.run(&training, trainer)
+    }
+
+    /// As [`FineTune::on_dev`], for any training.
+    pub(crate) fn run(&self, training: &Training<'_>, trainer: &dyn Trainer) -> Result<Experiment, Error> {
+        let name = &training.name;
         let started = Instant::now();
-        let job = self.job(trial, learning_rate)?;
         let mut best: Option<Best> = None;
         let mut losses: Vec<f64> = Vec::new();
-        let outcome = self.train(&job, trainer, &mut best, &mut losses);
+        let outcome = self.train(training, trainer, &mut best, &mut losses);
         let seconds = started.elapsed().as_secs_f64();
-        let mut experiment = self.blank(trial, learning_rate, Part::Dev, &format!("{name}@dev"));
+        let mut experiment = self.blank(training);
+        let fell = losses.len() < 2 || losses.last() < losses.first();
         experiment.configuration.insert("epoch_losses".to_owned(), losses.into());
         match (outcome, best) {
             (Ok(tuned), Some(best)) => {
                 let (tokens, flops) = tuned.cost();
-                experiment.artefact = Some(tuned.save(folder).map_err(Error::model(&name))?);
+                if let Some(folder) = training.folder {
+                    experiment.artefact = Some(tuned.save(folder).map_err(Error::model(name))?);
+                }
                 experiment.configuration.insert("best_epoch".to_owned(), best.epoch.into());
                 experiment.setup = Setup { seconds, tokens, flops };
                 fill(&mut experiment, best.answers, self.dataset);
+                if experiment.collapse.is_none() && !fell && at_chance(&experiment, self.dataset) {
+                    experiment.collapse = Some("answers at chance, and the loss did not fall".to_owned());
+                }
             }
             (Err(error), _) if error.downcast_ref::<Error>().is_some_and(Error::is_metric) => {
-                return Err(Error::model(&name)(error));
+                return Err(Error::model(name)(error));
             }
             (Err(error), _) => {
                 experiment.collapse = Some(error.to_string());
@@ -81,7 +123,9 @@ impl FineTune<'_> {
     /// Answers test with the weights that `chosen` saved, read back as `tuned`.
     pub(crate) fn on_test(&self, chosen: &Experiment, tuned: &mut dyn Tuned) -> Result<Experiment, Error> {
         let id = format!("{}@test", chosen.id.trim_end_matches("@dev"));
-        let answers = self.answer(Part::Test, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
+        let shown = self.shown(chosen);
+        let answers =
+            self.answer_after(Part::Test, &shown, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
         let mut experiment = Experiment { id, part: Part::Test, ..chosen.clone() };
         fill(&mut experiment, answers, self.dataset);
         Ok(experiment)
@@ -99,13 +143,16 @@ impl FineTune<'_> {
         one_by_one(self.writer, &prompts, tuned.predictor().as_mut(), until).map_err(Error::model(id))
     }
 
-    fn job(&self, trial: &TuneTrial, learning_rate: f64) -> Result<TrainingJob, Error> {
-        let labels = label_count(self.dataset);
-        let chosen = selection::nested_subset(self.targets, labels, trial.labels, trial.seed);
-        let rows: Result<Vec<_>, Error> =
-            chosen.into_iter().map(|index| self.writer.training_row(&self.dataset.train[index])).collect();
+    /// The demonstrations before every request of a stored experiment.
+    pub(crate) fn shown(&self, chosen: &Experiment) -> Vec<&Example> {
+        let shots = chosen.shots.filter(|_| chosen.family == Family::Hybrid).unwrap_or(0);
+        hybrid::demonstrations(self.dataset, self.targets, shots)
+    }
+
+    pub(crate) fn job(&self, trial: &TuneTrial, learning_rate: f64) -> Result<TrainingJob, Error> {
         Ok(TrainingJob {
-            rows: rows?,
+            rows: self.rows(trial.labels, trial.seed)?,
+            weights: Vec::new(),
             method: trial.method,
             learning_rate,
             epochs: trial.epochs,
@@ -114,13 +161,20 @@ impl FineTune<'_> {
         })
     }
 
+    /// So many rows, as labelled under `seed`.
+    pub(crate) fn rows(&self, count: usize, seed: u64) -> Result<Vec<TrainingRow>, Error> {
+        let chosen = selection::nested_subset(self.targets, label_count(self.dataset), count, seed);
+        chosen.into_iter().map(|index| self.writer.training_row(&self.dataset.train[index])).collect()
+    }
+
     fn train<'t>(
         &self,
-        job: &TrainingJob,
+        training: &Training<'_>,
         trainer: &'t dyn Trainer,
         best: &mut Option<Best>,
         losses: &mut Vec<f64>,
     ) -> Result<Box<dyn Tuned + 't>, PredictError> {
+        let job = &training.job;
         let marks = evaluated_epochs(job.epochs);
         let mut without_gain = 0;
         trainer.train(job, &mut |report: EpochReport, predictor| {
@@ -128,7 +182,7 @@ impl FineTune<'_> {
             if !marks.contains(&report.epoch) {
                 return Ok(Control::Continue);
             }
-            let answers = self.answer(Part::Dev, predictor)?;
+            let answers = self.answer_after(Part::Dev, &training.shown, predictor)?;
             let score = answers.predictions.iter().map(Prediction::score).sum::<f64>();
             // An equal later epoch is preferred: it saw a lower learning rate.
             if best.as_ref().is_none_or(|holder| score >= holder.score) {
@@ -147,27 +201,42 @@ impl FineTune<'_> {
 
     /// The answers of `predictor`, asked as a tuned model is.
     pub(crate) fn answer(&self, part: Part, predictor: &mut dyn Predictor) -> Result<Answers, PredictError> {
+        self.answer_after(part, &[], predictor)
+    }
+
+    /// The same after demonstrations, where there are some.
+    pub(crate) fn answer_after(
+        &self,
+        part: Part,
+        shown: &[&Example],
+        predictor: &mut dyn Predictor,
+    ) -> Result<Answers, PredictError> {
         let items = examples(self.dataset, part);
-        let prompts = self.writer.tuned_prompts(&inputs(items))?;
+        let prompts = if shown.is_empty() {
+            self.writer.tuned_prompts(&inputs(items))?
+        } else {
+            self.writer.prompts(shown, &inputs(items))?
+        };
         answer(self.writer, self.dataset, items, &prompts, predictor)
     }
 
-    fn blank(&self, trial: &TuneTrial, learning_rate: f64, part: Part, id: &str) -> Experiment {
+    fn blank(&self, training: &Training<'_>) -> Experiment {
+        let job = &training.job;
         let configuration = BTreeMap::from([
-            ("learning_rate".to_owned(), learning_rate.into()),
-            ("epochs".to_owned(), trial.epochs.into()),
-            ("batch_rows".to_owned(), self.batch_rows.into()),
-            ("adaptation".to_owned(), serde_json::to_value(trial.method).unwrap_or_default()),
+            ("learning_rate".to_owned(), job.learning_rate.into()),
+            ("epochs".to_owned(), job.epochs.into()),
+            ("batch_rows".to_owned(), job.batch_rows.into()),
+            ("adaptation".to_owned(), serde_json::to_value(job.method).unwrap_or_default()),
         ]);
         Experiment {
-            id: id.to_owned(),
-            family: Family::FineTune,
-            method: method_name(trial.method).to_owned(),
-            labels_used: trial.labels,
-            shots: None,
-            seed: Some(trial.seed),
+            id: format!("{}@dev", training.name),
+            family: training.family,
+            method: training.method.to_owned(),
+            labels_used: training.labels,
+            shots: (!training.shown.is_empty()).then_some(training.shown.len()),
+            seed: Some(job.seed),
             configuration,
-            part,
+            part: Part::Dev,
             predictions: Vec::new(),
             tokens: Default::default(),
             setup: Setup::default(),
@@ -177,6 +246,12 @@ impl FineTune<'_> {
             calls: Default::default(),
         }
     }
+}
+
+/// Whether no more labels are right than guessing among all of them would have.
+fn at_chance(experiment: &Experiment, dataset: &Dataset) -> bool {
+    let labels = dataset.labels.len();
+    labels > 1 && experiment.mean_score() <= 1.0 / labels as f64
 }
 
 /// Puts answers and their cost into `experiment`, and marks a run that gives one answer to everything.

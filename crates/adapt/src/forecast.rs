@@ -8,7 +8,8 @@ use task::settings::Settings;
 use crate::Error;
 use crate::engine::Engine;
 use crate::measure;
-use crate::plan::{LearningRate, Measured, Plan, method_name};
+use crate::plan::{LearningRate, Measured, Plan};
+use crate::recipe::SEARCH;
 use crate::writer::PromptWriter;
 
 /// A plan with what it costs.
@@ -93,29 +94,47 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
         planned(trial.name(), tokens, trial.seconds, prices, 1.0)
     });
     // What it asks depends on what dev prefers: tokens that take as long.
-    let search = plan.search.iter().map(|&seconds| {
+    let search = plan.prompt_search.iter().map(|&seconds| {
         let tokens = Tokens { prompt: seconds * measured.forward_speed, ..Tokens::default() };
         planned("in_context/searched".to_owned(), tokens, seconds, prices, 1.0)
     });
-    let trainings = plan.tunes.iter().map(|trial| {
-        let scored = crate::plan::evaluated_epochs(trial.epochs).len() as f64 * dev + test;
+    let scored = |epochs: usize| crate::plan::evaluated_epochs(epochs).len() as f64 * dev;
+    let training = |(name, seconds): (String, f64), rows: f64, asked: f64, longer: f64| {
+        let tokens = Tokens {
+            prompt: asked * (measured.query + longer),
+            cached: 0.0,
+            completion: asked * answer,
+            training: rows * (measured.demonstration + longer),
+        };
+        planned(name, tokens, seconds, prices, prices.tuned_multiplier.unwrap_or(1.0))
+    };
+    let follow = plan.search.iter().flat_map(|search| &search.follow);
+    let searches = plan.search.iter().map(|search| {
+        let (mut rows, mut asked) = (0.0, 0.0);
+        for (trials, rung) in search.rounds() {
+            rows += (trials * rung.epochs * rung.labels) as f64;
+            asked += trials as f64 * scored(rung.epochs);
+        }
+        let name = format!("fine_tune/{SEARCH} ({} trainings)", search.trials());
+        training((name, search.seconds), rows, asked, 0.0)
+    });
+    let hybrids = plan.hybrids.iter().map(|trial| {
+        let rows = (trial.epochs * trial.labels) as f64;
+        let longer = trial.shots as f64 * measured.demonstration;
+        training((trial.name(), trial.seconds), rows, scored(trial.epochs) + test, longer)
+    });
+    let trainings = plan.tunes.iter().chain(follow).map(|trial| {
         let rate = match trial.learning_rate {
             LearningRate::Candidate(rate) => format!("lr{rate}"),
             LearningRate::Best => "best lr".to_owned(),
         };
-        let name =
-            format!("fine_tune/{}/n{}/{rate}/s{}", method_name(trial.method), trial.labels, trial.seed);
-        let tokens = Tokens {
-            prompt: scored * measured.query,
-            cached: 0.0,
-            completion: scored * answer,
-            training: (trial.epochs * trial.labels) as f64 * measured.demonstration,
-        };
-        planned(name, tokens, trial.seconds, prices, prices.tuned_multiplier.unwrap_or(1.0))
+        let name = format!("fine_tune/{}/n{}/{rate}/s{}", trial.method_name(), trial.labels, trial.seed);
+        let rows = (trial.epochs * trial.labels) as f64;
+        training((name, trial.seconds), rows, scored(trial.epochs) + test, 0.0)
     });
     Forecast {
         prompts: prompts.chain(search).collect(),
-        trainings: trainings.collect(),
+        trainings: trainings.chain(searches).chain(hybrids).collect(),
         left_out: plan.left_out.clone(),
         measured: *measured,
     }
@@ -154,12 +173,12 @@ mod tests {
             learning_rate: LearningRate::Best,
             epochs: 4,
             seconds: 2.0,
+            searched: false,
         };
         let plan = Plan {
             prompts: vec![prompt(Selection::Random), prompt(Selection::Bm25)],
             tunes: vec![tune],
-            left_out: Vec::new(),
-            search: None,
+            ..Plan::default()
         };
         let prices = Economics {
             input_price: Some(1.0),

@@ -2,7 +2,7 @@
 
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
+use task::predictor::{Control, LoraVariant, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
 use task::prompt::Rendered;
 use task::settings::{self, FineTuneMethod, Settings};
 
@@ -135,7 +135,8 @@ fn training_speed(
     let tokens = rows.len() as f64 * row_tokens;
     let job = TrainingJob {
         rows,
-        method: TrainingMethod::Lora { rank: settings.fine_tune.rank, alpha: settings.fine_tune.alpha },
+        weights: Vec::new(),
+        method: TrainingMethod::lora(settings.fine_tune.rank, settings.fine_tune.alpha),
         learning_rate: 1e-4,
         epochs: 2,
         batch_rows: settings.fine_tune.batch_rows,
@@ -181,7 +182,16 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
     labels.dedup();
     let searches = context.search && dataset.dev.len() >= FEWEST_SEARCHED;
     let methods = tune.methods.iter().map(|method| match method {
-        FineTuneMethod::Lora => TrainingMethod::Lora { rank: tune.rank, alpha: tune.alpha },
+        FineTuneMethod::Lora => TrainingMethod::Lora {
+            rank: tune.rank,
+            alpha: match tune.variants[0] {
+                // The same scale as the others' at this rank.
+                LoraVariant::RankStabilized => tune.alpha / (tune.rank as f64).sqrt(),
+                _ => tune.alpha,
+            },
+            variant: tune.variants[0],
+            targets: tune.targets[0],
+        },
         FineTuneMethod::Full => TrainingMethod::Full,
     });
     Wishes {
@@ -192,12 +202,19 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
         more: context.selection.iter().filter_map(other_selection).collect(),
         most_shots: context.shots.contains(&settings::Shots::Max),
         train: available,
-        search_share: if searches { context.search_share } else { 0.0 },
+        prompt_search_share: if searches { context.search_share } else { 0.0 },
         methods: methods.collect(),
         labels: labels.into_iter().map(|rows| (rows, tune.epochs_for(rows))).collect(),
         seeds: tune.seeds as u64,
         lora_rates: tune.learning_rates.clone(),
         full_rates: tune.full_learning_rates.clone(),
+        variants: tune.variants.clone(),
+        targets: tune.targets.clone(),
+        ranks: tune.ranks.clone(),
+        alpha: tune.alpha,
+        search_share: tune.search_share,
+        epochs: tune.epochs,
+        hybrids: tune.hybrids.clone(),
         // What is left by the probes.
         budget: settings.budget.seconds * (1.0 - settings.probes.share),
         evaluated: [dataset.dev.len(), dataset.test.len()],

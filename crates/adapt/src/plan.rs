@@ -6,10 +6,12 @@
 //! kept for the search for a better instruction and format, where it is enough for one (docs/prompting.md).
 
 use serde::{Deserialize, Serialize};
-use task::predictor::TrainingMethod;
+use task::predictor::{LoraTargets, LoraVariant, TrainingMethod};
 use task::record::Experiment;
 
 use crate::demonstrations::hybrid_retrieved;
+use crate::hybrid::{self, HybridTrial};
+use crate::recipe::{self, Search};
 
 /// How demonstrations are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,6 +115,16 @@ pub struct TuneTrial {
     pub epochs: usize,
     /// Estimated seconds, test included.
     pub seconds: f64,
+    /// Whether it uses the recipe that the search found.
+    #[serde(default)]
+    pub searched: bool,
+}
+
+impl TuneTrial {
+    /// The method that its experiments are of: `lora`, `full`, `lora_recipe`.
+    pub fn method_name(&self) -> &'static str {
+        if self.searched { recipe::SEARCHED } else { method_name(self.method) }
+    }
 }
 
 /// `lora` or `full`.
@@ -120,6 +132,7 @@ pub fn method_name(method: TrainingMethod) -> &'static str {
     match method {
         TrainingMethod::Lora { .. } => "lora",
         TrainingMethod::Full => "full",
+        TrainingMethod::VirtualTokens { .. } => "virtual_tokens",
     }
 }
 
@@ -167,7 +180,7 @@ pub struct Wishes {
     /// Training examples.
     pub train: usize,
     /// Share of the prompting arm's half that the search has; 0: there is none.
-    pub search_share: f64,
+    pub prompt_search_share: f64,
     /// Methods of fine-tuning.
     pub methods: Vec<TrainingMethod>,
     /// Numbers of labelled rows, ascending, with the passes over each.
@@ -178,6 +191,20 @@ pub struct Wishes {
     pub lora_rates: Vec<f64>,
     /// Candidates for full fine-tuning, the default first.
     pub full_rates: Vec<f64>,
+    /// Kinds of adapters, the default first.
+    pub variants: Vec<LoraVariant>,
+    /// Layers that get an adapter, the default first.
+    pub targets: Vec<LoraTargets>,
+    /// Ranks to search, the default first.
+    pub ranks: Vec<usize>,
+    /// Scale of LoRA at the default rank, times that rank.
+    pub alpha: f64,
+    /// Most of the arm's half that the search may take; 0 for none.
+    pub search_share: f64,
+    /// Passes over the rows in the search; `None`: by their number.
+    pub epochs: Option<usize>,
+    /// Combinations of both arms.
+    pub hybrids: Vec<task::settings::HybridMethod>,
     /// Seconds for both arms together.
     pub budget: f64,
     /// Dev and test examples.
@@ -191,11 +218,17 @@ pub struct Plan {
     pub prompts: Vec<PromptTrial>,
     /// Training runs, in order.
     pub tunes: Vec<TuneTrial>,
+    /// The search for a recipe, where there is room for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+    /// Combinations of both arms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hybrids: Vec<HybridTrial>,
     /// Names of trials without room in the budget or the context.
     pub left_out: Vec<String>,
     /// Seconds for the search of instruction and format, and for answering test with what it finds; `None`: no search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub search: Option<f64>,
+    pub prompt_search: Option<f64>,
 }
 
 /// The smallest search that says something: so many candidates on so many dev items.
@@ -203,6 +236,10 @@ const SMALLEST_SEARCH: [f64; 2] = [4.0, 16.0];
 
 /// Full fine-tuning moves 6N operations a token where LoRA moves 4N, and its optimiser touches every weight.
 const FULL_SLOWDOWN: f64 = 1.8;
+/// DoRA scales every output and renews its norms after each step.
+const DORA_SLOWDOWN: f64 = 1.6;
+/// PiSSA carries twice the directions, and begins by finding them.
+const PISSA_SLOWDOWN: f64 = 1.5;
 
 /// Epochs at which dev is scored: four, evenly spread, the last included.
 pub(crate) fn evaluated_epochs(epochs: usize) -> Vec<usize> {
@@ -219,7 +256,7 @@ impl Plan {
         let (prompts, unfit) = prompt_candidates(wishes, measured);
         plan.left_out.extend(unfit);
         let mut spent = 0.0;
-        let kept = Some(wishes.search_share * half).filter(|&kept| kept > smallest_search(measured));
+        let kept = Some(wishes.prompt_search_share * half).filter(|&kept| kept > smallest_search(measured));
         for trial in prompts {
             if plan.prompts.is_empty() || spent + trial.seconds <= half - kept.unwrap_or(0.0) {
                 spent += trial.seconds;
@@ -228,17 +265,32 @@ impl Plan {
                 plan.left_out.push(trial.name());
             }
         }
-        plan.search = kept.map(|kept| kept.max(half - spent));
+        plan.prompt_search = kept.map(|kept| kept.max(half - spent));
+        let prompted = spent + plan.prompt_search.unwrap_or(0.0);
         spent = 0.0;
+        let mut complete = true;
         for trial in tune_candidates(wishes, measured) {
             if plan.tunes.is_empty() || spent + trial.seconds <= half {
                 spent += trial.seconds;
                 plan.tunes.push(trial);
             } else {
+                complete = false;
                 plan.left_out.push(describe(&trial));
             }
         }
+        // A search, and what combines both arms, only where everything else has its time.
+        if complete && wishes.search_share > 0.0 && plan.has_lora() {
+            plan.search = Search::plan(wishes, measured, half - spent);
+            spent += plan.search.as_ref().map_or(0.0, Search::all_seconds);
+        }
+        if complete && plan.has_lora() {
+            plan.hybrids = hybrid::plan(wishes, measured, wishes.budget - prompted - spent);
+        }
         plan
+    }
+
+    fn has_lora(&self) -> bool {
+        self.tunes.iter().any(|trial| matches!(trial.method, TrainingMethod::Lora { .. }))
     }
 
     /// The prompt trial that `experiment` is a result of; `None` where the plan has none.
@@ -246,11 +298,17 @@ impl Plan {
         self.prompts.iter().find(|trial| experiment.id.starts_with(&(trial.name() + "/")))
     }
 
+    /// Training runs in all: those planned one by one, those of the search and those with what it finds.
+    pub fn trainings(&self) -> usize {
+        self.tunes.len() + self.search.as_ref().map_or(0, |search| search.trials() + search.follow.len())
+    }
+
     /// Estimated seconds of the two arms.
     pub fn seconds(&self) -> [f64; 2] {
         [
-            self.prompts.iter().map(|trial| trial.seconds).sum::<f64>() + self.search.unwrap_or(0.0),
-            self.tunes.iter().map(|trial| trial.seconds).sum(),
+            self.prompts.iter().map(|trial| trial.seconds).sum::<f64>() + self.prompt_search.unwrap_or(0.0),
+            self.tunes.iter().map(|trial| trial.seconds).sum::<f64>()
+                + self.search.as_ref().map_or(0.0, Search::all_seconds),
         ]
     }
 }
@@ -401,31 +459,40 @@ impl Candidates<'_> {
 
     fn push(&mut self, method: TrainingMethod, rows: (usize, usize), seed: u64, learning_rate: LearningRate) {
         let (labels, epochs) = rows;
-        let [dev, test] = self.wishes.evaluated.map(|items| items as f64);
-        let each = self.measured.query + self.measured.answers + self.measured.writing;
-        let speed = match method {
-            TrainingMethod::Lora { .. } => self.measured.training_speed,
-            TrainingMethod::Full => self.measured.training_speed / FULL_SLOWDOWN,
-        };
-        let training = (epochs * labels) as f64 * self.measured.demonstration / speed;
-        let scoring =
-            (evaluated_epochs(epochs).len() as f64 * dev + test) * each / self.measured.forward_speed;
-        self.trials.push(TuneTrial {
-            method,
-            labels,
-            seed,
-            learning_rate,
-            epochs,
-            seconds: training + scoring,
-        });
+        let seconds = tune_seconds(self.wishes, self.measured, method, rows, true);
+        self.trials.push(TuneTrial { method, labels, seed, learning_rate, epochs, seconds, searched: false });
     }
 }
 
+/// Estimated seconds of a training on so many rows, so many times over, with the scoring of dev on the way and of test at
+/// the end where it is wanted.
+pub(crate) fn tune_seconds(
+    wishes: &Wishes,
+    measured: &Measured,
+    method: TrainingMethod,
+    (labels, epochs): (usize, usize),
+    test: bool,
+) -> f64 {
+    let [dev, items] = wishes.evaluated.map(|items| items as f64);
+    let each = measured.query + measured.answers + measured.writing;
+    let slowdown = match method {
+        TrainingMethod::Lora { variant: LoraVariant::Dora, .. } => DORA_SLOWDOWN,
+        TrainingMethod::Lora { variant: LoraVariant::Pissa, .. } => PISSA_SLOWDOWN,
+        TrainingMethod::Lora { .. } => 1.0,
+        TrainingMethod::Full => FULL_SLOWDOWN,
+        // Every row is so much longer.
+        TrainingMethod::VirtualTokens { tokens } => 1.0 + tokens as f64 / measured.demonstration.max(1.0),
+    };
+    let training = (epochs * labels) as f64 * measured.demonstration * slowdown / measured.training_speed;
+    let scored = evaluated_epochs(epochs).len() as f64 * dev + if test { items } else { 0.0 };
+    training + scored * each / measured.forward_speed
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn wishes(budget: f64) -> Wishes {
+    pub(crate) fn wishes(budget: f64) -> Wishes {
         Wishes {
             shots: vec![0, 4, 16],
             draws: 2,
@@ -434,8 +501,15 @@ mod tests {
             more: Vec::new(),
             most_shots: false,
             train: 100,
+            prompt_search_share: 0.0,
+            methods: vec![TrainingMethod::lora(16, 32.0), TrainingMethod::Full],
+            variants: vec![LoraVariant::Plain, LoraVariant::Dora],
+            targets: vec![LoraTargets::All],
+            ranks: vec![16, 4],
+            alpha: 32.0,
             search_share: 0.0,
-            methods: vec![TrainingMethod::Lora { rank: 16, alpha: 32.0 }, TrainingMethod::Full],
+            epochs: None,
+            hybrids: Vec::new(),
             labels: vec![(16, 15), (64, 8)],
             seeds: 2,
             lora_rates: vec![1e-3, 5e-4],
@@ -445,7 +519,7 @@ mod tests {
         }
     }
 
-    fn measured() -> Measured {
+    pub(crate) fn measured() -> Measured {
         Measured {
             forward_speed: 1000.0,
             training_speed: 500.0,
@@ -505,15 +579,15 @@ mod tests {
 
     #[test]
     fn a_search_keeps_its_share_and_gets_what_the_trials_leave() {
-        let wishes = Wishes { search_share: 0.4, ..wishes(60.0) };
+        let wishes = Wishes { prompt_search_share: 0.4, ..wishes(60.0) };
         let plan = Plan::new(&wishes, &measured());
         let trials: f64 = plan.prompts.iter().map(|trial| trial.seconds).sum();
-        let search = plan.search.expect("12 s are enough for a search");
+        let search = plan.prompt_search.expect("12 s are enough for a search");
         assert!(trials <= 18.0 && search >= 12.0, "{trials} {search}");
         assert!((trials + search - 30.0).abs() < 1e-9);
         // The smallest: 4 candidates x (50 + 16 x (20 + 10)) tokens at 1,000 tokens/s are 2.12 s, the share of 10 s is 2.
         let tight = Plan::new(&Wishes { budget: 10.0, ..wishes }, &measured());
-        assert_eq!(tight.search, None);
+        assert_eq!(tight.prompt_search, None);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! the plan is stored too, and every choice is a pure function of stored dev experiments, it ends with the figures that an
 //! uninterrupted run would have ended with.
 
+mod hybrids;
 mod label_noise;
-mod search;
+mod prompt_search;
+mod recipe_search;
 mod test_set;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ use crate::floor_arm::FloorArm;
 use crate::in_context::{self, InContext, calibration_name};
 use crate::measure;
 use crate::observer::{Observer, Summary};
-use crate::plan::{LearningRate, Plan, PromptTrial, TuneTrial, method_name};
+use crate::plan::{LearningRate, Plan, PromptTrial, TuneTrial};
 use crate::probes::{self, Prober};
 use crate::rounding::{self, Rounding};
 use crate::writer::{PromptWriter, target_index};
@@ -120,7 +122,7 @@ impl Session<'_> {
         let stored = self.run.store.experiments()?.len();
         let summary = Summary {
             prompts: self.plan.prompts.len(),
-            trainings: self.plan.tunes.len(),
+            trainings: self.plan.trainings(),
             seconds: self.plan.seconds(),
             done: stored,
             left_out: self.plan.left_out.clone(),
@@ -136,11 +138,12 @@ impl Session<'_> {
         for trial in self.plan.prompts.clone().iter().filter(|trial| !trial.searched) {
             self.prompt_on_dev(trial)?;
         }
-        self.search()?;
+        self.search_prompt()?;
         for trial in self.plan.tunes.clone() {
             self.tune_on_dev(&trial)?;
         }
-        Ok(())
+        self.search_recipe()?;
+        self.hybrids()
     }
 
     fn floors(&mut self) -> Result<(), Error> {
@@ -180,16 +183,22 @@ impl Session<'_> {
     }
 
     fn tune_on_dev(&mut self, trial: &TuneTrial) -> Result<(), Error> {
-        let method = method_name(trial.method);
+        let method = trial.method_name();
         let rate = match trial.learning_rate {
             LearningRate::Candidate(rate) => Some(rate),
             LearningRate::Best => choice::learning_rate(&self.run.store.experiments()?, method, trial.labels),
         };
         let Some(rate) = rate else { return Ok(()) };
+        self.train_on_dev(trial, rate)
+    }
+
+    /// One training run, and where it collapses and no smaller rate is planned there, another one at a third of its rate: both are
+    /// stored and counted.
+    fn train_on_dev(&mut self, trial: &TuneTrial, rate: f64) -> Result<(), Error> {
         let name = fine_tune::name(trial, rate);
         if self.run.store.contains(&format!("{name}@dev"))? {
             self.done_seconds += trial.seconds;
-            return Ok(());
+            return self.train_again(trial, rate);
         }
         self.stop_if_wanted()?;
         self.run.observer.started(&name);
@@ -199,7 +208,8 @@ impl Session<'_> {
         if let Some(reason) = &experiment.collapse {
             self.run.observer.noted(&format!("{name} collapsed: {reason}"));
         }
-        self.put(experiment, trial.seconds)
+        self.put(experiment, trial.seconds)?;
+        self.train_again(trial, rate)
     }
 
     /// A prompt trial that cannot run (its demonstrations exceed the context after all) is kept as a fact, not as a result.
@@ -370,7 +380,7 @@ fn clusters(dataset: &Dataset) -> BTreeMap<String, String> {
 
 /// A training without saved weights cannot answer test.
 fn ready(experiment: &Experiment) -> bool {
-    experiment.family != Family::FineTune || experiment.artefact.is_some()
+    !matches!(experiment.family, Family::FineTune | Family::Hybrid) || experiment.artefact.is_some()
 }
 
 fn on_test(dev_id: &str) -> String {

@@ -156,7 +156,15 @@ impl Shipping<'_> {
     /// # Errors
     /// [`Error::Shipping`] where the record has no such weights, a form that they cannot take, or answers that differ.
     pub fn weights(&self, experiment: &str, weights: Weights, folder: &Path) -> Result<Shipment, Error> {
-        let dev = self.dev_experiment(experiment, Family::FineTune)?;
+        let hybrid = self.dev_experiment(experiment, Family::Hybrid);
+        let dev = hybrid.or_else(|_| self.dev_experiment(experiment, Family::FineTune))?;
+        if dev.shots.is_some() {
+            return Err(Error::Shipping {
+                what: experiment.to_owned(),
+                reason: "it is asked after demonstrations, which a shipment of weights does not hold"
+                    .to_owned(),
+            });
+        }
         let name = dev.id.trim_end_matches("@dev").replace('/', "-");
         let source = self.artefacts.join(name);
         if !source.is_dir() {

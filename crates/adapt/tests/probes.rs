@@ -42,7 +42,7 @@ fn write_task(folder: &Path, extra: &str) {
     task::atomic::write(&folder.join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
     let text = format!(
         "[task]\nname = \"queues\"\n\n[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\nsubgroup = \"region\"\n\n\
-         [in_context]\nshots = [0, 3, 6]\nseeds = 2\nsearch = false\n\n[fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3]\n\n{extra}\n"
+         [in_context]\nshots = [0, 3, 6]\nseeds = 2\nsearch = false\n\n[fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3]\nsearch_share = 0\nhybrids = [\"none\"]\n\n{extra}\n"
     );
     task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
 }

@@ -30,6 +30,9 @@ fn write_task(folder: &Path, extra: &str) {
     );
 }
 
+/// Neither a search nor hybrids: the tests of those replace this.
+const SEARCH: &str = "search_share = 0\nhybrids = [\"none\"]";
+
 fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, extra: &str) {
     let topics = [
         ("billing", ["invoice", "refund", "charge", "payment"]),
@@ -50,7 +53,7 @@ fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, ext
     task::atomic::write(&folder.join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
     let text = format!(
         "[task]\nname = \"queues\"\n\n[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n\n[model]\nsource = \"embedded\"\n\n\
-         [in_context]\n{in_context}\n\n[fine_tune]\n{fine_tune}\nlearning_rates = [1e-3, 5e-4]\n{extra}\n"
+         [in_context]\n{in_context}\n\n[fine_tune]\n{fine_tune}\nlearning_rates = [1e-3, 5e-4]\n{SEARCH}\n{extra}\n"
     );
     task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
 }
@@ -264,6 +267,64 @@ fn the_plan_is_told_before_anything_runs() {
     run(folder.path(), &ScriptedModel::default(), &mut told).unwrap();
     let plan = told.0.unwrap();
     assert_eq!((plan.prompts, plan.trainings, plan.done), (7, 12, 0));
+}
+
+/// The search, the trainings with its recipe and both hybrids, killed and not.
+#[test]
+fn a_search_and_hybrids_are_rows_of_the_same_record() {
+    let write = |folder: &Path| {
+        write_task(folder, "");
+        let path = folder.join("weigh.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let wanted = "search_share = 0.3\nvariants = [\"plain\", \"dora\"]\nranks = [16, 4]\nhybrids = [\"distilled\", \"few_shot\", \"virtual_tokens\"]";
+        task::atomic::write(&path, text.replace(SEARCH, wanted).as_bytes()).unwrap();
+    };
+    // At either rate of the task file training breaks down; a third of the smaller one is the second try.
+    let model = ScriptedModel { diverges_at: 4e-4, ..ScriptedModel::default() };
+    let whole = tempfile::tempdir().unwrap();
+    write(whole.path());
+    let collapsed = run(whole.path(), &model, &mut Silent).unwrap();
+    let dev = |id: &str| collapsed.experiments.iter().find(|e| e.id == format!("{id}@dev"));
+    assert!(dev("fine_tune/lora/n24/lr0.0005/s0").unwrap().collapse.is_some());
+    assert!(dev("fine_tune/lora/n24/lr0.00017/s0").unwrap().collapse.is_none(), "tried again");
+    assert!(dev("fine_tune/lora/n24/lr0.00033/s0").is_none(), "a smaller rate was planned");
+    let searched: Vec<_> = collapsed.experiments.iter().filter(|e| e.method == "recipe_search").collect();
+    // 2 variants x 2 ranks x 2 rates = 8; 3; 1.
+    assert_eq!(searched.len(), 8 + 3, "all of them collapsed, and all are counted");
+    assert!(searched.iter().all(|e| e.collapse.is_some() && e.part == Part::Dev && e.artefact.is_none()));
+    let comparison = eval::comparison::Comparison::from_record(&collapsed).unwrap();
+    let counted = collapsed.experiments.iter().filter(|e| e.collapse.is_some()).count();
+    assert!(counted > searched.len());
+    assert!(comparison.curves.iter().all(|curve| curve.method != "recipe_search"));
+
+    let healthy = ScriptedModel::default();
+    let whole = tempfile::tempdir().unwrap();
+    write(whole.path());
+    let record = run(whole.path(), &healthy, &mut Silent).unwrap();
+    let tested = |method: &str| {
+        record.experiments.iter().filter(|e| e.part == Part::Test && e.method == method).count()
+    };
+    // Every recipe is as good as the others here: the default wins, and its trainings are there already.
+    assert_eq!((tested("lora_recipe"), tested("recipe_search")), (0, 0));
+    assert_eq!((tested("distilled"), tested("few_shot_tuned"), tested("virtual_tokens")), (1, 1, 1));
+    let find = |method: &str| {
+        record.experiments.iter().find(|e| e.part == Part::Test && e.method == method).unwrap()
+    };
+    let (distilled, few_shot) = (find("distilled"), find("few_shot_tuned"));
+    assert_eq!((distilled.family, distilled.shots, few_shot.shots), (Family::Hybrid, None, Some(4)));
+    let teacher = record.finalists.as_ref().unwrap().in_context.replace("@test", "@dev");
+    assert_eq!(distilled.configuration["teacher"], teacher);
+    assert!(few_shot.tokens.prompt > 3.0 * distilled.tokens.prompt);
+    let comparison = eval::comparison::Comparison::from_record(&record).unwrap();
+    assert!(comparison.distillation.is_some());
+    for survived in [30, 40, 45, 48] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        let _ =
+            catch_unwind(AssertUnwindSafe(|| run(folder.path(), &healthy, &mut Mortal(survived)).map(drop)));
+        let resumed = run(folder.path(), &healthy, &mut Silent).unwrap();
+        assert_eq!(timeless(&resumed), timeless(&record), "killed after {survived}");
+    }
 }
 
 /// A prompt without demonstrations against 200 labels, on 300 to 400 test items.

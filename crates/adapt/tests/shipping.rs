@@ -20,7 +20,7 @@ use task::store::Store;
 
 const TASK: &str = "[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n[model]\nsource = \"embedded\"\nprecision = \"f32\"\n\
     [prompt]\nstyle = \"arrow\"\n[in_context]\nshots = [0, 6]\nseeds = 1\nsearch = false\nselection = [\"random\", \"bm25\", \"embedding\", \"diverse\", \"hybrid\"]\ncalibration = [\"none\", \"contextual\"]\n\
-    [fine_tune]\nlabels = [12]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\n";
+    [fine_tune]\nlabels = [12]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\nsearch_share = 0\n";
 
 /// A finished run.
 struct Finished {
@@ -33,8 +33,9 @@ struct Finished {
 }
 
 impl Finished {
-    fn new() -> Self {
-        Self::of(TASK)
+    /// With one kind of adapter, and combinations of both arms.
+    fn new(variant: &str, hybrids: &str) -> Self {
+        Self::of(&format!("{TASK}variants = [\"{variant}\"]\nhybrids = {hybrids}\n"))
     }
 
     fn of(task: &str) -> Self {
@@ -79,7 +80,7 @@ impl Finished {
 
 #[test]
 fn what_is_shipped_answers_as_what_was_measured() {
-    let finished = Finished::new();
+    let finished = Finished::new("plain", "[\"none\"]");
     let record = &finished.record;
     let finalists = record.finalists.as_ref().unwrap();
     for id in
@@ -130,10 +131,49 @@ fn a_searched_prompt_is_shipped_as_it_was_measured() {
     assert!(shown.ends_with("->"), "{shown}");
 }
 
+/// A DoRA adapter and hybrids.
+#[test]
+fn what_servers_do_not_read_is_said() {
+    let finished = Finished::new("dora", "[\"distilled\", \"few_shot\", \"virtual_tokens\"]");
+    let record = &finished.record;
+    let finalists = record.finalists.as_ref().unwrap();
+    for (name, weights) in [("adapter", Weights::Adapter), ("model", Weights::Model(Dtype::F32))] {
+        let shipment =
+            finished.ship(record, name, |s, to| s.weights(&finalists.fine_tune, weights, to)).unwrap();
+        assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len(), "{name}");
+    }
+    // This engine reads it, the servers do not, and llama.cpp has no form for it.
+    let report = compatibility::check(&finished.folder.path().join("adapter")).unwrap();
+    let others = Server::ALL.iter().filter(|&&server| server != Server::Weigh);
+    assert!(others.clone().all(|&server| report.worst(server) == Some(Severity::Refused)));
+    assert_eq!(report.worst(Server::Weigh), None);
+    let refused =
+        finished.ship(record, "gguf", |s, to| s.weights(&finalists.fine_tune, Weights::AdapterGguf, to));
+    assert!(refused.unwrap_err().to_string().contains("magnitudes"));
+    let hybrid = |method: &str| {
+        let own = |one: &&task::record::Experiment| one.part == Part::Test && one.method == method;
+        record.experiments.iter().find(own).unwrap().id.clone()
+    };
+    for method in ["distilled", "virtual_tokens"] {
+        let shipment =
+            finished.ship(record, method, |s, to| s.weights(&hybrid(method), Weights::Adapter, to)).unwrap();
+        assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len(), "{method}");
+    }
+    let trained = record.experiments.iter().find(|one| one.id == hybrid("virtual_tokens")).unwrap();
+    assert_eq!(trained.artefact.as_ref().unwrap().prompt_tokens, 20);
+    let alone = record.experiments.iter().find(|one| one.id == hybrid("distilled")).unwrap();
+    assert!((trained.tokens.prompt - alone.tokens.prompt - 20.0).abs() < 1e-9, "they are paid for");
+    let refused =
+        finished.ship(record, "shots", |s, to| s.weights(&hybrid("few_shot_tuned"), Weights::Adapter, to));
+    assert!(
+        matches!(refused, Err(Error::Shipping { reason, .. }) if reason.contains("after demonstrations"))
+    );
+}
+
 /// A record that says something else than the artefacts do: the answers of every dev experiment moved on by one label.
 #[test]
 fn what_answers_otherwise_is_refused() {
-    let finished = Finished::new();
+    let finished = Finished::new("plain", "[\"none\"]");
     let mut record = finished.record.clone();
     for experiment in record.experiments.iter_mut().filter(|one| one.part == Part::Dev) {
         for prediction in &mut experiment.predictions {

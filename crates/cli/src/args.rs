@@ -197,6 +197,10 @@ pub(crate) enum ShipWhat {
     Prompt,
     /// The adapter of the best LoRA run
     Adapter,
+    /// The adapter that the best prompt taught
+    Distilled,
+    /// The trained prompt
+    VirtualTokens,
     /// The whole tuned model; an adapter is merged into it
     Model,
 }

@@ -77,6 +77,9 @@ impl Printer {
         if let Some(probes) = &comparison.probes {
             self.print(&format!("{}\n", probes::summary(probes)));
         }
+        if let Some(distillation) = &comparison.distillation {
+            self.print(&format!("{}\n", wrapped(&distillation.sentence())));
+        }
         self.print(&verdict::verdict(comparison));
         Ok(())
     }

@@ -26,6 +26,8 @@ labels = [9, 18]
 seeds = 2
 learning_rates = [3e-3]
 epochs = 2
+search_share = 0
+hybrids = ["none"]
 [budget]
 time = "10h"
 "#;

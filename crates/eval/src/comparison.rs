@@ -8,6 +8,7 @@ use crate::Error;
 use crate::arm::{self, Arm};
 use crate::contrast::{Contrast, FloorContrast};
 use crate::curve::{self, Curve};
+use crate::distillation::Distillation;
 use crate::economics::Economics;
 use crate::evidence::Evidence;
 use crate::exploration::Exploration;
@@ -46,6 +47,9 @@ pub struct Comparison {
     pub requirement: Requirement,
     /// Costs and break-even, with their inputs.
     pub economics: Economics,
+    /// What an adapter keeps of the prompt that taught it; `None` where none was taught.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
     /// What to use, and why.
     pub verdict: Verdict,
     /// What the finalists were asked beside the test set; `None` where nothing was.
@@ -104,6 +108,7 @@ impl Comparison {
             exploration,
             requirement,
             economics,
+            distillation: Distillation::new(&evidence),
             verdict,
             probes,
             wall_seconds: record.wall_seconds,

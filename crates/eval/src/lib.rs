@@ -26,6 +26,7 @@ pub mod crossed;
 pub mod crossing;
 pub mod curve;
 pub mod data_advantage;
+pub mod distillation;
 pub mod economics;
 pub mod effort;
 mod error;

@@ -4,7 +4,10 @@ pub mod compatibility;
 mod exchange;
 mod gguf;
 mod lora;
+mod magnitude;
 pub mod peft;
+mod principal;
+mod virtual_tokens;
 
-pub use lora::{Lora, LoraConfig, LoraTarget};
+pub use lora::{Lora, LoraConfig, LoraStart, LoraTarget};
 pub(crate) use lora::{LoraLayer, LoraLinear, LoraSlots};

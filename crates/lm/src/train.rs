@@ -10,7 +10,8 @@ pub use schedule::{Decay, Schedule};
 pub use trainer::{Snapshot, StepReport, Trained, Trainer};
 
 use crate::Error;
-use crate::adapter::LoraConfig;
+use crate::adapter::{LoraConfig, LoraStart};
+use crate::transformer::ParameterGroup;
 use kernels::matrix::Precision;
 
 /// A prompt with its completion, tokenized.
@@ -54,7 +55,10 @@ pub struct TrainingConfig {
     pub warmup_share: f64,
     /// What follows the warm-up. Default linear to zero.
     pub decay: Decay,
-    /// Decoupled weight decay of matrices. Default 0.
+    /// How many times the learning rate of A that of B is (LoRA+, Hayou et al. 2024, who take 16). Default 1.
+    pub b_rate: f32,
+    /// Decoupled weight decay of matrices. Default 0; refused with [`LoraStart::Principal`](crate::adapter::LoraStart), whose
+    /// frozen directions would decay too.
     pub weight_decay: f32,
     /// Decay of the first moment. Default 0.9.
     pub beta1: f32,
@@ -92,6 +96,7 @@ impl TrainingConfig {
             batch_examples: 8,
             warmup_share: 0.1,
             decay: Decay::Linear,
+            b_rate: 1.0,
             weight_decay: 0.0,
             beta1: 0.9,
             beta2,
@@ -104,13 +109,14 @@ impl TrainingConfig {
     }
 
     fn optimizer(&self) -> OptimizerConfig {
+        let rule = GroupRule { learning_rate: self.b_rate, weight_decay: self.weight_decay };
         OptimizerConfig {
             beta1: self.beta1,
             beta2: self.beta2,
             epsilon: self.epsilon,
             clip_norm: self.clip_norm,
             weight_decay: self.weight_decay,
-            groups: Vec::new(),
+            groups: if self.b_rate == 1.0 { Vec::new() } else { vec![(ParameterGroup::AdapterB, rule)] },
         }
     }
 
@@ -125,6 +131,13 @@ impl TrainingConfig {
         }
         if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
             return refuse(format!("the learning rate is {}", self.learning_rate));
+        }
+        if !(self.b_rate.is_finite() && self.b_rate > 0.0) {
+            return refuse(format!("the rate of B is {} times that of A", self.b_rate));
+        }
+        let frozen = matches!(&self.method, Method::Lora(lora) if lora.start == LoraStart::Principal);
+        if frozen && self.weight_decay != 0.0 {
+            return refuse("weight decay would change the frozen directions".to_owned());
         }
         if self.epochs == 0 || self.batch_examples == 0 {
             return refuse(format!("{} epochs of batches of {}", self.epochs, self.batch_examples));

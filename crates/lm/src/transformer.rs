@@ -151,6 +151,12 @@ impl Transformer {
         changed
     }
 
+    /// The weights of a fused linear layer; numbers as in [`Transformer::with_changed_linears`].
+    pub(crate) fn linear(&self, layer: usize, number: usize) -> &Matrix {
+        let layer = &self.layers[layer];
+        &[&layer.qkv, &layer.output, &layer.gate_up, &layer.down][number].matrix
+    }
+
     /// The output projection.
     fn head(&self) -> &Matrix {
         self.head.as_ref().unwrap_or(&self.embedding)
@@ -166,12 +172,20 @@ impl Transformer {
     }
 
     /// The embeddings of the batch's tokens, `[rows, hidden]`.
-    fn embed(&self, batch: &Batch, x: &mut Vec<f32>) {
-        let hidden = self.config.hidden;
+    fn embed(&self, batch: &Batch, adapter: Option<&Lora>, x: &mut Vec<f32>) {
+        let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
         x.resize(batch.len() * hidden, 0.0);
         for (row, &token) in x.chunks_exact_mut(hidden).zip(&batch.tokens) {
-            self.embedding.row(token as usize, row);
+            match adapter.filter(|_| token as usize >= vocabulary) {
+                Some(adapter) => row.copy_from_slice(adapter.embedding(token, vocabulary, hidden)),
+                None => self.embedding.row(token as usize, row),
+            }
         }
+    }
+
+    /// The embedding of one token.
+    pub(crate) fn embedding_row(&self, token: usize, row: &mut [f32]) {
+        self.embedding.row(token, row);
     }
 
     /// Whether the batch, the rows asked for and the adapter are of this model.
@@ -183,7 +197,8 @@ impl Transformer {
         if needed > self.config.context {
             return Err(Error::Context { needed, limit: self.config.context });
         }
-        if let Some(token) = batch.tokens.iter().find(|&&token| token as usize >= self.config.vocabulary) {
+        let known = self.config.vocabulary + adapter.map_or(0, |adapter| adapter.config().virtual_tokens);
+        if let Some(token) = batch.tokens.iter().find(|&&token| token as usize >= known) {
             return Err(Error::Invalid(format!(
                 "token {token} is outside the vocabulary of {}",
                 self.config.vocabulary
@@ -217,6 +232,9 @@ impl Transformer {
         }
         if adapter.is_some_and(|adapter| !adapter.fits(&self.config)) {
             return Err(Error::Invalid("the adapter was made for a model of another shape".into()));
+        }
+        if adapter.is_some_and(|adapter| !adapter.is_ready()) {
+            return Err(Error::Invalid("the adapter's magnitudes are not attached to these weights".into()));
         }
         Ok(())
     }

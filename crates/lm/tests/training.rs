@@ -2,7 +2,7 @@
 
 mod tiny;
 
-use lm::adapter::{Lora, LoraConfig, LoraTarget};
+use lm::adapter::{Lora, LoraConfig, LoraStart, LoraTarget};
 use lm::score::{LabelTree, Scorer};
 use lm::train::{Method, Optimizer, OptimizerConfig, Trained, Trainer, TrainingConfig, TrainingExample};
 use lm::transformer::{Batch, Gradients, Parameters, TensorMap, Transformer, Workspace};
@@ -72,6 +72,44 @@ fn training_learns_a_rule() {
     }
 }
 
+/// Every kind of adapter learns the rule, and its snapshot, merged, answers as it does.
+#[test]
+fn every_kind_of_adapter_learns() {
+    let mut base = tiny::random(tiny::llama(), 1);
+    base.parameters_mut()[0].update(|embedding| embedding.iter_mut().for_each(|value| *value *= 6.0));
+    let examples = examples(96);
+    let plain = LoraConfig::with_rank(8);
+    let kinds = [
+        (LoraConfig { magnitudes: true, ..plain.clone() }, 1.0),
+        (LoraConfig { start: LoraStart::Principal, ..plain.clone() }, 1.0),
+        (LoraConfig { targets: LoraTarget::FEED_FORWARD.to_vec(), ..plain.clone() }, 1.0),
+        (plain, 16.0),
+    ];
+    for (lora, b_rate) in kinds {
+        let learning_rate = if b_rate > 1.0 { 1e-3 } else { 5e-3 };
+        let method = Method::Lora(lora.clone());
+        let config = TrainingConfig { method, b_rate, learning_rate, ..lora_config() };
+        let mut trainer = Trainer::new(&base, config, &examples).expect("sound examples");
+        while !trainer.finished() {
+            trainer.step().expect("a step");
+        }
+        let best = trainer.snapshot();
+        trainer.restore(&best);
+        let (transformer, adapter) = trainer.model();
+        let share = accuracy(transformer, adapter, &examples);
+        // Guessing gives half of them.
+        assert!(share > 0.9, "{lora:?}: accuracy {share}");
+        let merged = adapter.expect("an adapter").merge_into(&base).expect("the same shape");
+        assert_eq!(accuracy(&merged, None, &examples), share, "{lora:?}");
+    }
+    let config = TrainingConfig {
+        method: Method::Lora(LoraConfig { start: LoraStart::Principal, ..LoraConfig::with_rank(30) }),
+        ..lora_config()
+    };
+    let refused = Trainer::new(&base, config, &examples).err().expect("more directions than there are");
+    assert!(refused.to_string().contains("principal directions"), "{refused}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bits() {
     let base = tiny::random(tiny::llama(), 2);
@@ -86,6 +124,27 @@ fn the_same_seed_gives_the_same_bits() {
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
+}
+
+/// An example of weight 2 is the example twice: both are half of the loss of three rows and more.
+#[test]
+fn a_weight_of_two_is_an_example_twice() {
+    let base = tiny::random(tiny::llama(), 2);
+    let pair = examples(2);
+    let thrice = vec![pair[0].clone(), pair[0].clone(), pair[1].clone()];
+    let first = |examples: &[TrainingExample], weights: Option<Vec<f32>>| {
+        let mut trainer = Trainer::new(&base, lora_config(), examples).expect("sound examples");
+        if let Some(weights) = weights {
+            trainer = trainer.weighted(weights).expect("sound weights");
+        }
+        trainer.step().expect("a step")
+    };
+    let (weighted, repeated) = (first(&pair, Some(vec![2.0, 1.0])), first(&thrice, None));
+    assert!((weighted.loss - repeated.loss).abs() < 1e-6, "{weighted:?} {repeated:?}");
+    assert!((weighted.gradient_norm - repeated.gradient_norm).abs() < 1e-5);
+    assert!((first(&pair, None).loss - repeated.loss).abs() > 1e-6, "weights change the loss");
+    let trainer = Trainer::new(&base, lora_config(), &pair).expect("sound examples");
+    assert!(matches!(trainer.weighted(vec![1.0]), Err(Error::Invalid(_))));
 }
 
 #[test]

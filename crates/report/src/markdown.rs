@@ -95,6 +95,9 @@ fn curves(report: &Report, out: &mut String) {
         let _ = writeln!(out, "| {} | {} |", method_name(&curve.method), shown.join(", "));
     }
     let _ = writeln!(out, "\n</details>");
+    if let Some(distillation) = &report.comparison.distillation {
+        let _ = writeln!(out, "\n{}", prose(&distillation.sentence()));
+    }
 }
 
 fn items(report: &Report, out: &mut String) {

@@ -41,10 +41,8 @@ pub struct DataFiles {
 /// # Errors
 /// [`Error::Io`] where a file cannot be written.
 pub fn place(rows: &Rows, guess: &Guess, data: &Path, folder: &Path) -> Result<DataFiles, Error> {
-    let readable = matches!(
-        rows.format,
-        SourceFormat::Separated | SourceFormat::Jsonl | SourceFormat::Parquet
-    );
+    let readable =
+        matches!(rows.format, SourceFormat::Separated | SourceFormat::Jsonl | SourceFormat::Parquet);
     if readable && guess.split.is_none() {
         let (dev, test) = siblings(data);
         return Ok(DataFiles { train: data.to_path_buf(), dev, test, written: Vec::new() });

@@ -116,15 +116,97 @@ pub struct TrainingRow {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "method")]
 pub enum TrainingMethod {
-    /// Low-rank adapters on all linear layers (Hu et al. 2021).
+    /// Low-rank adapters (Hu et al. 2021).
     Lora {
         /// Rank.
         rank: usize,
-        /// Scale is `alpha / rank`.
+        /// Scale is `alpha / rank`, with [`LoraVariant::RankStabilized`] `alpha / sqrt(rank)`.
         alpha: f64,
+        /// Which kind of adapter. Left out where plain, as in records of versions that knew no other.
+        #[serde(default, skip_serializing_if = "LoraVariant::is_plain")]
+        variant: LoraVariant,
+        /// Which layers get one. Left out where all.
+        #[serde(default, skip_serializing_if = "LoraTargets::is_all")]
+        targets: LoraTargets,
     },
     /// All weights.
     Full,
+    /// Embeddings of so many tokens before every request, on frozen weights (prompt tuning, Lester et al. 2021).
+    VirtualTokens {
+        /// How many.
+        tokens: usize,
+    },
+}
+
+impl TrainingMethod {
+    /// Plain LoRA on all linear layers.
+    pub fn lora(rank: usize, alpha: f64) -> Self {
+        Self::Lora { rank, alpha, variant: LoraVariant::Plain, targets: LoraTargets::All }
+    }
+}
+
+/// Kinds of low-rank adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraVariant {
+    /// As Hu et al. (2021) have it.
+    #[default]
+    Plain,
+    /// The scale falls with the root of the rank (Kalajdzievski 2023).
+    RankStabilized,
+    /// B learns 16 times as fast as A, a quarter and four times the stated rate (LoRA+, Hayou et al. 2024).
+    LoraPlus,
+    /// A magnitude of every output is trained beside the direction (Liu et al. 2024).
+    Dora,
+    /// Started from the principal singular directions of the weights (Meng et al. 2024).
+    Pissa,
+}
+
+impl LoraVariant {
+    /// Whether it is the plain one.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+
+    /// As the task file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::RankStabilized => "rank_stabilized",
+            Self::LoraPlus => "lora_plus",
+            Self::Dora => "dora",
+            Self::Pissa => "pissa",
+        }
+    }
+}
+
+/// Layers that get an adapter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraTargets {
+    /// All linear layers of every block.
+    #[default]
+    All,
+    /// The four of attention.
+    Attention,
+    /// The three of the feed-forward layer.
+    Mlp,
+}
+
+impl LoraTargets {
+    /// Whether all layers have one.
+    pub fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+
+    /// As the task file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Attention => "attention",
+            Self::Mlp => "mlp",
+        }
+    }
 }
 
 /// A fine-tuning run.
@@ -132,6 +214,8 @@ pub enum TrainingMethod {
 pub struct TrainingJob {
     /// The rows, in a fixed order; the trainer shuffles them by `seed`.
     pub rows: Vec<TrainingRow>,
+    /// Weight of each row's loss beside the others; empty where all are alike.
+    pub weights: Vec<f32>,
     /// LoRA or full.
     pub method: TrainingMethod,
     /// Peak learning rate.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use crate::task_file::{
-    Calibration, FineTuneMethod, InContextSection as InContextSettings, Metric, Order, Precision,
-    PromptSection as PromptSettings, PromptStyle, Selection, Shots, TaskKind, Underscores,
+    Calibration, FineTuneMethod, HybridMethod, InContextSection as InContextSettings, Metric, Order,
+    Precision, PromptSection as PromptSettings, PromptStyle, Selection, Shots, TaskKind, Underscores,
 };
 pub use answers::{AnswerSettings, MetricCommand};
 pub use fingerprint::Fingerprint;
@@ -18,6 +18,7 @@ pub(crate) use fingerprint::hexadecimal;
 pub use probes::ProbeSettings;
 
 use crate::Error;
+use crate::predictor::{LoraTargets, LoraVariant};
 use crate::record::{Decision, Economics, PriceSource};
 use crate::task_file::{self, TaskFile, parse_duration};
 
@@ -160,20 +161,23 @@ pub struct FineTuneSettings {
     pub rank: usize,
     /// Scale of LoRA is `alpha / rank`.
     pub alpha: f64,
+    /// Kinds of adapters, the default first.
+    pub variants: Vec<LoraVariant>,
+    /// Layers that get an adapter, the default first.
+    pub targets: Vec<LoraTargets>,
+    /// Ranks that the search tries, the default first.
+    pub ranks: Vec<usize>,
+    /// Most of the arm's time that the search for a recipe may take.
+    pub search_share: f64,
+    /// What combines both arms.
+    pub hybrids: Vec<HybridMethod>,
 }
 
 impl FineTuneSettings {
     /// Most passes over `rows` training rows: as set, or fewer the more rows there are, so that the steps grow slower
     /// than the rows.
     pub fn epochs_for(&self, rows: usize) -> usize {
-        self.epochs.unwrap_or(match rows {
-            0..=16 => 12,
-            17..=32 => 8,
-            33..=64 => 6,
-            65..=128 => 4,
-            129..=256 => 3,
-            _ => 2,
-        })
+        self.epochs.unwrap_or_else(|| default_epochs(rows))
     }
 
     /// The peak learning rates to try with `method`.
@@ -182,6 +186,18 @@ impl FineTuneSettings {
             FineTuneMethod::Lora => &self.learning_rates,
             FineTuneMethod::Full => &self.full_learning_rates,
         }
+    }
+}
+
+/// Most passes over `rows` training rows where the task file does not say: see [`FineTuneSettings::epochs_for`].
+pub fn default_epochs(rows: usize) -> usize {
+    match rows {
+        0..=16 => 12,
+        17..=32 => 8,
+        33..=64 => 6,
+        65..=128 => 4,
+        129..=256 => 3,
+        _ => 2,
     }
 }
 
@@ -347,6 +363,15 @@ fn fine_tune_settings(section: &task_file::FineTuneSection) -> FineTuneSettings 
     sort_and_unite(&mut labels);
     let mut methods = section.methods.clone();
     unite(&mut methods);
+    let (mut variants, mut targets) = (section.variants.clone(), section.targets.clone());
+    unite(&mut variants);
+    unite(&mut targets);
+    let mut ranks = vec![section.rank];
+    ranks.extend(section.ranks.clone().unwrap_or_else(|| vec![(section.rank / 4).max(1)]));
+    unite(&mut ranks);
+    let mut hybrids = section.hybrids.clone();
+    unite(&mut hybrids);
+    hybrids.retain(|hybrid| *hybrid != HybridMethod::None);
     // Full fine-tuning wants about a tenth of LoRA's rate (Schulman et al. 2025, "LoRA Without Regret").
     let full = section.full_learning_rates.clone();
     FineTuneSettings {
@@ -360,6 +385,11 @@ fn fine_tune_settings(section: &task_file::FineTuneSection) -> FineTuneSettings 
         batch_rows: section.batch_rows,
         rank: section.rank,
         alpha: section.alpha.unwrap_or(2.0 * section.rank as f64),
+        variants,
+        targets,
+        ranks,
+        search_share: section.search_share,
+        hybrids,
     }
 }
 

@@ -22,6 +22,7 @@ pub use reference::reference;
 pub use shots::Shots;
 
 use crate::Error;
+use crate::predictor::{LoraTargets, LoraVariant};
 use crate::record::{Decision, Economics};
 
 /// A parsed task file. Every key has a default, so that an empty file is a valid (if useless) one.
@@ -176,6 +177,20 @@ pub enum FineTuneMethod {
     Lora,
     /// All weights.
     Full,
+}
+
+/// Combinations of both arms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HybridMethod {
+    /// None of them.
+    None,
+    /// An adapter trained on what the best prompt answers, asked without that prompt.
+    Distilled,
+    /// Every training row comes after demonstrations, and so does every request.
+    FewShot,
+    /// Trained embeddings before every request: the smallest artefact.
+    VirtualTokens,
 }
 
 /// What the underscores of a label mean.
@@ -423,6 +438,16 @@ pub struct FineTuneSection {
     pub rank: usize,
     /// Scale of LoRA is `alpha / rank`; twice the rank where absent.
     pub alpha: Option<f64>,
+    /// Kinds of adapters, the default first.
+    pub variants: Vec<LoraVariant>,
+    /// Layers that get an adapter, the default first.
+    pub targets: Vec<LoraTargets>,
+    /// Ranks that the search tries; the default and a quarter of it where absent.
+    pub ranks: Option<Vec<usize>>,
+    /// Most of the arm's time that the search for a recipe may take.
+    pub search_share: f64,
+    /// What combines both arms.
+    pub hybrids: Vec<HybridMethod>,
 }
 
 impl Default for FineTuneSection {
@@ -437,6 +462,11 @@ impl Default for FineTuneSection {
             batch_rows: 8,
             rank: 16,
             alpha: None,
+            variants: vec![LoraVariant::Plain, LoraVariant::LoraPlus, LoraVariant::Dora],
+            targets: vec![LoraTargets::All],
+            ranks: None,
+            search_share: 0.3,
+            hybrids: vec![HybridMethod::Distilled, HybridMethod::FewShot, HybridMethod::VirtualTokens],
         }
     }
 }

@@ -67,7 +67,7 @@ impl LocalModel {
     /// Reads what [`LocalModel::adapter_to_gguf`] wrote.
     pub(crate) fn load_adapter_gguf(&self, path: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
         let peft = PeftAdapter::read_gguf(path, &self.model.config)?;
-        Ok(self.tuned(Trained::Lora(Lora::from_peft(&peft, &self.model.config)?)))
+        Ok(self.tuned(Trained::Lora(Box::new(Lora::from_peft(&peft, &self.model.config)?))))
     }
 
     /// Reads what [`LocalModel::merged_to_gguf`] wrote.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use lm::adapter::Lora;
 use lm::score::{LabelTree, PromptTree, SHORTEST_SHARED, Scorer};
 use lm::threads;
-use lm::transformer::Transformer;
+use lm::transformer::{Prefix, Transformer};
 use task::predictor::{PredictError, PromptBatch, Scored, Usage};
 use task::record::TokensPerRequest;
 
@@ -22,6 +22,24 @@ pub(super) struct Weights<'a> {
     pub(super) adapter: Option<&'a Lora>,
 }
 
+impl Weights<'_> {
+    /// The virtual tokens before every prompt, where the adapter has some.
+    pub(super) fn virtual_ids(&self) -> Vec<u32> {
+        let vocabulary = self.transformer.config().vocabulary;
+        self.adapter.map_or_else(Vec::new, |adapter| adapter.virtual_ids(vocabulary))
+    }
+}
+
+/// What all prompts begin with, computed once: virtual tokens, and those that the prompts have in common.
+pub(super) fn beginning(
+    scorer: &Scorer<'_>,
+    virtual_ids: &[u32],
+    shared: &[u32],
+) -> Result<Option<Prefix>, lm::Error> {
+    let tokens = [virtual_ids, shared].concat();
+    if tokens.is_empty() { Ok(None) } else { threads::within(|| scorer.prefill(&tokens)).map(Some) }
+}
+
 /// See [`task::predictor::Predictor::score`].
 pub(super) fn score(
     owner: &LocalModel,
@@ -35,21 +53,24 @@ pub(super) fn score(
     let answers = answer_tokens(owner, batch, &prompts[0])?;
     let tree = LabelTree::new(&answers)?;
     let shared = shared_length(owner, batch.shared, &prompts)?;
-    let longest =
-        prompts.iter().map(Vec::len).max().unwrap_or(0) + answers.iter().map(Vec::len).max().unwrap_or(0) - 1;
+    let virtual_ids = weights.virtual_ids();
+    let longest = virtual_ids.len()
+        + prompts.iter().map(Vec::len).max().unwrap_or(0)
+        + answers.iter().map(Vec::len).max().unwrap_or(0)
+        - 1;
     if longest > owner.context {
         return Err(lm::Error::Context { needed: longest, limit: owner.context }.into());
     }
     let scorer = Scorer::new(weights.transformer, weights.adapter);
     let started = Instant::now();
-    let prefix =
-        if shared > 0 { Some(threads::within(|| scorer.prefill(&prompts[0][..shared]))?) } else { None };
+    let prefix = beginning(&scorer, &virtual_ids, &prompts[0][..shared])?;
     let shared_seconds = started.elapsed().as_secs_f64();
     let rest: Vec<&[u32]> = prompts.iter().map(|prompt| &prompt[shared..]).collect();
     let queries = PromptTree::new(&rest);
     let log_probabilities =
         threads::within(|| scorer.score_tree(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET))?;
     let seconds = started.elapsed().as_secs_f64();
+    let before = virtual_ids.len();
     let own = queries.tokens() + prompts.len() * tree.nodes();
     let reused = queries.tokens_alone() - queries.tokens();
     let requests = prompts.len() as f64;
@@ -57,12 +78,12 @@ pub(super) fn score(
         log_probabilities,
         usage: Usage {
             tokens: TokensPerRequest {
-                prompt: prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
-                cached: shared as f64 + reused as f64 / requests,
+                prompt: before as f64 + prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
+                cached: (before + shared) as f64 + reused as f64 / requests,
                 completion: answers.iter().map(Vec::len).sum::<usize>() as f64 / answers.len().max(1) as f64,
             },
-            processed_tokens: (shared + own) as u64,
-            shared_tokens: shared as u64,
+            processed_tokens: (before + shared + own) as u64,
+            shared_tokens: (before + shared) as u64,
             seconds,
             shared_seconds,
         },

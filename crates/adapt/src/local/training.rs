@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use lm::adapter::{Lora, LoraConfig};
+use lm::adapter::{Lora, LoraConfig, LoraStart, LoraTarget};
 use lm::train::{self, Trained, TrainingConfig, TrainingExample};
 use lm::weights::Dtype;
 use lm::{Model, ModelSource, Use, threads};
 use sha2::{Digest, Sha256};
 use task::predictor::{
-    Control, EpochReport, OnEpoch, PredictError, Predictor, Trainer, TrainingJob, TrainingMethod,
-    TrainingRow, Tuned,
+    Control, EpochReport, LoraTargets, LoraVariant, OnEpoch, PredictError, Predictor, Trainer, TrainingJob,
+    TrainingMethod, TrainingRow, Tuned,
 };
 use task::record::Artefact;
 
@@ -20,6 +20,8 @@ use crate::supervision::RowToken;
 
 /// The file that tells an adapter folder from a model folder.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// How much faster B learns than A in LoRA+ (Hayou et al. 2024, section 5).
+const FASTER_B: f32 = 16.0;
 
 impl Trainer for LocalModel {
     fn train(
@@ -29,8 +31,14 @@ impl Trainer for LocalModel {
     ) -> Result<Box<dyn Tuned + '_>, PredictError> {
         let examples: Result<Vec<TrainingExample>, PredictError> =
             job.rows.iter().map(|row| self.training_example(row)).collect();
-        let examples = examples?;
+        let mut examples = examples?;
+        if let TrainingMethod::VirtualTokens { tokens } = job.method {
+            self.put_virtual_tokens(&mut examples, tokens)?;
+        }
         let mut trainer = train::Trainer::new(&self.model.transformer, self.training_config(job), &examples)?;
+        if !job.weights.is_empty() {
+            trainer = trainer.weighted(job.weights.clone())?;
+        }
         let mut best = None;
         let (mut tokens, mut flops) = (0, 0.0);
         for epoch in 1..=job.epochs {
@@ -62,7 +70,9 @@ impl Trainer for LocalModel {
 
     fn load(&self, folder: &Path) -> Result<Box<dyn Tuned + '_>, PredictError> {
         let trained = if is_adapter(folder) {
-            Trained::Lora(Lora::load(folder, &self.model.config)?)
+            let mut adapter = Lora::load(folder, &self.model.config)?;
+            adapter.attach(&self.model.transformer);
+            Trained::Lora(Box::new(adapter))
         } else {
             let source = ModelSource::Folder(folder.to_path_buf());
             Trained::Full(Box::new(Model::load(&source, self.precision, Use::Inference)?.transformer))
@@ -74,17 +84,58 @@ impl Trainer for LocalModel {
 impl LocalModel {
     fn training_config(&self, job: &TrainingJob) -> TrainingConfig {
         let mut config = match job.method {
-            TrainingMethod::Lora { rank, alpha } => {
-                TrainingConfig::lora(LoraConfig { alpha, seed: job.seed, ..LoraConfig::with_rank(rank) })
+            TrainingMethod::Lora { rank, alpha, variant, targets } => {
+                let targets = match targets {
+                    LoraTargets::All => LoraTarget::ALL.to_vec(),
+                    LoraTargets::Attention => LoraTarget::ATTENTION.to_vec(),
+                    LoraTargets::Mlp => LoraTarget::FEED_FORWARD.to_vec(),
+                };
+                TrainingConfig::lora(LoraConfig {
+                    alpha,
+                    seed: job.seed,
+                    targets,
+                    rank_stabilized: variant == LoraVariant::RankStabilized,
+                    magnitudes: variant == LoraVariant::Dora,
+                    start: match variant {
+                        LoraVariant::Pissa => LoraStart::Principal,
+                        _ => LoraStart::Uniform,
+                    },
+                    ..LoraConfig::with_rank(rank)
+                })
             }
             TrainingMethod::Full => TrainingConfig::full(),
+            TrainingMethod::VirtualTokens { tokens } => {
+                TrainingConfig::lora(LoraConfig { seed: job.seed, ..LoraConfig::virtual_tokens(tokens) })
+            }
         };
         config.learning_rate = job.learning_rate;
+        if matches!(job.method, TrainingMethod::Lora { variant: LoraVariant::LoraPlus, .. }) {
+            // Around the stated rate, so that the same candidates serve.
+            config.b_rate = FASTER_B;
+            config.learning_rate /= f64::from(FASTER_B).sqrt();
+        }
         config.epochs = u32::try_from(job.epochs).unwrap_or(u32::MAX);
         config.batch_examples = job.batch_rows;
         config.seed = job.seed;
         config.precision = self.precision;
         config
+    }
+
+    /// Puts virtual tokens before every example.
+    fn put_virtual_tokens(
+        &self,
+        examples: &mut [TrainingExample],
+        tokens: usize,
+    ) -> Result<(), PredictError> {
+        let first = self.model.config.vocabulary;
+        for example in examples {
+            example.tokens.splice(0..0, (first..first + tokens).map(|id| id as u32));
+            example.supervised_from += tokens;
+            if example.tokens.len() > self.context {
+                return Err(lm::Error::Context { needed: example.tokens.len(), limit: self.context }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The tokens of a row. Refuses rows from which nothing, or the wrong thing, would be learned: without a supervised token,
@@ -176,7 +227,8 @@ impl Tuned for LocalTuned<'_> {
         let (kind, weights) = match &self.trained {
             Trained::Lora(adapter) => {
                 adapter.save(folder, &self.owner.name)?;
-                ("adapter", "adapter_model.safetensors")
+                let kind = if adapter.config().virtual_tokens > 0 { "virtual_tokens" } else { "adapter" };
+                (kind, "adapter_model.safetensors")
             }
             Trained::Full(transformer) => {
                 transformer.save(folder, Dtype::Bf16)?;
@@ -193,7 +245,10 @@ impl Tuned for LocalTuned<'_> {
             kind: kind.to_owned(),
             bytes,
             sha256: file_sha256(&folder.join(weights))?,
-            prompt_tokens: 0,
+            prompt_tokens: match &self.trained {
+                Trained::Lora(adapter) => adapter.config().virtual_tokens as u64,
+                Trained::Full(_) => 0,
+            },
             path: folder.file_name().map(|name| format!("artefacts/{}", name.to_string_lossy())),
         })
     }

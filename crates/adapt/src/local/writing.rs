@@ -4,13 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use lm::score::{Constraint, Guide, Scorer, TextGuide};
-use lm::threads;
 use lm::transformer::Prefix;
 use task::predictor::{PredictError, Usage, WritingBatch, Written};
 use task::record::TokensPerRequest;
 
 use super::LocalModel;
-use super::scoring::{Weights, shared_length, tokenize};
+use super::scoring::{Weights, beginning, shared_length, tokenize};
 
 /// Answers that are written at a time, which bounds the memory of their pasts.
 const LANES: usize = 32;
@@ -32,11 +31,13 @@ pub(super) fn write(
     let constraint = batch.schema.map(|schema| constraint(owner, schema, batch)).transpose()?;
     let prompts = tokenize(owner, batch.shared, batch.requests)?;
     let shared = shared_length(owner, batch.shared, &prompts)?;
-    let limits = limits(owner, batch, &prompts, constraint.is_some())?;
+    let virtual_ids = weights.virtual_ids();
+    let before = virtual_ids.len();
+    let closing = before + if constraint.is_some() { Constraint::ROOM } else { 0 };
+    let limits = limits(owner, batch, &prompts, closing)?;
     let scorer = Scorer::new(weights.transformer, weights.adapter);
     let started = Instant::now();
-    let prefix =
-        if shared > 0 { Some(threads::within(|| scorer.prefill(&prompts[0][..shared]))?) } else { None };
+    let prefix = beginning(&scorer, &virtual_ids, &prompts[0][..shared])?;
     let shared_seconds = started.elapsed().as_secs_f64();
     let mut answers = Vec::with_capacity(prompts.len());
     for (prompts, limits) in prompts.chunks(LANES).zip(limits.chunks(LANES)) {
@@ -60,12 +61,12 @@ pub(super) fn write(
         texts,
         usage: Usage {
             tokens: TokensPerRequest {
-                prompt: prompt as f64 / requests,
-                cached: shared as f64,
+                prompt: before as f64 + prompt as f64 / requests,
+                cached: (before + shared) as f64,
                 completion: completion as f64 / requests,
             },
-            processed_tokens: (prompt - shared * prompts.len() + shared + completion) as u64,
-            shared_tokens: shared as u64,
+            processed_tokens: (before + prompt - shared * prompts.len() + shared + completion) as u64,
+            shared_tokens: (before + shared) as u64,
             seconds,
             shared_seconds,
         },
@@ -82,14 +83,13 @@ fn run<G: Guide>(
     Ok(scorer.generate_guided(prefix, queries, &mut guides)?)
 }
 
-/// Tokens that each answer may have: as asked, or what the context leaves.
+/// Tokens that each answer may have: as asked, or what the context leaves beside the prompt and `closing` tokens.
 fn limits(
     owner: &LocalModel,
     batch: &WritingBatch<'_>,
     prompts: &[Vec<u32>],
-    constrained: bool,
+    closing: usize,
 ) -> Result<Vec<usize>, PredictError> {
-    let closing = if constrained { Constraint::ROOM } else { 0 };
     prompts
         .iter()
         .map(|prompt| {

@@ -187,6 +187,7 @@ impl Prober<'_> {
         }
         Ok(TrainingJob {
             rows: all,
+            weights: Vec::new(),
             method: method.unwrap_or(TrainingMethod::Full),
             learning_rate: setting("learning_rate").and_then(serde_json::Value::as_f64).unwrap_or(1e-4),
             epochs: setting("epochs").and_then(serde_json::Value::as_u64).unwrap_or(1) as usize,

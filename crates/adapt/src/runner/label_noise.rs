@@ -14,6 +14,7 @@ use crate::Error;
 use crate::fine_tune::FineTune;
 use crate::in_context::InContext;
 use crate::plan::{LearningRate, TuneTrial, method_name};
+use crate::recipe::SEARCHED;
 use crate::writer::target_index;
 
 impl Session<'_> {
@@ -84,6 +85,17 @@ impl Session<'_> {
     /// The training run of a stored experiment.
     fn tune_trial(&self, own: &Experiment) -> Option<(TuneTrial, f64)> {
         let rate = own.configuration.get("learning_rate")?.as_f64()?;
+        if own.method == SEARCHED {
+            let trial = self
+                .plan
+                .search
+                .as_ref()?
+                .follow
+                .iter()
+                .find(|trial| trial.labels == own.labels_used && Some(trial.seed) == own.seed)?;
+            let method = serde_json::from_value(own.configuration.get("adaptation")?.clone()).ok()?;
+            return Some((TuneTrial { method, ..*trial }, rate));
+        }
         let same = |trial: &&TuneTrial| {
             method_name(trial.method) == own.method
                 && trial.labels == own.labels_used

@@ -175,7 +175,7 @@ impl<'a> Session<'a> {
 
     /// The weights of a training run, read back; `None` for what has none.
     fn open(&self, chosen: &Experiment) -> Result<Option<Box<dyn Tuned + 'a>>, Error> {
-        if chosen.family != Family::FineTune {
+        if !matches!(chosen.family, Family::FineTune | Family::Hybrid) {
             return Ok(None);
         }
         let folder = self.folder(chosen.id.trim_end_matches("@dev"))?;
@@ -191,11 +191,11 @@ impl<'a> Session<'a> {
     ) -> Result<Experiment, Error> {
         match chosen.family {
             Family::Floor => FloorArm::new(data, self.targets, self.writer).on_test(chosen),
-            Family::FineTune => {
+            Family::FineTune | Family::Hybrid => {
                 let arm = FineTune { dataset: data, ..self.fine_tune() };
                 arm.on_test(chosen, tuned.ok_or(Error::NothingRan("fine-tuning"))?)
             }
-            Family::InContext | Family::Hybrid => {
+            Family::InContext => {
                 let trial = self.trial(chosen)?;
                 let (order, writer) = (self.run.settings.in_context.order, self.writer.of(chosen, data)?);
                 let arm = InContext::new(&writer, data, self.targets, order, self.embedder);

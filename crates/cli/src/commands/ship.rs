@@ -9,7 +9,7 @@ use eval::comparison::Comparison;
 use eval::verdict::Choice;
 use lm::weights::Dtype;
 use task::dataset::Dataset;
-use task::record::{Part, RunRecord};
+use task::record::{Experiment, Family, Part, RunRecord};
 use task::settings::Settings;
 
 use super::{model, verdict};
@@ -83,6 +83,8 @@ fn chosen(wish: &Wish, record: &RunRecord, comparison: &Comparison) -> Result<(S
     let experiment = match what {
         ShipWhat::Prompt => finalists.in_context.clone(),
         ShipWhat::Adapter if weights != ShipWhat::Adapter => best_adapter(record)?,
+        ShipWhat::Distilled => hybrid(record, "distilled")?,
+        ShipWhat::VirtualTokens => hybrid(record, "virtual_tokens")?,
         ShipWhat::Adapter | ShipWhat::Model => tuned.clone(),
     };
     Ok((what, experiment))
@@ -92,7 +94,8 @@ fn chosen(wish: &Wish, record: &RunRecord, comparison: &Comparison) -> Result<(S
 fn best_adapter(record: &RunRecord) -> Result<String> {
     let tested = |id: &str| record.experiments.iter().any(|one| one.id == id);
     let adapters = record.experiments.iter().filter(|one| {
-        one.part == Part::Dev && one.artefact.as_ref().is_some_and(|artefact| artefact.kind == "adapter")
+        let own = one.part == Part::Dev && one.family == Family::FineTune;
+        own && one.artefact.as_ref().is_some_and(|artefact| artefact.kind == "adapter")
     });
     let named = adapters.map(|one| (one, format!("{}@test", one.id.trim_end_matches("@dev"))));
     named
@@ -100,6 +103,14 @@ fn best_adapter(record: &RunRecord) -> Result<String> {
         .max_by(|(one, _), (other, _)| one.mean_score().total_cmp(&other.mean_score()))
         .map(|(_, id)| id)
         .context("no adapter was tested in this run")
+}
+
+/// The combination of both arms of that method.
+fn hybrid(record: &RunRecord, method: &str) -> Result<String> {
+    let own =
+        |one: &&Experiment| one.family == Family::Hybrid && one.part == Part::Test && one.method == method;
+    let found = record.experiments.iter().find(own);
+    found.map(|one| one.id.clone()).with_context(|| format!("this run has no result of {method}"))
 }
 
 /// The form of the weights; `None` for a prompt.
@@ -111,8 +122,12 @@ fn weights(what: ShipWhat, wish: &Wish) -> Option<Weights> {
     };
     match (what, wish.format) {
         (ShipWhat::Prompt, _) => None,
-        (ShipWhat::Adapter, ShipFormat::Safetensors) => Some(Weights::Adapter),
-        (ShipWhat::Adapter, ShipFormat::Gguf) => Some(Weights::AdapterGguf),
+        (ShipWhat::Adapter | ShipWhat::Distilled | ShipWhat::VirtualTokens, ShipFormat::Safetensors) => {
+            Some(Weights::Adapter)
+        }
+        (ShipWhat::Adapter | ShipWhat::Distilled | ShipWhat::VirtualTokens, ShipFormat::Gguf) => {
+            Some(Weights::AdapterGguf)
+        }
         (ShipWhat::Model, ShipFormat::Safetensors) => Some(Weights::Model(dtype)),
         (ShipWhat::Model, ShipFormat::Gguf) => Some(Weights::ModelGguf(dtype)),
     }

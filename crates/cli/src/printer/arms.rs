@@ -83,7 +83,7 @@ fn second_metric(comparison: &Comparison) -> Option<&str> {
 
 /// The curves of a family on test, in the order in which a reader learns about them.
 fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
-    const ORDER: [&str; 13] = [
+    const ORDER: [&str; 17] = [
         "zero_shot",
         "random",
         "bm25",
@@ -92,7 +92,11 @@ fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
         "hybrid",
         "searched",
         "lora",
+        "lora_recipe",
         "full",
+        "distilled",
+        "few_shot_tuned",
+        "virtual_tokens",
         "majority",
         "constant",
         "nearest_neighbour",

@@ -97,6 +97,7 @@ fn series(curve: &Curve, characters: Characters) -> Option<Series> {
         (Family::InContext, "searched") => ('★', 's'),
         (Family::InContext, _) => ('●', 'o'),
         (Family::FineTune, "full") => ('△', 'f'),
+        (Family::FineTune, "lora_recipe") => ('◆', 'd'),
         (Family::FineTune, _) => ('▲', 'x'),
         (Family::Floor, "logistic_regression") => ('■', '#'),
         _ => return None,

@@ -307,6 +307,13 @@ mod tests {
         assert_eq!(severities(&report), [Some(Severity::Refused); 5]);
         assert!(report.findings.iter().any(|finding| finding.reason.contains("use_dora")));
         assert!(!report.foldable);
+        // With its magnitudes there, this engine loads it.
+        let dora = tempfile::tempdir().unwrap();
+        let config = LoraConfig { magnitudes: true, ..LoraConfig::with_rank(4) };
+        Lora::new(config, &model()).unwrap().save(dora.path(), "base").unwrap();
+        let report = check(dora.path()).unwrap();
+        let refused = Some(Severity::Refused);
+        assert_eq!(severities(&report), [refused, refused, refused, refused, None], "{report:?}");
         let deep = check(folder(40, |_| ()).path()).unwrap();
         assert!(deep.findings.iter().any(|finding| finding.reason.contains("--max-lora-rank 64")));
     }

@@ -21,10 +21,14 @@ impl Lora {
         let tensors = self.named_tensors().into_iter().map(|(name, shape, values)| {
             (name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned), (shape, values))
         });
+        let rank = config.held_rank();
+        let plain = rank == config.rank;
         PeftAdapter {
-            rank: config.rank,
-            alpha: config.alpha,
-            rank_stabilized: config.rank_stabilized,
+            rank,
+            // With frozen directions the rank says nothing of the scale any more.
+            alpha: if plain { config.alpha } else { config.scale() * rank as f64 },
+            rank_stabilized: plain && config.rank_stabilized,
+            magnitudes: config.magnitudes,
             target_modules,
             base_model: Some(base_model.to_owned()),
             rank_pattern: BTreeMap::new(),
@@ -34,7 +38,8 @@ impl Lora {
     }
 
     /// The adapter that `peft` describes, for a model of the shape `model`. Its scale is folded into B (`alpha = rank`), modules of
-    /// a smaller rank are filled up with zeros, and a module that it does not change is left unchanged.
+    /// a smaller rank are filled up with zeros, and a module that it does not change is left unchanged. One with magnitudes has to be
+    /// attached ([`Lora::attach`]) before it is used.
     ///
     /// # Errors
     /// [`Error::Format`] as [`PeftAdapter::modules`]; [`Error::Unsupported`] for a module that the engine does not adapt;
@@ -58,13 +63,22 @@ impl Lora {
                 .insert(format!("{PREFIX}{}.lora_A.weight", module.name), (vec![rank, module.inputs], down));
             matrices
                 .insert(format!("{PREFIX}{}.lora_B.weight", module.name), (vec![module.outputs, rank], up));
+            if let Some(values) = module.magnitude {
+                let name = format!("{PREFIX}{}.lora_magnitude_vector", module.name);
+                matrices.insert(name, (vec![module.outputs], values.to_vec()));
+            }
         }
         let targets = targets.into_iter().map(|index| LoraTarget::ALL[index]).collect();
-        let config = LoraConfig { alpha: rank as f64, targets, ..LoraConfig::with_rank(rank) };
+        let magnitudes = peft.magnitudes;
+        let config = LoraConfig { alpha: rank as f64, targets, magnitudes, ..LoraConfig::with_rank(rank) };
         let lora = Self::from_named(config, model, |name, expected| match matrices.remove(name) {
             Some((shape, values)) if shape == expected => Ok(values),
             Some((shape, _)) => {
                 Err(Error::Shape { name: name.to_owned(), expected: expected.to_vec(), found: Some(shape) })
+            }
+            // Without its base, the norm that leaves a module as it is is unknown.
+            None if magnitudes => {
+                Err(Error::unsupported(format!("{place}: {name}"), "magnitudes for some layers only"))
             }
             None => Ok(vec![0.0; expected.iter().product()]),
         })?;
@@ -79,7 +93,10 @@ impl Lora {
     /// # Errors
     /// [`Error::Io`] names the file that cannot be written.
     pub fn save(&self, folder: &Path, base_model: &str) -> Result<(), Error> {
-        self.to_peft(base_model).write(folder)
+        match self.config().virtual_tokens {
+            0 => self.to_peft(base_model).write(folder),
+            _ => self.save_virtual(folder, base_model),
+        }
     }
 
     /// Reads an adapter's folder for a model of the shape `model`.
@@ -87,6 +104,9 @@ impl Lora {
     /// # Errors
     /// As [`PeftAdapter::read`] and [`Lora::from_peft`].
     pub fn load(folder: &Path, model: &ModelConfig) -> Result<Self, Error> {
-        Self::from_peft(&PeftAdapter::read(folder)?, model)
+        match Self::load_virtual(folder, model)? {
+            Some(prompt) => Ok(prompt),
+            None => Self::from_peft(&PeftAdapter::read(folder)?, model),
+        }
     }
 }

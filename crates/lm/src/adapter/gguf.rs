@@ -20,6 +20,10 @@ impl PeftAdapter {
     /// [`Error::Format`] as [`PeftAdapter::modules`]; [`Error::Unsupported`] names a module that GGUF has no name for;
     /// [`Error::Io`] names `path`.
     pub fn write_gguf(&self, path: &Path, model: &ModelConfig) -> Result<(), Error> {
+        if self.magnitudes {
+            let reason = "llama.cpp reads no magnitudes (DoRA): ship the merged model";
+            return Err(Error::unsupported(path.display().to_string(), reason));
+        }
         let modules = self.modules(&path.display().to_string())?;
         let rank = modules.iter().map(|module| module.rank).max().unwrap_or(self.rank);
         let mut file = GgufWriter::new();
@@ -86,6 +90,7 @@ impl PeftAdapter {
             rank,
             alpha,
             rank_stabilized: false,
+            magnitudes: false,
             target_modules: targets.into_iter().collect(),
             base_model: None,
             rank_pattern: BTreeMap::new(),

@@ -3,6 +3,9 @@
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
+use super::magnitude::Magnitude;
+use super::principal::principal;
+use super::virtual_tokens;
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::random::uniform;
@@ -36,6 +39,10 @@ impl LoraTarget {
     /// All linear layers of a block.
     pub const ALL: [Self; 7] =
         [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
+    /// Those of attention.
+    pub const ATTENTION: [Self; 4] = [Self::Query, Self::Key, Self::Value, Self::Output];
+    /// Those of the feed-forward layer.
+    pub const FEED_FORWARD: [Self; 3] = [Self::Gate, Self::Up, Self::Down];
 
     /// The last part of the module's name, as `target_modules` in PEFT has it.
     pub fn module(self) -> &'static str {
@@ -69,6 +76,25 @@ pub struct LoraConfig {
     pub seed: u64,
     /// Layers that get an adapter. Default all seven.
     pub targets: Vec<LoraTarget>,
+    /// Whether a magnitude of every output is trained beside the direction (DoRA, Liu et al. 2024). Default no.
+    pub magnitudes: bool,
+    /// What A and B are at first. Default [`LoraStart::Uniform`].
+    pub start: LoraStart,
+    /// Trained tokens before every sequence (prompt tuning, Lester et al. 2021), whose ids are
+    /// [`Lora::virtual_ids`]. Default none.
+    pub virtual_tokens: usize,
+}
+
+/// What the two matrices of an adapter are before training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoraStart {
+    /// A uniform in `+-1/sqrt(inputs)`, B zero.
+    #[default]
+    Uniform,
+    /// The principal singular directions of the weights (PiSSA, Meng et al. 2024), which are taken away from the weights at
+    /// the same time, so that nothing is changed yet. The weights stay as they are: the part taken away is kept as as many
+    /// frozen directions more, so that the adapter is a plain one of twice the rank, as PEFT's conversion makes it.
+    Principal,
 }
 
 impl Default for LoraConfig {
@@ -86,6 +112,18 @@ impl LoraConfig {
             rank_stabilized: false,
             seed: 0,
             targets: LoraTarget::ALL.to_vec(),
+            magnitudes: false,
+            start: LoraStart::Uniform,
+            virtual_tokens: 0,
+        }
+    }
+
+    /// Directions of each module that are held: those that are trained, and as many frozen ones after
+    /// [`LoraStart::Principal`].
+    pub(super) fn held_rank(&self) -> usize {
+        match self.start {
+            LoraStart::Uniform => self.rank,
+            LoraStart::Principal => 2 * self.rank,
         }
     }
 
@@ -109,6 +147,11 @@ pub struct Lora {
     slots: Vec<LoraSlots>,
     /// Layers, inputs and rows of every linear layer of the model it was made for.
     shape: (usize, [usize; 4], [usize; 4]),
+    /// Whether the norms that magnitudes are divided by are those of the present values.
+    current: bool,
+    /// Of the virtual tokens, `[tokens, hidden]`.
+    pub(super) embeddings: Vec<f32>,
+    heads: usize,
 }
 
 /// The adapters of one block, on its four fused linear layers.
@@ -140,32 +183,53 @@ pub(crate) struct LoraSlots {
 /// The adapter of one fused linear layer: each segment of its outputs has an A and a B of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct LoraLinear {
-    inputs: usize,
-    outputs: usize,
-    rank: usize,
-    scale: f32,
-    segments: Vec<Segment>,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    /// Directions held a segment.
+    pub(super) rank: usize,
+    /// Of these, the last ones that are not trained.
+    frozen: usize,
+    pub(super) scale: f32,
+    pub(super) segments: Vec<Segment>,
     /// The As of all segments on top of each other: `[segments * rank, inputs]`.
-    a: Matrix,
+    pub(super) a: Matrix,
     /// The B of each segment: `[segment length, rank]`.
-    b: Vec<Placed>,
+    pub(super) b: Vec<Placed>,
+    /// Trained magnitudes, where there are.
+    pub(super) magnitude: Option<Magnitude>,
 }
 
 /// Outputs `start .. start + len` of a fused layer: one module of the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Segment {
+pub(super) struct Segment {
     module: &'static str,
-    start: usize,
-    len: usize,
+    pub(super) start: usize,
+    pub(super) len: usize,
 }
 
 impl Lora {
-    /// A new adapter, A uniform in `+-1/sqrt(inputs)` as PEFT starts it, B zero: it changes nothing yet.
+    /// A new adapter for `base`, started as `config` says: it changes nothing yet.
+    ///
+    /// # Errors
+    /// As [`Lora::new`], and for more principal directions than a module has.
+    pub fn for_base(config: LoraConfig, base: &Transformer) -> Result<Self, Error> {
+        let mut lora = Self::new(config, base.config())?;
+        if lora.config.start == LoraStart::Principal {
+            lora.start_principal(base)?;
+        }
+        lora.start_virtual(base);
+        lora.see(base, true);
+        Ok(lora)
+    }
+
+    /// A new adapter, A uniform in `+-1/sqrt(inputs)` as PEFT starts it, B zero: it changes nothing yet. One with magnitudes
+    /// has to be attached ([`Lora::attach`]) before it is used; [`Lora::for_base`] does all that.
     ///
     /// # Errors
     /// [`Error::Invalid`] for rank 0, no target, or an alpha that is not finite.
     pub fn new(config: LoraConfig, model: &ModelConfig) -> Result<Self, Error> {
-        if config.rank == 0 || config.targets.is_empty() || !config.alpha.is_finite() {
+        let nothing = config.targets.is_empty() && config.virtual_tokens == 0;
+        if config.rank == 0 || nothing || !config.alpha.is_finite() {
             return Err(Error::Invalid(format!(
                 "an adapter needs a rank, a target and a finite alpha: rank {}, alpha {}, {} targets",
                 config.rank,
@@ -202,7 +266,89 @@ impl Lora {
             layers.push(LoraLayer { qkv, output, gate_up, down });
             slots.push(own);
         }
-        Self { config, layers, specs, slots, shape: shape_of(model) }
+        let current = !config.magnitudes;
+        let embeddings = vec![0.0; config.virtual_tokens * model.hidden];
+        if config.virtual_tokens > 0 {
+            specs.push(virtual_tokens::spec(config.virtual_tokens, model.hidden));
+        }
+        let heads = model.heads;
+        Self { config, layers, specs, slots, shape: shape_of(model), current, embeddings, heads }
+    }
+
+    /// Sets A and B to the square-root-weighted principal directions of the weights, and the frozen directions to what
+    /// takes them away again.
+    fn start_principal(&mut self, base: &Transformer) -> Result<(), Error> {
+        let mut random = Pcg64::seed_from_u64(self.config.seed);
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            for (number, linear) in layer.linears_mut().into_iter().enumerate() {
+                if let Some(linear) = linear {
+                    linear.start_principal(&base.linear(index, number).to_f32(), &mut random)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the adapter ready for `base`: its magnitudes, where it has any, are divided by norms of the changed weights.
+    /// Needed once where an adapter with magnitudes was read from a file or changed from outside.
+    pub fn attach(&mut self, base: &Transformer) {
+        self.see(base, false);
+    }
+
+    fn see(&mut self, base: &Transformer, start: bool) {
+        self.each_scaled(base, |linear, weights| linear.see(weights, start));
+    }
+
+    /// As [`Lora::attach`] after values were changed, on the same `base`.
+    pub fn refresh(&mut self, base: &Transformer) {
+        self.each_scaled(base, LoraLinear::renorm);
+    }
+
+    fn each_scaled(&mut self, base: &Transformer, act: impl Fn(&mut LoraLinear, &Matrix)) {
+        if self.config.magnitudes {
+            for (index, layer) in self.layers.iter_mut().enumerate() {
+                for (number, linear) in layer.linears_mut().into_iter().enumerate() {
+                    if let Some(linear) = linear {
+                        act(linear, base.linear(index, number));
+                    }
+                }
+            }
+        }
+        self.current = true;
+    }
+
+    /// Where the virtual tokens are in the list of parameters: last.
+    pub(super) fn embeddings_slot(&self) -> Option<usize> {
+        (self.config.virtual_tokens > 0).then(|| self.specs.len() - 1)
+    }
+
+    /// Attention heads of the model.
+    pub(super) fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// Layers of the model.
+    pub(super) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether it can be used: see [`Lora::attach`].
+    pub fn is_ready(&self) -> bool {
+        self.current
+    }
+
+    /// Sets the gradients of directions that are not trained to zero.
+    pub(crate) fn hold(&self, gradients: &mut Gradients) {
+        if self.config.start == LoraStart::Uniform {
+            return;
+        }
+        for (layer, slots) in self.layers.iter().zip(&self.slots) {
+            for (linear, first) in layer.linears().into_iter().zip(slots.first) {
+                if let Some((linear, first)) = linear.zip(first) {
+                    linear.hold(gradients, first);
+                }
+            }
+        }
     }
 
     /// An adapter from named tensors: `read` returns the values of a tensor by its PEFT name
@@ -241,7 +387,7 @@ impl Lora {
         &self.config
     }
 
-    /// Trained values in all.
+    /// Values in all; with [`LoraStart::Principal`] half of those of the matrices are frozen.
     pub fn parameters(&self) -> u64 {
         self.specs.iter().map(|spec| spec.len() as u64).sum()
     }
@@ -249,10 +395,9 @@ impl Lora {
     /// The tensors by their PEFT names: name, shape, values.
     pub fn named_tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let mut named = Vec::new();
-        let matrices =
-            self.layers.iter().flat_map(LoraLayer::linears).flatten().flat_map(LoraLinear::matrices);
-        for (spec, matrix) in self.specs.iter().zip(matrices) {
-            let values = matrix.to_f32();
+        let parameters =
+            self.layers.iter().flat_map(LoraLayer::linears).flatten().flat_map(LoraLinear::values);
+        for (spec, values) in self.specs.iter().zip(parameters.chain([self.embeddings.clone()])) {
             named
                 .extend(spec.split(&values).map(|(name, shape, own)| (name.to_owned(), shape, own.to_vec())));
         }
@@ -267,6 +412,9 @@ impl Lora {
     pub fn merge_into(&self, base: &Transformer) -> Result<Transformer, Error> {
         if !self.fits(base.config()) {
             return Err(Error::Invalid("the adapter was made for a model of another shape".into()));
+        }
+        if self.config.virtual_tokens > 0 {
+            return Err(Error::Invalid("virtual tokens cannot be merged into weights".into()));
         }
         Ok(base.with_changed_linears(|layer, number, outputs, values| {
             if let Some(linear) = self.layers[layer].linears()[number] {
@@ -296,12 +444,17 @@ impl Parameters for Lora {
     }
 
     fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>)) {
+        self.current = !self.config.magnitudes;
         let linears = self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten();
-        let matrices = linears.flat_map(|linear| {
-            std::iter::once(&mut linear.a).chain(linear.b.iter_mut().map(|b| &mut b.matrix))
+        let parameters = linears.flat_map(|linear| {
+            let matrices = std::iter::once(&mut linear.a).chain(linear.b.iter_mut().map(|b| &mut b.matrix));
+            let magnitudes = linear.magnitude.iter_mut().flat_map(|magnitude| &mut magnitude.values);
+            matrices.map(Parameter::Matrix).chain(magnitudes.map(|values| Parameter::Slice(values)))
         });
-        for (number, matrix) in matrices.enumerate() {
-            visit(number, Parameter::Matrix(matrix));
+        let embeddings = std::iter::once(Parameter::Slice(&mut self.embeddings));
+        let held = if self.config.virtual_tokens > 0 { 1 } else { 0 };
+        for (number, parameter) in parameters.chain(embeddings.take(held)).enumerate() {
+            visit(number, parameter);
         }
     }
 }
@@ -328,27 +481,6 @@ fn segments_of(parts: &[(&'static str, usize)], config: &LoraConfig) -> Vec<Segm
     segments
 }
 
-fn append_specs(
-    layer: usize,
-    segments: &[Segment],
-    inputs: usize,
-    rank: usize,
-    specs: &mut Vec<ParameterSpec>,
-) {
-    if segments.is_empty() {
-        return;
-    }
-    let name = |segment: &Segment, which: &str| {
-        format!("base_model.model.model.layers.{layer}.{}.{which}.weight", segment.module)
-    };
-    let a = segments.iter().map(|segment| (name(segment, "lora_A"), rank)).collect();
-    specs.push(ParameterSpec::new(a, Some(inputs), ParameterGroup::AdapterA));
-    for segment in segments {
-        let b = vec![(name(segment, "lora_B"), segment.len)];
-        specs.push(ParameterSpec::new(b, Some(rank), ParameterGroup::AdapterB));
-    }
-}
-
 fn zeros(outputs: usize, inputs: usize) -> Matrix {
     Matrix::new(outputs, inputs, vec![0.0; outputs * inputs], Precision::F32, Use::Trainable)
 }
@@ -359,11 +491,14 @@ impl LoraLinear {
         if segments.is_empty() {
             return None;
         }
-        let rank = config.rank;
+        let rank = config.held_rank();
+        let lengths = segments.iter().map(|segment| segment.len);
         Some(Self {
             inputs,
             outputs: parts.iter().map(|(_, rows)| rows).sum(),
+            magnitude: config.magnitudes.then(|| Magnitude::zeros(lengths)),
             rank,
+            frozen: rank - config.rank,
             scale: config.scale() as f32,
             a: zeros(segments.len() * rank, inputs),
             b: segments
@@ -375,17 +510,79 @@ impl LoraLinear {
     }
 
     fn append_specs(&self, layer: usize, specs: &mut Vec<ParameterSpec>) {
-        append_specs(layer, &self.segments, self.inputs, self.rank, specs);
+        let name = |segment: &Segment, which: &str| {
+            format!("base_model.model.model.layers.{layer}.{}.{which}", segment.module)
+        };
+        let a = self.segments.iter().map(|segment| (name(segment, "lora_A.weight"), self.rank)).collect();
+        specs.push(ParameterSpec::new(a, Some(self.inputs), ParameterGroup::AdapterA));
+        for segment in &self.segments {
+            let b = vec![(name(segment, "lora_B.weight"), segment.len)];
+            specs.push(ParameterSpec::new(b, Some(self.rank), ParameterGroup::AdapterB));
+        }
+        for segment in self.segments.iter().filter(|_| self.magnitude.is_some()) {
+            let magnitude = vec![(name(segment, "lora_magnitude_vector"), segment.len)];
+            specs.push(ParameterSpec::new(magnitude, None, ParameterGroup::Vector));
+        }
     }
 
     /// Width of the bottleneck of all segments together.
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.rank * self.segments.len()
     }
 
     /// In the order of the specs.
-    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        std::iter::once(&self.a).chain(self.b.iter().map(|b| &b.matrix))
+    fn values(&self) -> impl Iterator<Item = Vec<f32>> {
+        let matrices = std::iter::once(&self.a).chain(self.b.iter().map(|b| &b.matrix)).map(Matrix::to_f32);
+        matrices.chain(self.magnitude.iter().flat_map(|magnitude| magnitude.values.iter().cloned()))
+    }
+
+    /// See [`Lora::start_principal`]; `weights` are the layer's own, `[outputs, inputs]`.
+    fn start_principal(&mut self, weights: &[f32], random: &mut Pcg64) -> Result<(), Error> {
+        let (trained, inputs, scale) = (self.rank - self.frozen, self.inputs, f64::from(self.scale));
+        let mut downs = Vec::with_capacity(self.width() * inputs);
+        for (segment, placed) in self.segments.iter().zip(&mut self.b) {
+            let own = &weights[segment.start * inputs..][..segment.len * inputs];
+            let found = principal(own, (segment.len, inputs), trained, random);
+            if found.values.len() < trained {
+                let (module, most) = (segment.module, found.values.len());
+                return Err(Error::Invalid(format!(
+                    "{module} has {most} principal directions, not {trained}"
+                )));
+            }
+            // The scale is taken out, so that scale * B . A is the principal part.
+            let roots: Vec<f32> = found.values.iter().map(|value| (value / scale).sqrt() as f32).collect();
+            let half: Vec<f32> = found
+                .right
+                .chunks_exact(inputs)
+                .zip(&roots)
+                .flat_map(|(row, root)| row.iter().map(move |value| value * root))
+                .collect();
+            downs.extend_from_slice(&half);
+            downs.extend_from_slice(&half);
+            placed.matrix.update(|values| {
+                for (output, row) in values.chunks_exact_mut(2 * trained).enumerate() {
+                    for (k, root) in roots.iter().enumerate() {
+                        let value = found.left[k * segment.len + output] * root;
+                        (row[k], row[trained + k]) = (value, -value);
+                    }
+                }
+            });
+        }
+        self.a.update(|values| values.copy_from_slice(&downs));
+        Ok(())
+    }
+
+    /// See [`Lora::hold`].
+    fn hold(&self, gradients: &mut Gradients, first: usize) {
+        let trained = self.rank - self.frozen;
+        for rows in gradients.values_mut(first).chunks_exact_mut(self.rank * self.inputs) {
+            rows[trained * self.inputs..].fill(0.0);
+        }
+        for number in 0..self.segments.len() {
+            for row in gradients.values_mut(first + 1 + number).chunks_exact_mut(self.rank) {
+                row[trained..].fill(0.0);
+            }
+        }
     }
 
     /// What is added to the wide product's result: `scale * (x . A^T) . B^T`. Keeps `scale * (x . A^T)` in `inner`,
@@ -413,9 +610,20 @@ impl LoraLinear {
         (gradients, first): (&mut Gradients, usize),
         dinner: &'a mut Vec<f32>,
     ) -> Narrow<'a> {
+        dinner.resize(dy.len() / self.outputs * self.width(), 0.0);
+        self.backward_into((x, inner), dy, (gradients, first), dinner)
+    }
+
+    /// As [`LoraLinear::backward`], with `dinner` of the right size.
+    pub(super) fn backward_into<'a>(
+        &'a self,
+        (x, inner): (&[f32], &[f32]),
+        dy: &[f32],
+        (gradients, first): (&mut Gradients, usize),
+        dinner: &'a mut [f32],
+    ) -> Narrow<'a> {
         let rows = dy.len() / self.outputs;
         let width = self.width();
-        dinner.resize(rows * width, 0.0);
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
             let columns = number * self.rank;
             let dy = View::columns_of(dy, rows, self.outputs, segment.start, segment.len);
@@ -431,7 +639,7 @@ impl LoraLinear {
         Narrow { left: dinner, right: Right::Backward(&self.a) }
     }
 
-    /// `weights[outputs, inputs] += scale * B . A`.
+    /// `weights[outputs, inputs] += scale * B . A`, then as the magnitudes say.
     fn add_to(&self, weights: &mut [f32]) {
         let a = self.a.to_f32();
         for (number, (segment, b)) in self.segments.iter().zip(&self.b).enumerate() {
@@ -446,5 +654,6 @@ impl LoraLinear {
                 true,
             );
         }
+        self.rescale(weights);
     }
 }

@@ -19,6 +19,8 @@ const PREFIX: &str = "base_model.model.";
 /// The endings of the two matrices' names.
 const DOWN: &str = ".lora_A.weight";
 const UP: &str = ".lora_B.weight";
+/// The ending of the name of DoRA's magnitudes.
+const MAGNITUDE: &str = ".lora_magnitude_vector";
 /// The largest `adapter_config.json`, in bytes.
 const LARGEST_CONFIG: usize = 4 << 20;
 
@@ -33,6 +35,8 @@ pub struct PeftAdapter {
     pub rank_stabilized: bool,
     /// The last parts of the adapted modules' names (`q_proj`), sorted.
     pub target_modules: Vec<String>,
+    /// `use_dora`: every output has a trained magnitude.
+    pub magnitudes: bool,
     /// Name of the model that it was trained on.
     pub base_model: Option<String>,
     /// `rank_pattern`: ranks of modules by full name or its last parts.
@@ -40,7 +44,7 @@ pub struct PeftAdapter {
     /// `alpha_pattern`: alphas of modules by full name or its last parts.
     pub alpha_pattern: BTreeMap<String, f64>,
     /// The matrices by name without PEFT's prefix: `model.layers.0.self_attn.q_proj.lora_A.weight` `[r, in]` and
-    /// `....lora_B.weight` `[out, r]`, row-major.
+    /// `....lora_B.weight` `[out, r]`, row-major; with magnitudes also `....lora_magnitude_vector` `[out]`.
     pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
@@ -61,13 +65,15 @@ pub struct PeftModule<'a> {
     pub down: &'a [f32],
     /// B, `[outputs, rank]`.
     pub up: &'a [f32],
+    /// DoRA's magnitudes, `[outputs]`.
+    pub magnitude: Option<&'a [f32]>,
 }
 
 impl PeftAdapter {
     /// Reads an adapter's folder.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] names what the engine does not run (DoRA, biases, saved modules, ...): nothing is left out
+    /// [`Error::Unsupported`] names what the engine does not run (biases, saved modules, ...): nothing is left out
     /// in silence. [`Error::Format`] names a tensor without its pair, or one that contradicts the configuration.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("adapter_config.json");
@@ -89,11 +95,12 @@ impl PeftAdapter {
             let name = full
                 .strip_prefix(PREFIX)
                 .ok_or_else(|| Error::format(at(), format!("a name that does not begin with {PREFIX}")))?;
-            if !name.ends_with(DOWN) && !name.ends_with(UP) {
+            let magnitude = settings.magnitudes && name.ends_with(MAGNITUDE);
+            if !name.ends_with(DOWN) && !name.ends_with(UP) && !magnitude {
                 return Err(Error::unsupported(at(), "a tensor other than lora_A and lora_B"));
             }
             let shape = file.shape(&full).unwrap_or_default();
-            if shape.len() != 2 || shape.contains(&0) {
+            if shape.len() != if magnitude { 1 } else { 2 } || shape.contains(&0) {
                 return Err(Error::format(at(), format!("shape {shape:?} is no matrix")));
             }
             tensors.insert(name.to_owned(), (shape, file.read(&full)?));
@@ -102,6 +109,7 @@ impl PeftAdapter {
             rank: settings.rank,
             alpha: settings.alpha,
             rank_stabilized: settings.rank_stabilized,
+            magnitudes: settings.magnitudes,
             target_modules: Vec::new(),
             base_model: settings.base_model,
             rank_pattern: settings.rank_pattern,
@@ -125,7 +133,8 @@ impl PeftAdapter {
         let mut modules = Vec::new();
         for (full, (shape, down)) in &self.tensors {
             let Some(name) = full.strip_suffix(DOWN) else {
-                let pair = full.strip_suffix(UP).map(|name| format!("{name}{DOWN}")).unwrap_or_default();
+                let module = full.strip_suffix(UP).or_else(|| full.strip_suffix(MAGNITUDE));
+                let pair = module.map(|name| format!("{name}{DOWN}")).unwrap_or_default();
                 if !self.tensors.contains_key(&pair) {
                     return Err(Error::format(format!("{place}: {full}"), "no lora_A to go with it"));
                 }
@@ -152,9 +161,16 @@ impl PeftAdapter {
                     up.len()
                 ));
             }
+            let magnitude = match self.tensors.get(&format!("{name}{MAGNITUDE}")) {
+                Some((_, values)) if values.len() == outputs => Some(values.as_slice()),
+                Some((shape, _)) => return refuse(format!("magnitudes {shape:?} for {outputs} outputs")),
+                None if self.magnitudes => return refuse("no lora_magnitude_vector for use_dora".to_owned()),
+                None => None,
+            };
             let alpha = matching(&self.alpha_pattern, name, place)?.unwrap_or(self.alpha);
             let width = if self.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 };
-            modules.push(PeftModule { name, rank, scale: alpha / width, inputs, outputs, down, up });
+            let scale = alpha / width;
+            modules.push(PeftModule { name, rank, scale, inputs, outputs, down, up, magnitude });
         }
         Ok(modules)
     }
@@ -174,6 +190,10 @@ impl PeftAdapter {
             let (down, up) = fold(module, rank);
             folded.push((format!("{PREFIX}{}{DOWN}", module.name), vec![rank, module.inputs], down));
             folded.push((format!("{PREFIX}{}{UP}", module.name), vec![module.outputs, rank], up));
+            if let Some(values) = module.magnitude {
+                let name = format!("{PREFIX}{}{MAGNITUDE}", module.name);
+                folded.push((name, vec![module.outputs], values.to_vec()));
+            }
         }
         let views: Vec<_> = folded
             .iter()
@@ -203,7 +223,7 @@ impl PeftAdapter {
             "rank_pattern": {},
             "target_modules": targets,
             "task_type": "CAUSAL_LM",
-            "use_dora": false,
+            "use_dora": self.magnitudes,
             "use_rslora": false,
         })
     }

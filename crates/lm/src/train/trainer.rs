@@ -42,6 +42,8 @@ pub struct Snapshot {
 pub struct Trainer<'a> {
     config: TrainingConfig,
     examples: &'a [TrainingExample],
+    /// Of each example's loss; empty where all are alike.
+    weights: Vec<f32>,
     model: Tuned<'a>,
     optimizer: Optimizer,
     gradients: Gradients,
@@ -85,16 +87,20 @@ impl<'a> Trainer<'a> {
         examples: &'a [TrainingExample],
     ) -> Result<Self, Error> {
         config.check()?;
-        check_examples(base, examples)?;
+        let virtual_tokens = match &config.method {
+            Method::Lora(lora) => lora.virtual_tokens,
+            Method::Full => 0,
+        };
+        check_examples(base, virtual_tokens, examples)?;
         let model = match &config.method {
             Method::Lora(lora) => {
-                let adapter = Box::new(Lora::new(lora.clone(), base.config())?);
                 let ready = base.precision() == config.precision && base.usage() != Use::Inference;
                 let base = if ready {
                     Base::Borrowed(base)
                 } else {
                     Base::Owned(Box::new(base.converted(config.precision, Use::Frozen)))
                 };
+                let adapter = Box::new(Lora::for_base(lora.clone(), base.get())?);
                 Tuned::Lora { base, adapter }
             }
             Method::Full => Tuned::Full(Box::new(base.converted(config.precision, Use::Trainable))),
@@ -115,6 +121,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             config,
             examples,
+            weights: Vec::new(),
             model,
             optimizer,
             gradients,
@@ -124,6 +131,22 @@ impl<'a> Trainer<'a> {
             packed: Packed::default(),
             step: 0,
         })
+    }
+
+    /// Gives each example a weight: a step's loss is the mean over its supervised tokens, each weighted as its example.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another number of weights than examples, or one that is not above 0.
+    pub fn weighted(mut self, weights: Vec<f32>) -> Result<Self, Error> {
+        let sound = |weight: &f32| weight.is_finite() && *weight > 0.0;
+        if weights.len() != self.examples.len() || !weights.iter().all(sound) {
+            let (weights, examples) = (weights.len(), self.examples.len());
+            return Err(Error::Invalid(format!(
+                "{weights} weights, not all above 0, for {examples} examples"
+            )));
+        }
+        self.weights = weights;
+        Ok(self)
     }
 
     /// Steps of the whole run.
@@ -157,7 +180,7 @@ impl<'a> Trainer<'a> {
             let (batch, seed) = (self.config.batch_examples, self.config.seed);
             self.epoch_batches = epoch_batches(&lengths, batch, seed, epoch);
         }
-        self.packed.fill(self.examples, &self.epoch_batches[number as usize]);
+        self.packed.fill(self.examples, &self.weights, &self.epoch_batches[number as usize]);
         let learning_rate = self.config.learning_rate * self.schedule.factor(self.step);
         self.gradients.renew();
         let loss = self.backward()?;
@@ -166,7 +189,12 @@ impl<'a> Trainer<'a> {
         }
         let rate = learning_rate as f32;
         let gradient_norm = match &mut self.model {
-            Tuned::Lora { adapter, .. } => self.optimizer.step(&mut **adapter, &self.gradients, rate)?,
+            Tuned::Lora { base, adapter } => {
+                adapter.hold(&mut self.gradients);
+                let stepped = self.optimizer.step(&mut **adapter, &self.gradients, rate);
+                adapter.refresh(base.get());
+                stepped?
+            }
             Tuned::Full(transformer) => self.optimizer.step(&mut **transformer, &self.gradients, rate)?,
         };
         self.step += 1;
@@ -227,7 +255,11 @@ impl<'a> Trainer<'a> {
     /// A copy of the trained values.
     pub fn snapshot(&mut self) -> Snapshot {
         let values = match &mut self.model {
-            Tuned::Lora { adapter, .. } => adapter.snapshot(),
+            Tuned::Lora { base, adapter } => {
+                let values = adapter.snapshot();
+                adapter.refresh(base.get());
+                values
+            }
             Tuned::Full(transformer) => transformer.snapshot(),
         };
         Snapshot { values }
@@ -236,7 +268,10 @@ impl<'a> Trainer<'a> {
     /// Goes back to the values of a snapshot of this run (the best epoch's); the optimiser's moments stay.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         match &mut self.model {
-            Tuned::Lora { adapter, .. } => adapter.restore(&snapshot.values),
+            Tuned::Lora { base, adapter } => {
+                adapter.restore(&snapshot.values);
+                adapter.refresh(base.get());
+            }
             Tuned::Full(transformer) => transformer.restore(&snapshot.values),
         }
     }
@@ -244,7 +279,7 @@ impl<'a> Trainer<'a> {
     /// Ends the run: what was trained.
     pub fn into_trained(self) -> Trained {
         match self.model {
-            Tuned::Lora { adapter, .. } => Trained::Lora(*adapter),
+            Tuned::Lora { adapter, .. } => Trained::Lora(adapter),
             Tuned::Full(transformer) => Trained::Full(transformer),
         }
     }
@@ -254,7 +289,7 @@ impl<'a> Trainer<'a> {
 #[derive(Clone, Debug)]
 pub enum Trained {
     /// An adapter for the base.
-    Lora(Lora),
+    Lora(Box<Lora>),
     /// A transformer of its own.
     Full(Box<Transformer>),
 }
@@ -266,29 +301,36 @@ struct Packed {
     /// Rows that predict a supervised token.
     rows: Vec<usize>,
     targets: Vec<u32>,
-    /// Of each target in the loss: their mean.
+    /// Of each target in the loss; they sum to 1.
     weights: Vec<f32>,
 }
 
 impl Packed {
     /// Takes other examples into the same memory.
-    fn fill(&mut self, examples: &[TrainingExample], indices: &[usize]) {
+    fn fill(&mut self, examples: &[TrainingExample], weights: &[f32], indices: &[usize]) {
         self.batch.clear();
         self.rows.clear();
         self.targets.clear();
-        for example in indices.iter().map(|&index| &examples[index]) {
+        self.weights.clear();
+        for &index in indices {
+            let example = &examples[index];
             // The last token is only ever a target.
             let start = self.batch.push(&example.tokens[..example.tokens.len() - 1]);
             let supervised = example.supervised_from..example.tokens.len();
             self.rows.extend(supervised.map(|target| start + target - 1));
             self.targets.extend_from_slice(&example.tokens[example.supervised_from..]);
+            self.weights.resize(self.rows.len(), weights.get(index).copied().unwrap_or(1.0));
         }
-        self.weights.clear();
-        self.weights.resize(self.rows.len(), 1.0 / self.rows.len() as f32);
+        if weights.is_empty() {
+            self.weights.fill(1.0 / self.rows.len() as f32);
+        } else {
+            let total: f32 = self.weights.iter().sum();
+            self.weights.iter_mut().for_each(|weight| *weight /= total);
+        }
     }
 }
 
-fn check_examples(base: &Transformer, examples: &[TrainingExample]) -> Result<(), Error> {
+fn check_examples(base: &Transformer, more: usize, examples: &[TrainingExample]) -> Result<(), Error> {
     if examples.is_empty() {
         return Err(Error::Invalid("no training examples".into()));
     }
@@ -301,7 +343,8 @@ fn check_examples(base: &Transformer, examples: &[TrainingExample]) -> Result<()
                 example.tokens.len()
             )));
         }
-        if let Some(token) = example.tokens.iter().find(|&&token| token as usize >= config.vocabulary) {
+        if let Some(token) = example.tokens.iter().find(|&&token| token as usize >= config.vocabulary + more)
+        {
             return Err(Error::Invalid(format!(
                 "training example {index}: token {token} is outside the vocabulary of {}",
                 config.vocabulary

@@ -56,7 +56,7 @@ impl Transformer {
         let table = self.rotary.table(batch.positions_needed());
         let pass = Pass { transformer: self, batch, table: &table, rows };
         let buffers = &mut workspace.buffers;
-        self.embed(batch, &mut buffers.x);
+        self.embed(batch, adapter, &mut buffers.x);
         for (index, layer) in self.layers.iter().enumerate() {
             let adapter = adapter.map(|adapter| adapter.layer(index));
             pass.layer(index, layer, adapter, caches.as_deref_mut(), buffers);

@@ -9,7 +9,7 @@ pub enum ParameterGroup {
     Matrix,
     /// The token embedding, and the output projection where it is not the embedding.
     Embedding,
-    /// Norm weights and biases.
+    /// Norm weights, biases, and an adapter's magnitudes.
     Vector,
     /// The A matrix of an adapter (input to rank).
     AdapterA,

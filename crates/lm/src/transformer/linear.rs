@@ -25,9 +25,13 @@ impl Linear {
     ) {
         let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
         let rows = x.len() / inputs;
-        let narrow = adapter.map(|adapter| adapter.forward(x, rank));
-        let to = ViewMut::new(y, rows, outputs);
-        self.matrix.forward_with(View::new(x, rows, inputs), to, accumulate, narrow);
+        if let Some(adapter) = adapter.filter(|adapter| adapter.scales()) {
+            adapter.forward_scaled(&self.matrix, x, (y, accumulate), rank);
+        } else {
+            let narrow = adapter.map(|adapter| adapter.forward(x, rank));
+            let to = ViewMut::new(y, rows, outputs);
+            self.matrix.forward_with(View::new(x, rows, inputs), to, accumulate, narrow);
+        }
         if let Some(bias) = &self.bias {
             for row in y.chunks_exact_mut(outputs) {
                 for (value, shift) in row.iter_mut().zip(bias) {

@@ -74,7 +74,7 @@ impl Transformer {
         }));
         let step =
             Step { transformer: self, segments, positions: &batch.positions, table: &table, rows, adapter };
-        self.embed(batch, &mut buffers.x);
+        self.embed(batch, adapter, &mut buffers.x);
         // Where only the inputs are kept, all layers share one set of activations.
         let shared = inputs.is_some();
         let place = |index: usize| if shared { 0 } else { index };
@@ -96,8 +96,9 @@ impl Transformer {
             }
             step.layer_backward(index, layer, &mut saved[place(index)], (buffers, backward), gradients);
         }
-        if adapter.is_none() {
-            self.embedding_gradient(batch, &backward.dx, gradients);
+        match adapter {
+            None => self.embedding_gradient(batch, &backward.dx, gradients),
+            Some(adapter) => adapter.virtual_gradient(batch, &backward.dx, gradients, &self.config),
         }
         gradients.settle();
         Ok(total)
@@ -245,11 +246,13 @@ impl Step<'_> {
         let down_adapter = adapter.and_then(|a| a.down.as_ref());
         match purpose {
             Purpose::Output => layer.down.forward(active, x, true, down_adapter, &mut saved.rank[3]),
-            Purpose::Activations => {
-                if let Some(adapter) = down_adapter {
-                    adapter.inner(active, &mut saved.rank[3]);
+            Purpose::Activations => match down_adapter {
+                Some(adapter) if adapter.scales() => {
+                    adapter.plain(&layer.down.matrix, active, &mut saved.rank[3]);
                 }
-            }
+                Some(adapter) => adapter.inner(active, &mut saved.rank[3]),
+                None => {}
+            },
         }
     }
 
@@ -347,9 +350,9 @@ impl Step<'_> {
         );
         rotate(&mut d.dqkv, width, config.heads + config.kv_heads, self.positions, self.table, true);
         self.head_norms_backward(layer, slots, saved, d, gradients);
-        // Nothing below the first layer is trained with an adapter.
+        // Nothing below the first layer is trained with an adapter, but for virtual tokens.
         let full = self.adapter.is_none();
-        let needed = full || index > 0;
+        let needed = index > 0 || self.adapter.is_none_or(|adapter| adapter.config().virtual_tokens > 0);
         rms_norm(&saved.x, &layer.input_norm, config.norm_epsilon, &mut b.normed, &mut saved.inverse);
         d.dnormed.resize(count * hidden, 0.0);
         let place = self.place(index, 0, (slots.qkv, slots.qkv_bias));
@@ -418,6 +421,13 @@ impl Place<'_> {
                     bias_gradient(dy, gradients.values_mut(bias));
                 }
                 None
+            }
+            Some(Some((adapter, first))) if adapter.scales() => {
+                let (dy, narrow) = adapter.backward_scaled((x, inner), dy, (gradients, first), drank);
+                if let Some(dx) = dx {
+                    linear.backward(dy, dx, Some(narrow));
+                }
+                return;
             }
             Some(Some((adapter, first))) => Some(adapter.backward((x, inner), dy, (gradients, first), drank)),
             Some(None) => None,

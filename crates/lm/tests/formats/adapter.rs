@@ -143,7 +143,6 @@ fn with_key(key: &str, value: Value) -> Result<PeftAdapter, Error> {
 #[test]
 fn what_would_be_computed_wrongly_is_refused_by_name() {
     for (key, value) in [
-        ("use_dora", json!(true)),
         ("bias", json!("all")),
         ("lora_bias", json!(true)),
         ("modules_to_save", json!(["lm_head"])),

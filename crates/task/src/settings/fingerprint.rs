@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Settings;
+use super::{FineTuneSettings, Settings, fine_tune_settings};
+use crate::task_file::FineTuneSection;
 
 /// Named facts that results depend on.
 ///
@@ -94,9 +95,24 @@ impl Settings {
         add("model", model);
         add("prompt", json!(self.prompt));
         add("in_context", json!(self.in_context));
-        add("fine_tune", json!(self.fine_tune));
+        add("fine_tune", fine_tune(&self.fine_tune));
         fingerprint
     }
+}
+
+/// The section's facts. What a version before did not know is left out where it is as by default, so that its runs go on.
+fn fine_tune(settings: &FineTuneSettings) -> Value {
+    let mut facts = json!(settings);
+    let default = fine_tune_settings(&FineTuneSection { rank: settings.rank, ..FineTuneSection::default() });
+    let default = json!(default);
+    if let Some(facts) = facts.as_object_mut() {
+        for name in ["variants", "targets", "ranks", "search_share", "hybrids"] {
+            if facts.get(name) == default.get(name) {
+                facts.remove(name);
+            }
+        }
+    }
+    facts
 }
 
 /// Lower-case hexadecimal digits.

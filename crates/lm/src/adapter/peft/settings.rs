@@ -11,7 +11,7 @@ use crate::config::keys::Keys;
 const LARGEST_RANK: usize = 1 << 16;
 
 /// Keys that change what the adapter computes where they hold anything but null, false, `[]` or `{}`.
-const REFUSED: [&str; 14] = [
+const REFUSED: [&str; 13] = [
     "alora_invocation_tokens",
     "arrow_config",
     "fan_in_fan_out",
@@ -23,7 +23,6 @@ const REFUSED: [&str; 14] = [
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
-    "use_dora",
     "use_qalora",
     "velora_config",
 ];
@@ -36,6 +35,7 @@ pub(super) struct Settings {
     pub(super) rank: usize,
     pub(super) alpha: f64,
     pub(super) rank_stabilized: bool,
+    pub(super) magnitudes: bool,
     pub(super) base_model: Option<String>,
     pub(super) rank_pattern: BTreeMap<String, usize>,
     pub(super) alpha_pattern: BTreeMap<String, f64>,
@@ -62,6 +62,7 @@ impl Settings {
             rank: keys.optional_size("r", LARGEST_RANK)?.unwrap_or(8),
             alpha,
             rank_stabilized: keys.boolean("use_rslora")?.unwrap_or(false),
+            magnitudes: keys.boolean("use_dora")?.unwrap_or(false),
             base_model: keys.text("base_model_name_or_path")?.map(str::to_owned),
             rank_pattern,
             alpha_pattern,

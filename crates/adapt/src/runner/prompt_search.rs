@@ -55,8 +55,8 @@ struct Base {
 
 impl Session<'_> {
     /// Searches where the plan has room for it, and measures what was found on dev.
-    pub(super) fn search(&mut self) -> Result<(), Error> {
-        let Some(budget) = self.plan.search else { return Ok(()) };
+    pub(super) fn search_prompt(&mut self) -> Result<(), Error> {
+        let Some(budget) = self.plan.prompt_search else { return Ok(()) };
         if self.run.store.fact::<PromptSearch>(DONE)?.is_none()
             && let Some(base) = self.base()?
         {

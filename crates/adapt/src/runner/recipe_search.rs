@@ -1,0 +1,114 @@
+//! The search for a recipe, the trainings with what it found, and second tries of what collapsed.
+
+use task::predictor::TrainingJob;
+use task::record::Family;
+
+use super::Session;
+use crate::Error;
+use crate::fine_tune::{self, Training};
+use crate::plan::{LearningRate, TuneTrial};
+use crate::recipe::{SEARCH, Search};
+
+/// What the rate of a collapsed training is divided by.
+const SMALLER: f64 = 3.0;
+
+impl Session<'_> {
+    /// All rounds of the search, then the trainings with the recipe that won.
+    pub(super) fn search_recipe(&mut self) -> Result<(), Error> {
+        let Some(search) = self.plan.search.clone() else { return Ok(()) };
+        let each = search.seconds / search.recipes.len() as f64;
+        for rung in 0..search.rungs.len() {
+            let experiments = self.run.store.experiments()?;
+            let Some(survivors) = search.survivors(&experiments, rung) else { return Ok(()) };
+            for recipe in survivors {
+                self.searched(&search, rung, recipe, if rung == 0 { each } else { 0.0 })?;
+            }
+        }
+        let Some(recipe) = search.winner(&self.run.store.experiments()?) else {
+            self.run.observer.noted("every recipe of the search collapsed: the default stays");
+            return Ok(());
+        };
+        let known = recipe.method == search.recipes[0].method;
+        self.run.observer.noted(&format!(
+            "of {} recipes dev prefers {}{}",
+            search.recipes.len(),
+            recipe.name(),
+            if known { ", which was trained already" } else { "" }
+        ));
+        for trial in search.follow.iter().filter(|_| !known) {
+            self.train_on_dev(&TuneTrial { method: recipe.method, ..*trial }, recipe.learning_rate)?;
+        }
+        Ok(())
+    }
+
+    /// One recipe in one round.
+    fn searched(&mut self, search: &Search, rung: usize, recipe: usize, planned: f64) -> Result<(), Error> {
+        let name = search.name(rung, recipe);
+        if self.run.store.contains(&format!("{name}@dev"))? {
+            self.done_seconds += planned;
+            return Ok(());
+        }
+        self.stop_if_wanted()?;
+        self.run.observer.started(&name);
+        let (recipe, rung) = (search.recipes[recipe], search.rungs[rung]);
+        let trial = TuneTrial {
+            method: recipe.method,
+            labels: rung.labels,
+            seed: 0,
+            learning_rate: LearningRate::Candidate(recipe.learning_rate),
+            epochs: rung.epochs,
+            seconds: 0.0,
+            searched: true,
+        };
+        let arm = self.fine_tune();
+        let job: TrainingJob = arm.job(&trial, recipe.learning_rate)?;
+        let training = Training {
+            name,
+            family: Family::FineTune,
+            method: SEARCH,
+            labels: rung.labels,
+            job,
+            shown: Vec::new(),
+            folder: None,
+        };
+        let experiment = arm.run(&training, self.run.engine)?;
+        if let Some(reason) = &experiment.collapse {
+            self.run.observer.noted(&format!("{} collapsed: {reason}", training.name));
+        }
+        self.put(experiment, planned)
+    }
+
+    /// A second try at a third of the rate, where the first one collapsed and no smaller rate is planned at its size.
+    pub(super) fn train_again(&mut self, trial: &TuneTrial, rate: f64) -> Result<(), Error> {
+        let LearningRate::Candidate(first) = trial.learning_rate else { return Ok(()) };
+        let name = fine_tune::name(trial, rate);
+        let collapsed = self.run.store.get(&format!("{name}@dev"))?.is_some_and(|one| one.collapse.is_some());
+        let smaller = self.plan.tunes.iter().any(|other| {
+            other.method == trial.method
+                && other.labels == trial.labels
+                && matches!(other.learning_rate, LearningRate::Candidate(other) if other < rate)
+        });
+        if !collapsed || smaller || rate < first {
+            return Ok(());
+        }
+        let again = rounded(rate / SMALLER);
+        self.run.observer.noted(&format!("{name} is tried again at {again}"));
+        self.train_on_dev(&TuneTrial { seconds: 0.0, ..*trial }, again)
+    }
+}
+
+/// With two digits, as a person would write it.
+fn rounded(rate: f64) -> f64 {
+    format!("{rate:.1e}").parse().unwrap_or(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn a_third_of_a_rate_is_a_short_number() {
+        assert_eq!(rounded(1e-3 / 3.0), 3.3e-4);
+        assert_eq!(rounded(3e-3 / 3.0), 1e-3);
+    }
+}
