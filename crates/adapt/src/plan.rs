@@ -219,7 +219,8 @@ impl Plan {
         let (prompts, unfit) = prompt_candidates(wishes, measured);
         plan.left_out.extend(unfit);
         let mut spent = 0.0;
-        let kept = Some(wishes.search_share * half).filter(|&kept| kept > smallest_search(measured));
+        let smallest = smallest_search(measured);
+        let kept = Some(wishes.search_share * half).filter(|&kept| kept > smallest);
         for trial in prompts {
             if plan.prompts.is_empty() || spent + trial.seconds <= half - kept.unwrap_or(0.0) {
                 spent += trial.seconds;
@@ -228,7 +229,7 @@ impl Plan {
                 plan.left_out.push(trial.name());
             }
         }
-        plan.search = kept.map(|kept| kept.max(half - spent));
+        plan.search = kept.map(|_| half - spent).filter(|&left| left > smallest);
         spent = 0.0;
         for trial in tune_candidates(wishes, measured) {
             if plan.tunes.is_empty() || spent + trial.seconds <= half {
