@@ -256,7 +256,8 @@ impl Plan {
         let (prompts, unfit) = prompt_candidates(wishes, measured);
         plan.left_out.extend(unfit);
         let mut spent = 0.0;
-        let kept = Some(wishes.prompt_search_share * half).filter(|&kept| kept > smallest_search(measured));
+        let smallest = smallest_search(measured);
+        let kept = Some(wishes.prompt_search_share * half).filter(|&kept| kept > smallest);
         for trial in prompts {
             if plan.prompts.is_empty() || spent + trial.seconds <= half - kept.unwrap_or(0.0) {
                 spent += trial.seconds;
@@ -265,7 +266,7 @@ impl Plan {
                 plan.left_out.push(trial.name());
             }
         }
-        plan.prompt_search = kept.map(|kept| kept.max(half - spent));
+        plan.prompt_search = kept.map(|_| half - spent).filter(|&left| left > smallest);
         let prompted = spent + plan.prompt_search.unwrap_or(0.0);
         spent = 0.0;
         let mut complete = true;

@@ -112,8 +112,11 @@ fn a_run_covers_both_arms_and_the_floors_on_dev_and_test() {
 
 /// Prompts of these selections, a search, and one training.
 fn write_search(folder: &Path, shots: &str, selection: &str) {
+    // Words like the examples that this model reads: with them it knows what a prompt without demonstrations leaves to chance.
+    let known = "invoice refund charge payment\\nOutput: billing\\n\\nparcel courier address late\\nOutput: delivery\\n\\n\
+                 password account code locked\\nOutput: login";
     let prompts =
-        format!("shots = {shots}\nseeds = 2\nselection = [{selection}]\ninstructions = [\"Which desk?\"]");
+        format!("shots = {shots}\nseeds = 2\nselection = [{selection}]\ninstructions = [\"{known}\"]");
     write_rows(folder, 150, &prompts, "labels = [24]\nseeds = 1\nmethods = [\"lora\"]", "");
 }
 
@@ -150,11 +153,8 @@ fn a_search_is_recorded_and_its_winner_is_measured_like_any_prompt() {
             "all of dev, not the search's part"
         );
     }
-    // Without demonstrations this model guesses: some other words guess better, and are measured under three calibrations.
-    assert!(
-        search.found.is_some() && found.iter().filter(|e| e.part == Part::Dev).count() == 3,
-        "{search:?}"
-    );
+    assert_eq!(search.found.as_deref(), Some("own 1"), "{search:?}");
+    assert_eq!(found.iter().filter(|e| e.part == Part::Dev).count(), 3, "one for each calibration");
     // What is chosen is the better one on all of dev.
     let chosen = record.finalists.unwrap().in_context.replace("@test", "@dev");
     let chosen = record.experiments.iter().find(|e| e.id == chosen).unwrap();

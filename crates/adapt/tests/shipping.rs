@@ -123,8 +123,9 @@ fn a_searched_prompt_is_shipped_as_it_was_measured() {
     let finished = Finished::of(&task);
     let search = finished.record.prompt_search.as_ref().unwrap();
     assert!(search.found.as_ref().is_some_and(|found| found.contains("arrow")), "{search:?}");
-    let tests = finished.record.experiments.iter().filter(|e| e.part == Part::Test && e.method == "searched");
-    let experiment = tests.last().unwrap();
+    let mut tests =
+        finished.record.experiments.iter().filter(|e| e.part == Part::Test && e.method == "searched");
+    let experiment = tests.next_back().unwrap();
     let shipment = finished.ship(&finished.record, "prompt", |s, to| s.prompt(&experiment.id, to)).unwrap();
     assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len());
     let shown = std::fs::read_to_string(finished.folder.path().join("prompt/prompt.txt")).unwrap();

@@ -66,7 +66,8 @@ impl Printer {
         self.print(&arms::heading(comparison));
         self.print(&arms::table(comparison).to_string());
         self.print("● chosen on dev, before the test set was opened; other rows with several seeds show their mean\n");
-        if let Some(search) = &comparison.prompt_search {
+        if let Some(search) = comparison.prompt_search.as_ref().filter(|search| !search.candidates.is_empty())
+        {
             self.print(&format!("{}\n", prompt_search::summary(search)));
         }
         if let Some(plot) = plot::plot(comparison, width(), plot::Characters::of_locale()) {

@@ -26,7 +26,7 @@ pub struct Effort {
 
 impl Effort {
     /// The work of `family` in the record. A trial that was answered on several parts, or under several calibrations, got ready once:
-    /// the largest of its recorded setups counts.
+    /// the largest of its recorded setups counts. What a search of prompts asked belongs to the prompting arm, candidate by candidate.
     pub(crate) fn of(evidence: &Evidence<'_>, family: Family) -> Self {
         let mut trials: BTreeMap<String, (u64, f64, bool)> = BTreeMap::new();
         let mut effort = Self { seconds: seconds(evidence, family), ..Self::default() };
@@ -43,6 +43,12 @@ impl Effort {
             effort.tokens = effort.tokens.saturating_add(tokens);
             effort.flops += flops;
             effort.collapsed += usize::from(collapsed);
+        }
+        if let Some(search) = evidence.record.prompt_search.as_ref().filter(|_| family == Family::InContext) {
+            effort.trials += search.candidates.len();
+            effort.tokens = effort.tokens.saturating_add(search.tokens);
+            // Two for each parameter and token of a forward pass.
+            effort.flops += 2.0 * evidence.record.model.parameters as f64 * search.tokens as f64;
         }
         effort
     }

@@ -376,30 +376,16 @@ pub struct InContextSection {
     pub order: Order,
     /// How label scores are corrected.
     pub calibration: Vec<Calibration>,
-    /// Whether instructions and formats are searched for on dev. Left out of what identifies a run where it is the default, as in
-    /// runs before there was a search; so are the two below.
-    #[serde(skip_serializing_if = "is_true")]
+    /// Whether instructions and formats are searched for on dev.
     pub search: bool,
     /// Share of the prompting arm's time that is kept for the search.
-    #[serde(skip_serializing_if = "is_usual_share")]
     pub search_share: f64,
     /// Instructions of the user's own to try beside the task's.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub instructions: Vec<String>,
 }
 
 /// Share of the prompting arm's time that its search has where the task file says nothing.
 const SEARCH_SHARE: f64 = 0.4;
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_true(flag: &bool) -> bool {
-    *flag
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_usual_share(share: &f64) -> bool {
-    *share == SEARCH_SHARE
-}
 
 impl Default for InContextSection {
     fn default() -> Self {

@@ -83,6 +83,7 @@ fn sample(kind: Kind) -> String {
         Kind::Texts => "[\"x\", \"y\"]".to_owned(),
         Kind::Flag => "false".to_owned(),
         Kind::Count(least) => (least + 1).to_string(),
+        Kind::CountsOr(least, word) => format!("[{least}, \"{word}\"]"),
         Kind::Counts(least) => format!("[{least}, 7]"),
         Kind::Amount | Kind::Positive => "3".to_owned(),
         Kind::Positives => "[1, 0.5]".to_owned(),

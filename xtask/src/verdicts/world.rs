@@ -304,5 +304,6 @@ fn record(
         clusters: BTreeMap::new(),
         label_noise: Vec::new(),
         probes: None,
+        prompt_search: None,
     }
 }

@@ -288,6 +288,9 @@ fn said(search: &PromptSearch) -> String {
         search.seconds
     );
     match &search.found {
+        None if search.candidates.is_empty() => {
+            "No time to search for another instruction or format.".to_owned()
+        }
         Some(found) => format!("{tried}: \"{found}\" is measured on all of dev."),
         None => format!("{tried}: none is better."),
     }

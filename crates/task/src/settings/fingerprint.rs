@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{FineTuneSettings, Settings, fine_tune_settings};
+use super::{FineTuneSettings, InContextSettings, Settings, fine_tune_settings};
 use crate::task_file::FineTuneSection;
 
 /// Named facts that results depend on.
@@ -94,7 +94,15 @@ impl Settings {
         model["source"] = json!(self.written.model);
         add("model", model);
         add("prompt", json!(self.prompt));
-        add("in_context", json!(self.in_context));
+        // Where they are as usual, these are no part of it: runs of before there was a search did not have them.
+        let mut in_context = json!(self.in_context);
+        let usual = json!(InContextSettings::default());
+        for name in ["search", "search_share", "instructions"] {
+            if let Some(fields) = in_context.as_object_mut().filter(|fields| fields[name] == usual[name]) {
+                fields.remove(name);
+            }
+        }
+        add("in_context", in_context);
         add("fine_tune", fine_tune(&self.fine_tune));
         fingerprint
     }
