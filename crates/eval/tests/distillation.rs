@@ -1,5 +1,6 @@
 //! The share of a prompt's gain that a distilled adapter keeps, by hand.
 
+#[expect(dead_code, reason = "the tests of the comparison use the rest")]
 mod record;
 
 use eval::comparison::Comparison;
