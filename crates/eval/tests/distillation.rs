@@ -1,5 +1,6 @@
 //! The share of a prompt's gain that a distilled adapter keeps, by hand.
 
+#[expect(dead_code, reason = "the tests of the comparison use the rest")]
 mod record;
 
 use eval::comparison::Comparison;
@@ -36,7 +37,7 @@ fn half_of_the_gain_is_kept() {
     let found = comparison.distillation.expect("an adapter that was taught");
     assert_eq!(found.scores, [0.2, 0.8, 0.5]);
     // (0.5 - 0.2) / (0.8 - 0.2).
-    let kept = found.kept.clone().expect("there is a gain");
+    let kept = found.kept.expect("there is a gain");
     assert!((kept.value - 0.5).abs() < 1e-12 && kept.low < 0.5 && kept.high > 0.5, "{kept:?}");
     assert!(found.sentence().contains("keeps 50.0%"), "{}", found.sentence());
     let hybrid = comparison.curves.iter().find(|curve| curve.family == Family::Hybrid);

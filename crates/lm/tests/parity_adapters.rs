@@ -6,7 +6,7 @@ use kernels::loss::cross_entropy;
 use kernels::matrix::Use;
 use lm::adapter::{Lora, LoraConfig, LoraStart};
 use lm::train::{GroupRule, Optimizer, OptimizerConfig};
-use lm::transformer::{Batch, Gradients, ParameterGroup, Parameters, Transformer, Workspace};
+use lm::transformer::{Batch, Gradients, ParameterGroup, Transformer, Workspace};
 use parity_support::{
     Sequence, Variant, fixtures, largest_difference, read_json, read_tensors, relative_difference, supervised,
 };

@@ -134,6 +134,28 @@ fn an_empty_task_file_has_every_default() {
     assert_eq!((settings.decision, settings.economics), (Decision::default(), Economics::default()));
 }
 
+/// What versions before did not know is no fact of a run that leaves it as it is: such runs go on.
+#[test]
+fn kinds_of_adapters_are_facts_only_where_they_are_set() {
+    let fingerprint = |text: &str| {
+        let settings = Settings::from_str(text, Path::new("")).unwrap();
+        (serde_json::to_value(settings.fingerprint()).unwrap(), settings)
+    };
+    for plain in ["", "[fine_tune]\nrank = 8"] {
+        let (facts, settings) = fingerprint(plain);
+        for name in ["variants", "targets", "ranks", "search_share", "hybrids"] {
+            assert_eq!(facts.get(format!("fine_tune.{name}")), None, "{plain}");
+        }
+        assert_eq!(settings.fine_tune.ranks, [settings.fine_tune.rank, settings.fine_tune.rank / 4]);
+    }
+    let (facts, settings) = fingerprint(
+        "[fine_tune]\nvariants = [\"dora\", \"pissa\", \"dora\"]\nranks = [2, 16]\nhybrids = [\"none\"]\nsearch_share = 0",
+    );
+    assert_eq!(facts["fine_tune.variants"], serde_json::json!(["dora", "pissa"]));
+    assert_eq!(settings.fine_tune.ranks, [16, 2], "the rank itself comes first");
+    assert!(settings.fine_tune.hybrids.is_empty() && settings.fine_tune.search_share == 0.0);
+}
+
 #[test]
 fn what_is_written_is_resolved() {
     let text = "
