@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(found.best(|_| true), Some(3));
         assert!((found.lead(3, &incumbent) - 0.4).abs() < 0.02);
         // At most 8 x 16 + 4 x 16 + 2 x 32 + 1 x 64; those who are clearly below go earlier.
-        assert!(asked <= 320 && asked >= 128 + 16, "{asked}");
+        assert!((144..=320).contains(&asked), "{asked}");
         assert!(found.scores[2].len() == 16 && found.dropped[2] == Some("in the worse half"));
         assert!(found.dropped[3].is_none());
     }
