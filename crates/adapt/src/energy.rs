@@ -40,11 +40,6 @@ impl Meter {
         Self { packages: entries.filter_map(|entry| package(entry.path())).collect() }
     }
 
-    /// Forgets what was taken since the last call.
-    pub(crate) fn restart(&mut self) {
-        let _ = self.joules();
-    }
-
     /// Joules since the last call; `None` where the machine does not tell.
     pub(crate) fn joules(&mut self) -> Option<f64> {
         let mut microjoules = 0;

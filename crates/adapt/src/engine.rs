@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use task::predictor::{Predictor, Trainer};
 use task::prompt::ChatTemplate;
+use task::record::Work;
 
 /// A model under both arms. The base stays untouched: every training starts from it.
 pub trait Engine: Trainer {
@@ -13,6 +14,11 @@ pub trait Engine: Trainer {
     /// The untuned model in the arithmetic that training uses, where [`Engine::base`] scores in a coarser one.
     fn reference(&self) -> Option<Box<dyn Predictor + '_>> {
         None
+    }
+
+    /// What was computed since the engine was made, with the base and with what was tuned; nothing where it does not count.
+    fn work(&self) -> Work {
+        Work::default()
     }
 
     /// The model's chat template; `None` where it has none.

@@ -6,13 +6,13 @@ mod scoring;
 mod training;
 mod writing;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lm::transformer::Transformer;
 use lm::{Model, ModelSource, Precision, Use};
 use task::predictor::{Embedded, PredictError, Predictor, PromptBatch, Scored, WritingBatch, Written};
 use task::prompt::ChatTemplate;
-use task::record::ModelIdentity;
+use task::record::{ModelIdentity, Work};
 
 use crate::engine::Engine;
 use scoring::Weights;
@@ -31,6 +31,8 @@ pub struct LocalModel {
     precision: Precision,
     /// The constraint that was compiled last.
     constraint: writing::Compiled,
+    /// What was computed so far.
+    work: Mutex<Work>,
 }
 
 /// Sets the number of threads that the engine computes with; only the first call has an effect. Returns the number in force.
@@ -63,11 +65,34 @@ impl LocalModel {
             context,
             precision,
             constraint: Default::default(),
+            work: Mutex::default(),
         })
     }
 }
 
+impl LocalModel {
+    /// Counts what was computed.
+    fn count(&self, tokens: u64, flops: f64) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        *work = work.plus(Work { tokens, flops });
+    }
+
+    /// Two operations for each parameter and token (Kaplan et al. 2020).
+    fn forward_flops(&self, tokens: u64) -> f64 {
+        2.0 * self.model.parameters() as f64 * tokens as f64
+    }
+
+    /// Counts tokens of a forward pass.
+    fn count_forward(&self, tokens: u64) {
+        self.count(tokens, self.forward_flops(tokens));
+    }
+}
+
 impl Engine for LocalModel {
+    fn work(&self) -> Work {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn base(&self) -> Box<dyn Predictor + '_> {
         let transformer = self.scoring.as_ref().unwrap_or(&self.model.transformer);
         Box::new(LocalPredictor { owner: self, weights: Weights { transformer, adapter: None } })
@@ -125,18 +150,24 @@ impl Predictor for LocalPredictor<'_> {
     }
 
     fn forward_flops(&self, tokens: u64) -> f64 {
-        2.0 * self.owner.model.parameters() as f64 * tokens as f64
+        self.owner.forward_flops(tokens)
     }
 
     fn score(&mut self, batch: &PromptBatch<'_>) -> Result<Scored, PredictError> {
-        scoring::score(self.owner, self.weights, batch)
+        let scored = scoring::score(self.owner, self.weights, batch)?;
+        self.owner.count_forward(scored.usage.processed_tokens);
+        Ok(scored)
     }
 
     fn write(&mut self, batch: &WritingBatch<'_>) -> Result<Written, PredictError> {
-        writing::write(self.owner, self.weights, batch)
+        let written = writing::write(self.owner, self.weights, batch)?;
+        self.owner.count_forward(written.usage.processed_tokens);
+        Ok(written)
     }
 
     fn embed(&mut self, texts: &[&str]) -> Result<Embedded, PredictError> {
-        embedding::embed(self.owner, self.weights, texts)
+        let embedded = embedding::embed(self.owner, self.weights, texts)?;
+        self.owner.count_forward(embedded.tokens.iter().sum());
+        Ok(embedded)
     }
 }

@@ -8,6 +8,7 @@ mod hybrids;
 mod label_noise;
 mod prompt_search;
 mod recipe_search;
+mod spending;
 mod test_set;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use task::dataset::Dataset;
-use task::record::{Experiment, Family, Part, PartSizes, RunRecord, TaskFacts};
+use task::record::{Experiment, Family, Part, PartSizes, RunRecord, TaskFacts, Work};
 use task::settings::{Settings, TaskKind};
 use task::store::Store;
 
@@ -63,6 +64,8 @@ struct Session<'a> {
     /// When this session began.
     began: Instant,
     meter: Meter,
+    /// What the engine had computed when it was last asked.
+    worked: Work,
 }
 
 impl Run<'_> {
@@ -108,6 +111,7 @@ impl Run<'_> {
             done_seconds: 0.0,
             began: Instant::now(),
             meter: Meter::of_machine(),
+            worked: engine.work(),
         };
         session.announce()?;
         session.dev()?;
@@ -317,8 +321,9 @@ impl Session<'_> {
         self.done_seconds += planned;
         let share = self.share();
         let mut seconds = self.lap();
-        if let (Some(joules), Some(experiment)) = (self.meter.joules(), experiments.first()) {
-            self.run.store.add_joules(experiment.family, joules)?;
+        let spending = self.spending();
+        if let Some(experiment) = experiments.first() {
+            self.put_spending(experiment.family, spending)?;
         }
         for experiment in &experiments {
             self.run.store.put_timed(experiment, seconds)?;

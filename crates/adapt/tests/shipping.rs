@@ -82,6 +82,10 @@ impl Finished {
 fn what_is_shipped_answers_as_what_was_measured() {
     let finished = Finished::new("plain", "[\"none\"]");
     let record = &finished.record;
+    for family in ["in_context", "fine_tune"] {
+        let work = record.work_by_family[family];
+        assert!(work.tokens > 1000 && work.flops > 0.0, "{family}: {work:?}");
+    }
     let finalists = record.finalists.as_ref().unwrap();
     for id in
         record.experiments.iter().filter(|one| one.part == Part::Test && one.id.starts_with("in_context"))

@@ -78,6 +78,7 @@ impl Printer {
         if let Some(probes) = &comparison.probes {
             self.print(&format!("{}\n", probes::summary(probes)));
         }
+        self.print(&format!("{}\n", wrapped(&comparison.budgets.sentences())));
         if let Some(distillation) = &comparison.distillation {
             self.print(&format!("{}\n", wrapped(&distillation.sentence())));
         }

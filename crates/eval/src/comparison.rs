@@ -1,5 +1,6 @@
 //! The whole result: what `--json` prints, what the table and the report are drawn from.
 
+use crate::budget::Budgets;
 use serde::{Deserialize, Serialize};
 use task::prompt_search::PromptSearch;
 use task::record::{Decision, ModelIdentity, RunRecord, TaskFacts};
@@ -58,6 +59,8 @@ pub struct Comparison {
     /// What the search of the prompting arm's instruction and format tried; `None` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_search: Option<PromptSearch>,
+    /// What each arm took to reach its best.
+    pub budgets: Budgets,
     /// Seconds of all sessions of the run together.
     pub wall_seconds: f64,
 }
@@ -111,6 +114,7 @@ impl Comparison {
             distillation: Distillation::new(&evidence),
             verdict,
             probes,
+            budgets: Budgets::new(&evidence),
             wall_seconds: record.wall_seconds,
         })
     }

@@ -19,6 +19,7 @@ pub mod agreement;
 pub mod arm;
 pub mod backtest;
 pub mod bootstrap;
+pub mod budget;
 pub mod calibration;
 pub mod comparison;
 pub mod contrast;

@@ -11,7 +11,7 @@ use eval::table::ROWS;
 use eval::verdict::Choice;
 use proptest::prelude::*;
 use record::{duel, tuned, whole_run};
-use task::record::{Answer, Economics, Part, Prediction, RunRecord, Setup, TokensPerRequest};
+use task::record::{Answer, Economics, Part, Prediction, RunRecord, Setup, TokensPerRequest, Work};
 
 fn compare(record: &RunRecord) -> Comparison {
     Comparison::from_record(record).expect("the record is whole")
@@ -110,6 +110,22 @@ fn the_json_contract_holds() {
     }
     let back: Comparison = serde_json::from_value(json).expect("reads back");
     assert_eq!(back, compare(&whole_run()));
+}
+
+/// The record has 60 and 120 seconds: half of the larger one.
+#[test]
+fn uneven_budgets_are_said() {
+    let mut record = whole_run();
+    record.work_by_family.insert("in_context".to_owned(), Work { tokens: 12_345, flops: 2e9 });
+    let budgets = compare(&record).budgets;
+    assert_eq!((budgets.difference, budgets.even()), (Some(0.5), Some(false)));
+    assert_eq!(budgets.in_context.work.map(|work| work.tokens), Some(12_345));
+    let text = budgets.sentences();
+    assert!(text.contains("12,345 tokens") && text.contains("more than 20"), "{text}");
+    record.seconds_by_family.insert("in_context".to_owned(), 100.0);
+    assert_eq!(compare(&record).budgets.even(), Some(true));
+    record.seconds_by_family.clear();
+    assert_eq!(compare(&record).budgets.even(), None);
 }
 
 #[test]

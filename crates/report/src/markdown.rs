@@ -95,6 +95,7 @@ fn curves(report: &Report, out: &mut String) {
         let _ = writeln!(out, "| {} | {} |", method_name(&curve.method), shown.join(", "));
     }
     let _ = writeln!(out, "\n</details>");
+    let _ = writeln!(out, "\n{}", prose(&report.comparison.budgets.sentences()));
     if let Some(distillation) = &report.comparison.distillation {
         let _ = writeln!(out, "\n{}", prose(&distillation.sentence()));
     }

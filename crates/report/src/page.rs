@@ -302,6 +302,7 @@ fn facts(report: &Report) -> Vec<(String, String)> {
         spent.map(|(name, spent)| format!("{} {}", name.replace('_', " "), seconds(*spent))).collect();
     let spent = if spent.is_empty() { "arms not recorded".to_owned() } else { spent.join(", ") };
     facts.push(("Time".to_owned(), format!("{} in all; {spent}", seconds(comparison.wall_seconds))));
+    facts.push(("What the arms took".to_owned(), comparison.budgets.sentences()));
     let mut seeds: Vec<u64> = comparison.arms.iter().filter_map(|arm| arm.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();

@@ -346,6 +346,9 @@ pub struct RunRecord {
     pub wall_seconds: f64,
     /// Seconds that each arm spent on search and training, failed runs included.
     pub seconds_by_family: BTreeMap<String, f64>,
+    /// What each arm computed, its evaluations included; empty for runs before it was counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub work_by_family: BTreeMap<String, Work>,
     /// Energy that the processor took while each arm worked, in joules; empty where the machine does not tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub joules_by_family: BTreeMap<String, f64>,
@@ -370,4 +373,30 @@ pub struct RunRecord {
     /// What the search of the prompting arm's instruction and format tried; `None` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_search: Option<PromptSearch>,
+}
+
+/// What a model computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Tokens that went through it: read, written and trained on.
+    pub tokens: u64,
+    /// Floating-point operations of that: two for each parameter and token of a forward pass, and what a training step counts.
+    pub flops: f64,
+}
+
+impl Work {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { tokens: self.tokens.saturating_add(other.tokens), flops: self.flops + other.flops }
+    }
+
+    /// What came after `before`.
+    #[must_use]
+    pub fn less(self, before: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_sub(before.tokens),
+            flops: (self.flops - before.flops).max(0.0),
+        }
+    }
 }

@@ -297,6 +297,7 @@ fn record(
         economics: Economics::default(),
         wall_seconds: 0.0,
         seconds_by_family: BTreeMap::new(),
+        work_by_family: BTreeMap::new(),
         joules_by_family: BTreeMap::new(),
         decided_on: None,
         prices: None,

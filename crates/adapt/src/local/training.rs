@@ -49,6 +49,7 @@ impl Trainer for LocalModel {
                 supervised += step.supervised;
                 tokens += step.tokens as u64;
                 flops += step.flops.total();
+                self.count(step.tokens as u64, step.flops.total());
                 steps = step.step;
             }
             let report = EpochReport { epoch, loss: loss / supervised.max(1) as f64, tokens, steps };

@@ -218,9 +218,8 @@ impl Session<'_> {
     /// Adds the time since the last unit of work to the arm's.
     fn spent(&mut self) -> Result<(), Error> {
         let seconds = self.lap();
-        if let Some(joules) = self.meter.joules() {
-            self.run.store.add_joules(Family::InContext, joules)?;
-        }
+        let spending = self.spending();
+        self.put_spending(Family::InContext, spending)?;
         self.run.store.add_family_seconds(Family::InContext, seconds)?;
         self.run.store.add_wall_seconds(seconds)?;
         match self.run.stop_after {

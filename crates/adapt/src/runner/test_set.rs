@@ -12,6 +12,7 @@ use task::dataset::Dataset;
 use task::predictor::Tuned;
 use task::record::{Experiment, Family, Finalists, Part, Prediction, TestStop, TimedRequest};
 
+use super::spending::Spending;
 use super::{Session, finalist, on_test, ready};
 use crate::Error;
 use crate::choice;
@@ -31,7 +32,7 @@ const TIMED_SHARE: f64 = 0.02;
 struct Answering {
     experiment: Option<Experiment>,
     seconds: f64,
-    joules: Option<f64>,
+    spending: Spending,
 }
 
 impl<'a> Session<'a> {
@@ -123,11 +124,11 @@ impl<'a> Session<'a> {
             batch.test = self.first(next).split_off(answered);
             for (side, experiment) in sides.iter_mut().zip([prompt, tuned]) {
                 self.run.observer.started(&format!("{} ({next} of {total})", on_test(&experiment.id)));
-                self.meter.restart();
+                self.spending();
                 self.lap();
                 let more = self.answer(experiment, &batch, weights.as_deref_mut())?;
                 side.seconds += self.lap();
-                side.joules = self.meter.joules().map(|joules| joules + side.joules.unwrap_or(0.0));
+                side.spending.add(self.spending());
                 side.experiment = Some(match side.experiment.take() {
                     Some(before) => joined(before, more),
                     None => more,
@@ -157,9 +158,7 @@ impl<'a> Session<'a> {
         for (side, chosen) in sides.into_iter().zip([prompt, tuned]) {
             let Some(mut experiment) = side.experiment else { continue };
             experiment.calls.timed = self.timed(chosen, weights.as_deref_mut())?;
-            if let Some(joules) = side.joules {
-                self.run.store.add_joules(experiment.family, joules)?;
-            }
+            self.put_spending(experiment.family, side.spending)?;
             let timing = self.lap();
             self.run.store.put_timed(&experiment, side.seconds)?;
             self.run.store.add_wall_seconds(side.seconds + timing)?;

@@ -135,6 +135,7 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         economics: Economics::default(),
         wall_seconds: 190.0,
         seconds_by_family: BTreeMap::from([("in_context".to_owned(), 60.0), ("fine_tune".to_owned(), 120.0)]),
+        work_by_family: BTreeMap::new(),
         joules_by_family: BTreeMap::new(),
         decided_on: None,
         prices: None,

@@ -99,6 +99,7 @@ impl Store {
             economics: economics.clone(),
             wall_seconds,
             seconds_by_family,
+            work_by_family: self.work()?,
             joules_by_family: self.joules()?,
             decided_on: None,
             prices: None,

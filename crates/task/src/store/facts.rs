@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Store, audit};
 use crate::Error;
-use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, TestStop};
+use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, TestStop, Work};
 
 pub(super) const FINGERPRINT: &str = "fingerprint";
 const DESCRIPTION: &str = "description";
@@ -24,6 +24,9 @@ pub const PROMPT_SEARCH: &str = "prompt_search";
 const NOISE: &str = "label_noise/";
 /// Begins the names of activities that count joules instead of seconds.
 const JOULES: &str = "joules/";
+/// Begin the names of activities that count tokens and operations.
+const TOKENS: &str = "tokens/";
+const FLOPS: &str = "flops/";
 /// The activity that stands for whole sessions.
 const WALL: &str = "wall";
 const TEST_OPENED: &str = "test_opened";
@@ -218,7 +221,7 @@ impl Store {
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         let mut seconds = read().map_err(|error| self.failed(error))?;
-        seconds.retain(|activity, _| !activity.starts_with(JOULES));
+        seconds.retain(|activity, _| ![JOULES, TOKENS, FLOPS].iter().any(|kind| activity.starts_with(kind)));
         let wall = seconds.remove(WALL).unwrap_or(0.0);
         Ok((wall, seconds))
     }
@@ -232,13 +235,42 @@ impl Store {
         add_seconds(&self.connection, &activity, joules).map_err(|error| self.failed(error))
     }
 
+    /// Adds what an arm computed.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be written.
+    pub fn add_work(&self, family: Family, work: Work) -> Result<(), Error> {
+        let activity = activity(family);
+        let add = |kind: &str, amount: f64| {
+            add_seconds(&self.connection, &format!("{kind}{activity}"), amount)
+                .map_err(|error| self.failed(error))
+        };
+        add(TOKENS, work.tokens as f64)?;
+        add(FLOPS, work.flops)
+    }
+
+    /// What each family computed over all sessions.
+    pub(super) fn work(&self) -> Result<BTreeMap<String, Work>, Error> {
+        let flops = self.amounts(FLOPS)?;
+        let work = |(family, tokens): (String, f64)| {
+            let flops = flops.get(&family).copied().unwrap_or(0.0);
+            (family, Work { tokens: tokens as u64, flops })
+        };
+        Ok(self.amounts(TOKENS)?.into_iter().map(work).collect())
+    }
+
     /// Energy of each family over all sessions, in joules; none where it was never told.
     pub(super) fn joules(&self) -> Result<BTreeMap<String, f64>, Error> {
+        self.amounts(JOULES)
+    }
+
+    /// What each family has of a kind of amount.
+    fn amounts(&self, kind: &str) -> Result<BTreeMap<String, f64>, Error> {
         let read = || -> rusqlite::Result<BTreeMap<String, f64>> {
             let mut statement = self.connection.prepare(
                 "SELECT substr(activity, length(?1) + 1), seconds FROM seconds WHERE substr(activity, 1, length(?1)) = ?1",
             )?;
-            statement.query_map([JOULES], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            statement.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         read().map_err(|error| self.failed(error))
     }

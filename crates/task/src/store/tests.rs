@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::record::{
     Answer, Artefact, Decision, Economics, Experiment, Family, Finalists, ModelIdentity, Part, PartSizes,
-    Prediction, RunRecord, Setup, TaskFacts, TokensPerRequest,
+    Prediction, RunRecord, Setup, TaskFacts, TokensPerRequest, Work,
 };
 
 fn fingerprint() -> Fingerprint {
@@ -79,11 +79,17 @@ fn facts_seconds_and_events_outlive_the_session() {
         store.set_fact("plan", &vec!["a", "c"]).unwrap();
         store.add_wall_seconds(1.5).unwrap();
         store.add_family_seconds(Family::FineTune, 0.25).unwrap();
+        store.add_work(Family::FineTune, Work { tokens: 40, flops: 1e9 }).unwrap();
         store.log("started", &json!({ "version": 1 })).unwrap();
     }
     let store = Store::open(&run, &fingerprint()).unwrap();
     store.add_wall_seconds(2.0).unwrap();
     store.add_family_seconds(Family::FineTune, 0.5).unwrap();
+    store.add_work(Family::FineTune, Work { tokens: 2, flops: 5e8 }).unwrap();
+    assert_eq!(
+        store.work().unwrap(),
+        BTreeMap::from([("fine_tune".to_owned(), Work { tokens: 42, flops: 1.5e9 })])
+    );
     assert_eq!(store.fact::<Vec<String>>("plan").unwrap().unwrap(), ["a", "c"]);
     assert_eq!(store.fact::<bool>("none").unwrap(), None);
     assert_eq!(store.seconds().unwrap(), (3.5, BTreeMap::from([("fine_tune".to_owned(), 0.75)])));
@@ -152,6 +158,7 @@ fn the_record_holds_everything() {
         economics: economics.clone(),
         wall_seconds: 3.0,
         seconds_by_family: BTreeMap::from([("in_context".to_owned(), 2.0)]),
+        work_by_family: BTreeMap::new(),
         joules_by_family: BTreeMap::new(),
         decided_on: None,
         prices: None,
