@@ -29,6 +29,8 @@ pub struct LocalModel {
     context: usize,
     /// The precision of training.
     precision: Precision,
+    /// Whether training computes activations again instead of keeping them.
+    recompute: bool,
     /// The constraint that was compiled last.
     constraint: writing::Compiled,
     /// What was computed so far.
@@ -64,6 +66,7 @@ impl LocalModel {
             name: name.to_owned(),
             context,
             precision,
+            recompute: false,
             constraint: Default::default(),
             work: Mutex::default(),
         })
@@ -71,6 +74,13 @@ impl LocalModel {
 }
 
 impl LocalModel {
+    /// The same model, whose training computes activations again where `recompute` asks for it, instead of keeping them: less
+    /// memory, more time, the same results to the bit.
+    #[must_use]
+    pub fn recomputing(self, recompute: bool) -> Self {
+        Self { recompute, ..self }
+    }
+
     /// Counts what was computed.
     fn count(&self, tokens: u64, flops: f64) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);

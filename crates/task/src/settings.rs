@@ -126,6 +126,9 @@ pub struct ModelSettings {
     pub precision: Precision,
     /// Cap on prompt and answer together, in tokens.
     pub context: Option<usize>,
+    /// Whether training computes activations again instead of keeping them. No fact of the fingerprint: it changes no result.
+    #[serde(skip)]
+    pub recompute: bool,
 }
 
 /// Where a model comes from.
@@ -289,7 +292,12 @@ impl Settings {
                 model: parsed.model.source.clone(),
             },
             data,
-            model: ModelSettings { source, precision: parsed.model.precision, context: parsed.model.context },
+            model: ModelSettings {
+                source,
+                precision: parsed.model.precision,
+                context: parsed.model.context,
+                recompute: parsed.model.recompute,
+            },
             fine_tune: fine_tune_settings(&parsed.fine_tune),
             in_context: in_context_settings(parsed.in_context, parsed.task.kind),
             prompt: parsed.prompt,

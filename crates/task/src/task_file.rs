@@ -329,11 +329,13 @@ pub struct ModelSection {
     pub precision: Precision,
     /// Cap on the context in tokens.
     pub context: Option<usize>,
+    /// Whether training computes activations again instead of keeping them.
+    pub recompute: bool,
 }
 
 impl Default for ModelSection {
     fn default() -> Self {
-        Self { source: "embedded".to_owned(), precision: Precision::Bf16, context: None }
+        Self { source: "embedded".to_owned(), precision: Precision::Bf16, context: None, recompute: false }
     }
 }
 

@@ -7,7 +7,7 @@ use task::settings::{
     Calibration, FineTuneMethod, Metric, ModelSource, Order, Precision, PromptStyle, Selection, Settings,
     TaskKind, Underscores,
 };
-use task::task_file::{KEYS, Kind, SECTIONS, TaskFile, json_schema, parse, reference};
+use task::task_file::{KEYS, Key, Kind, SECTIONS, TaskFile, json_schema, parse, reference};
 
 fn load(text: &str) -> Result<Settings, String> {
     Settings::from_str(text, Path::new("")).map_err(|error| error.to_string())
@@ -76,12 +76,12 @@ fn the_table_of_keys_and_the_code_have_the_same_keys() {
 }
 
 /// A value that each kind accepts, other than the defaults.
-fn sample(kind: Kind) -> String {
-    match kind {
+fn sample(key: &Key) -> String {
+    match key.kind {
         Kind::Text | Kind::Path | Kind::Paths => "\"x\"".to_owned(),
         Kind::Schema => "{ type = \"object\" }".to_owned(),
         Kind::Texts => "[\"x\", \"y\"]".to_owned(),
-        Kind::Flag => "false".to_owned(),
+        Kind::Flag => (key.default == "false").to_string(),
         Kind::Count(least) => (least + 1).to_string(),
         Kind::CountsOr(least, word) => format!("[{least}, \"{word}\"]"),
         Kind::Counts(least) => format!("[{least}, 7]"),
@@ -98,7 +98,7 @@ fn sample(kind: Kind) -> String {
 #[test]
 fn every_key_is_read_by_the_code_and_refuses_a_wrong_type() {
     for key in KEYS {
-        let text = format!("[{}]\n{} = {}\n", key.section, key.name, sample(key.kind));
+        let text = format!("[{}]\n{} = {}\n", key.section, key.name, sample(key));
         let parsed = parse(&text, Path::new("")).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_ne!(parsed, TaskFile::default(), "{text}");
         let text = format!("[{}]\n{} = {{}}\n", key.section, key.name);

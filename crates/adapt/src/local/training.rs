@@ -119,6 +119,7 @@ impl LocalModel {
         config.batch_examples = job.batch_rows;
         config.seed = job.seed;
         config.precision = self.precision;
+        config.recompute = self.recompute;
         config
     }
 

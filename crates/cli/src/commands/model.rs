@@ -26,5 +26,5 @@ pub(crate) fn load(settings: &ModelSettings) -> Result<LocalModel> {
         Source::Folder(path) => (ModelSource::Folder(path.clone()), path.display().to_string()),
         Source::Gguf(path) => (ModelSource::Gguf(path.clone()), path.display().to_string()),
     };
-    Ok(LocalModel::load(&source, &name, precision, settings.context)?)
+    Ok(LocalModel::load(&source, &name, precision, settings.context)?.recomputing(settings.recompute))
 }

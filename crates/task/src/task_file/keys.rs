@@ -229,6 +229,13 @@ pub const KEYS: &[Key] = &[
         "Cap on prompt and answer together, in tokens. Absent: what the model was made for.",
     ),
     key(
+        "model",
+        "recompute",
+        Kind::Flag,
+        "false",
+        "Whether training keeps each layer's input alone and computes its other activations again on the way back: less memory for long rows and large batches, slower by about a forward pass. It changes no result.",
+    ),
+    key(
         "prompt",
         "style",
         Kind::Choice(&["plain", "arrow", "chat"]),
