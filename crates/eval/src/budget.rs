@@ -63,8 +63,7 @@ impl Budgets {
             text += &match self.even() {
                 Some(true) => format!(" Their times differ by {share}."),
                 _ => format!(
-                    " Their times differ by {share}, more than {}: the arm with less had nothing left to try that fitted its half, or test \
-                     was left early.",
+                    " Their times differ by {share}, more than {}: the arm with less could have tried more.",
                     percent(EVEN)
                 ),
             };
