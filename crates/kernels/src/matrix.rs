@@ -8,7 +8,6 @@ use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multip
 use crate::quantised::{self, Quantised};
 use crate::rounded::{self, Left, Right};
 use crate::threads::{Shared, for_each, for_each_chunk};
-use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -181,11 +180,11 @@ impl Matrix {
     /// Takes `values` (row-major, `outputs * inputs`) into storage for `precision` and `usage`.
     pub fn new(outputs: usize, inputs: usize, values: Vec<f32>, precision: Precision, usage: Use) -> Self {
         assert_eq!(Some(values.len()), outputs.checked_mul(inputs), "matrix: outputs * inputs values");
-        let read = |range: Range<usize>, own: &mut [f32]| {
-            own.copy_from_slice(&values[range]);
-            Ok(())
-        };
-        Self::read(outputs, inputs, precision, usage, read).unwrap_or_else(|never: Infallible| match never {})
+        if Self::needs_values(precision, usage) {
+            return Self::store(outputs, inputs, precision, usage, values, |_, _| {});
+        }
+        let read = |range: Range<usize>, own: &mut [f32]| own.copy_from_slice(&values[range]);
+        Self::store(outputs, inputs, precision, usage, Vec::new(), read)
     }
 
     /// As [`Matrix::new`], of values that are read some rows at a time, on several threads: `read` is given the range of
@@ -206,31 +205,47 @@ impl Matrix {
                 failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         };
-        let single = precision == Precision::F32;
-        let quantised = precision == Precision::Int8 && usage == Use::Inference;
         let mut values = Vec::new();
-        if usage == Use::Trainable || quantised {
+        if Self::needs_values(precision, usage) {
             values.resize(outputs.checked_mul(inputs).expect("matrix: its values fit in usize"), 0.0);
         }
-        let both = if single { usage == Use::Frozen } else { usage != Use::Inference };
-        let panels = if quantised {
-            for_each_chunk(&mut values, ROWS * inputs, |index, own| {
-                let first = index * ROWS * inputs;
-                read(first..first + own.len(), own);
-            });
-            Storage::Quantised(Quantised::new(View::new(&values, outputs, inputs)))
-        } else if single {
-            Storage::Single(Directions::read(outputs, inputs, both, &mut values, read))
-        } else {
-            Storage::Rounded(Directions::read(outputs, inputs, both, &mut values, read))
+        let matrix = Self::store(outputs, inputs, precision, usage, values, read);
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(matrix), Err)
+    }
+
+    /// Whether the storage is made from all values at once, or keeps them.
+    fn needs_values(precision: Precision, usage: Use) -> bool {
+        usage == Use::Trainable || (precision == Precision::Int8 && usage == Use::Inference)
+    }
+
+    /// Storage of what `read` puts some rows at a time into `values`, where those are needed, or else into memory of its own.
+    fn store(
+        outputs: usize,
+        inputs: usize,
+        precision: Precision,
+        usage: Use,
+        mut values: Vec<f32>,
+        read: impl Fn(Range<usize>, &mut [f32]) + Sync + Send,
+    ) -> Self {
+        let panels = match precision {
+            Precision::F32 => {
+                let both = usage == Use::Frozen;
+                Storage::Single(Directions::read(outputs, inputs, both, &mut values, read))
+            }
+            Precision::Int8 if usage == Use::Inference => {
+                for_each_chunk(&mut values, ROWS * inputs, |index, own| {
+                    let first = index * ROWS * inputs;
+                    read(first..first + own.len(), own);
+                });
+                Storage::Quantised(Quantised::new(View::new(&values, outputs, inputs)))
+            }
+            Precision::Bf16 | Precision::Stored | Precision::Int8 => {
+                let both = usage != Use::Inference;
+                Storage::Rounded(Directions::read(outputs, inputs, both, &mut values, read))
+            }
         };
-        if usage != Use::Trainable {
-            values = Vec::new();
-        }
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(Self { outputs, inputs, usage, values, panels }),
-        }
+        let values = if usage == Use::Trainable { values } else { Vec::new() };
+        Self { outputs, inputs, usage, values, panels }
     }
 
     /// Keeps `blocks` as they are. [`Use::Trainable`] is for values that change: it panics.
