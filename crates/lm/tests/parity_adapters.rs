@@ -191,7 +191,7 @@ fn pissa_agrees() {
 
 /// The fixture's sequences after the adapter's virtual tokens.
 fn after_virtual(variant: &Variant, adapter: &Lora) -> Vec<Sequence> {
-    let ids = adapter.virtual_ids(variant.config.vocabulary);
+    let ids: Vec<u32> = adapter.config().virtual_ids(variant.config.vocabulary).collect();
     let moved = |sequence: &Sequence| Sequence {
         tokens: [ids.as_slice(), &sequence.tokens].concat(),
         prompt: sequence.prompt + ids.len(),

@@ -26,7 +26,7 @@ impl Weights<'_> {
     /// The virtual tokens before every prompt, where the adapter has some.
     pub(super) fn virtual_ids(&self) -> Vec<u32> {
         let vocabulary = self.transformer.config().vocabulary;
-        self.adapter.map_or_else(Vec::new, |adapter| adapter.virtual_ids(vocabulary))
+        self.adapter.map_or_else(Vec::new, |adapter| adapter.config().virtual_ids(vocabulary).collect())
     }
 }
 

@@ -129,9 +129,9 @@ impl LocalModel {
         examples: &mut [TrainingExample],
         tokens: usize,
     ) -> Result<(), PredictError> {
-        let first = self.model.config.vocabulary;
+        let config = LoraConfig::virtual_tokens(tokens);
         for example in examples {
-            example.tokens.splice(0..0, (first..first + tokens).map(|id| id as u32));
+            example.tokens.splice(0..0, config.virtual_ids(self.model.config.vocabulary));
             example.supervised_from += tokens;
             if example.tokens.len() > self.context {
                 return Err(lm::Error::Context { needed: example.tokens.len(), limit: self.context }.into());

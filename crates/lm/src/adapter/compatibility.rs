@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::LARGEST_CONFIG;
 use super::peft::short;
 use crate::Error;
 use crate::weights::{SafetensorsFile, Source, Tensors, read_limited};
@@ -87,8 +88,6 @@ impl Report {
 
 /// The largest rank that vLLM serves unless told otherwise (`--max-lora-rank`).
 const VLLM_RANK: usize = 16;
-/// The largest `adapter_config.json`, in bytes.
-const LARGEST_CONFIG: usize = 4 << 20;
 /// Initialisations under which the base model's weights were changed too.
 const RESIDUAL: [&str; 5] = ["corda", "loftq", "lora_ga", "olora", "pissa"];
 

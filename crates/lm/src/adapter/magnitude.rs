@@ -5,7 +5,7 @@
 //! from `||w + s b A||^2 = ||w||^2 + 2 s b . (A w) + s^2 b A A^T b^T`, which needs one narrow product with the frozen weights
 //! instead of a changed copy of them.
 
-use super::lora::LoraLinear;
+use super::{LoraLinear, dot};
 use crate::transformer::Gradients;
 use kernels::matrix::Matrix;
 use kernels::narrow::{Narrow, Right};
@@ -167,8 +167,4 @@ impl LoraLinear {
             }
         }
     }
-}
-
-fn dot(one: &[f32], other: &[f32]) -> f64 {
-    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::LARGEST_CONFIG;
 use crate::Error;
 use crate::weights::{
     Dtype, SafetensorsFile, Source, Tensors, read_limited, write_atomically, write_safetensors,
@@ -21,8 +22,6 @@ const DOWN: &str = ".lora_A.weight";
 const UP: &str = ".lora_B.weight";
 /// The ending of the name of DoRA's magnitudes.
 const MAGNITUDE: &str = ".lora_magnitude_vector";
-/// The largest `adapter_config.json`, in bytes.
-const LARGEST_CONFIG: usize = 4 << 20;
 
 /// A LoRA adapter as PEFT stores it: for a linear layer `y = x Wᵀ`, the change is `scale (x Aᵀ) Bᵀ`.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@
 use kernels::product::{View, ViewMut, multiply_nn, multiply_nt};
 use rand::Rng;
 
+use super::dot;
 use crate::random::normal_pair;
 
 /// Directions beyond twice those asked for, which make the others exact.
@@ -126,10 +127,6 @@ fn symmetric(mut a: Vec<f64>, size: usize) -> (Vec<f64>, Vec<f64>) {
         }
     }
     ((0..size).map(|index| a[index * size + index]).collect(), vectors)
-}
-
-fn dot(one: &[f32], other: &[f32]) -> f64 {
-    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::{Value, json};
 
-use super::{Lora, LoraConfig};
+use super::{LARGEST_CONFIG, Lora, LoraConfig};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::transformer::{Batch, Gradients, ParameterGroup, ParameterSpec, Transformer};
@@ -21,8 +21,6 @@ use crate::weights::{
 
 /// The name of their tensor in PEFT's files.
 pub(super) const NAME: &str = "prompt_embeddings";
-/// The largest `adapter_config.json`, in bytes.
-const LARGEST_CONFIG: usize = 4 << 20;
 
 /// The parameter that they are.
 pub(super) fn spec(tokens: usize, hidden: usize) -> ParameterSpec {
@@ -34,14 +32,14 @@ impl LoraConfig {
     pub fn virtual_tokens(tokens: usize) -> Self {
         Self { virtual_tokens: tokens, targets: Vec::new(), ..Self::with_rank(1) }
     }
+
+    /// The ids of the virtual tokens on a model of `vocabulary` tokens: those after its own. None without any.
+    pub fn virtual_ids(&self, vocabulary: usize) -> impl Iterator<Item = u32> + use<> {
+        (vocabulary..vocabulary + self.virtual_tokens).map(|id| id as u32)
+    }
 }
 
 impl Lora {
-    /// The ids of the virtual tokens on a model of `vocabulary` tokens: those after its own. Empty for an adapter without any.
-    pub fn virtual_ids(&self, vocabulary: usize) -> Vec<u32> {
-        (0..self.config().virtual_tokens).map(|token| (vocabulary + token) as u32).collect()
-    }
-
     /// Starts every virtual token as a random token of the vocabulary (Lester et al. 2021, section 3.2).
     pub(super) fn start_virtual(&mut self, base: &Transformer) {
         let hidden = base.config().hidden;
