@@ -1,0 +1,82 @@
+//! Which prompts are tried, in which order, and what they take.
+
+use super::{Measured, PromptTrial, Selection, Wishes};
+
+/// The smallest search that says something: so many candidates on so many dev items.
+const SMALLEST_SEARCH: [f64; 2] = [4.0, 16.0];
+
+/// Seconds of the smallest search, around a prompt without demonstrations.
+pub(super) fn smallest_search(measured: &Measured) -> f64 {
+    let [candidates, items] = SMALLEST_SEARCH;
+    let each = measured.query + measured.answers + measured.writing;
+    candidates * (measured.instruction + items * each) / measured.forward_speed
+}
+
+/// Prompts in order of interest, and the names of those that cannot fit the context.
+pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>, Vec<String>) {
+    let items: usize = wishes.evaluated.iter().sum();
+    let each = measured.query + measured.answers + measured.writing;
+    let seconds = |selection: Selection, shots: usize, first: bool| {
+        let own = selection.retrieved(shots);
+        let [own, shared] = [own, shots - own].map(|shots| shots as f64 * measured.demonstration);
+        let mut tokens = items as f64 * (own + each);
+        tokens += match selection {
+            Selection::ZeroShot | Selection::Random => 2.0 * (measured.instruction + shared),
+            _ => measured.instruction + 2.0 * shared,
+        };
+        if selection == Selection::Embedding && first {
+            tokens += (wishes.train + items) as f64 * measured.query;
+        }
+        tokens / measured.forward_speed
+    };
+    let mut wanted = Vec::new();
+    if wishes.shots.contains(&0) || !(wishes.random || wishes.bm25) {
+        wanted.push((Selection::ZeroShot, 0, 0));
+    }
+    let mut shown: Vec<usize> = wishes.shots.iter().copied().filter(|&shots| shots > 0).collect();
+    let most = if wishes.most_shots { most_shots(measured, wishes.train) } else { 0 };
+    if most > 0 && !shown.contains(&most) {
+        shown.push(most);
+    }
+    for seed in 0..wishes.draws {
+        if wishes.random {
+            wanted.extend(shown.iter().map(|&shots| (Selection::Random, shots, seed)));
+        }
+        if wishes.bm25 && seed == 0 {
+            wanted.extend(shown.iter().map(|&shots| (Selection::Bm25, shots, seed)));
+        }
+    }
+    for &selection in &wishes.more {
+        wanted.extend(shown.iter().map(|&shots| (selection, shots, 0)));
+    }
+    let mut fitting = Vec::new();
+    let mut unfit = Vec::new();
+    for (selection, shots, seed) in wanted {
+        let seconds = seconds(selection, shots, Some(&shots) == shown.first());
+        let trial = PromptTrial { selection, shots, seed, seconds, searched: false };
+        if prompt_bound(measured, shots) <= measured.context as f64 {
+            fitting.push(trial);
+        } else {
+            unfit.push(format!("{} (does not fit the context of {} tokens)", trial.name(), measured.context));
+        }
+    }
+    (fitting, unfit)
+}
+
+/// The most demonstrations, at most `train`, whose prompt fits the context.
+fn most_shots(measured: &Measured, train: usize) -> usize {
+    (1..=train)
+        .take_while(|&shots| prompt_bound(measured, shots) <= measured.context as f64)
+        .last()
+        .unwrap_or(0)
+}
+
+/// Tokens that a prompt with `shots` demonstrations will hardly exceed: the mean, a tenth more, and the longest query.
+pub(crate) fn prompt_bound(measured: &Measured, shots: usize) -> f64 {
+    let demonstrations = match shots {
+        0 => 0.0,
+        1 => measured.longest_demonstration as f64,
+        _ => 1.1 * shots as f64 * measured.demonstration + measured.longest_demonstration as f64,
+    };
+    measured.instruction + demonstrations + measured.longest_query as f64 + measured.answers
+}
