@@ -1,19 +1,39 @@
 //! Apache Parquet, as data set hubs and data frames write it: every row as the JSON object that JSONL would have.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
+use super::jsonl;
+use super::read::{BadRows, Table};
+use crate::Error;
+use crate::settings::DataSettings;
+
 /// Most bytes of a file; larger ones are worth splitting.
-pub(crate) const LARGEST_FILE: u64 = 2 << 30;
+const LARGEST_FILE: u64 = 2 << 30;
 /// Most rows of a file: what a damaged header may claim.
 const MOST_ROWS: i64 = 50_000_000;
 
 /// The file begins with this.
 pub(crate) const MAGIC: &[u8] = b"PAR1";
+
+pub(super) fn read(
+    reader: &mut dyn BufRead,
+    path: PathBuf,
+    settings: &DataSettings,
+    bad: &mut BadRows,
+) -> Result<Table, Error> {
+    let mut bytes = Vec::new();
+    let read = reader.take(LARGEST_FILE + 1).read_to_end(&mut bytes);
+    read.map_err(|source| Error::Io { path: path.clone(), source })?;
+    let rows = rows(bytes).map_err(|reason| Error::Data(format!("{}: {reason}", path.display())))?;
+    Ok(jsonl::read_objects(rows, path, settings, bad))
+}
 
 /// The rows in order. Whole numbers of a column that the file's own metadata calls a class label (Hugging Face's data sets) are given
 /// the names that stand there.
@@ -21,11 +41,15 @@ pub(crate) const MAGIC: &[u8] = b"PAR1";
 /// # Errors
 /// What is wrong with the file.
 pub(crate) fn rows(bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, String> {
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err("a Parquet file of more than 2 GiB; split it".to_owned());
+    }
     // The reader's own checks of a damaged file do not cover every case.
-    catch_unwind(AssertUnwindSafe(|| read(bytes))).unwrap_or_else(|_| Err("the file is damaged".to_owned()))
+    catch_unwind(AssertUnwindSafe(|| decoded(bytes)))
+        .unwrap_or_else(|_| Err("the file is damaged".to_owned()))
 }
 
-fn read(bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, String> {
+fn decoded(bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, String> {
     let reader = SerializedFileReader::new(Bytes::from(bytes)).map_err(|error| error.to_string())?;
     let file = reader.metadata().file_metadata();
     if !(0..=MOST_ROWS).contains(&file.num_rows()) {

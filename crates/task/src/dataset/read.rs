@@ -87,18 +87,9 @@ pub(crate) fn read(
     }
     let bad_before = bad.count();
     let table = match format_of(&path, beginning)? {
-        Format::Jsonl => jsonl::read(reader, path.clone(), settings, bad)?,
-        Format::Parquet => {
-            let mut bytes = Vec::new();
-            let mut limited = std::io::Read::take(reader, columnar::LARGEST_FILE + 1);
-            std::io::Read::read_to_end(&mut limited, &mut bytes).map_err(io)?;
-            let wrong = |reason: String| Error::Data(format!("{}: {reason}", path.display()));
-            if bytes.len() as u64 > columnar::LARGEST_FILE {
-                return Err(wrong("a Parquet file of more than 2 GiB; split it".to_owned()));
-            }
-            jsonl::read_objects(columnar::rows(bytes).map_err(wrong)?, path.clone(), settings, bad)
-        }
-        Format::Separated(delimiter) => csv::read(reader, path.clone(), settings, delimiter, bad)?,
+        Format::Jsonl => jsonl::read(reader, path, settings, bad)?,
+        Format::Parquet => columnar::read(reader, path, settings, bad)?,
+        Format::Separated(delimiter) => csv::read(reader, path, settings, delimiter, bad)?,
     };
     if table.rows.is_empty() && bad.count() == bad_before {
         return Err(Error::Data(format!("{}: the file has no rows", table.path.display())));
