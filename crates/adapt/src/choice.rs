@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use task::record::{Experiment, Family, Part};
-
-use crate::recipe;
+use task::record::{Experiment, Family, Part, RECIPE_SEARCH};
 
 /// Experiments that differ in their seed alone, with the mean of their scores on dev.
 #[derive(Debug)]
@@ -42,11 +40,11 @@ fn groups(experiments: &[Experiment], family: Family) -> Vec<Group<'_>> {
 /// Of the trainings at one method and size only those at the chosen learning rate compete: the other rates were tried with one seed,
 /// and the best of several single draws would beat a mean by luck.
 fn kept(experiments: &[Experiment], experiment: &Experiment) -> bool {
-    if experiment.method == recipe::SEARCH {
+    if experiment.method == RECIPE_SEARCH {
         return false;
     }
     experiment.family != Family::FineTune
-        || experiment.configuration.get("learning_rate").and_then(serde_json::Value::as_f64)
+        || experiment.setting("learning_rate")
             == learning_rate(experiments, &experiment.method, experiment.labels_used)
 }
 
@@ -85,7 +83,7 @@ pub(crate) fn learning_rate(experiments: &[Experiment], method: &str, labels: us
             best = Some((experiment, value));
         }
     }
-    best?.0.configuration.get("learning_rate")?.as_f64()
+    best?.0.setting("learning_rate")
 }
 
 /// The dev experiments whose twins on test are wanted: for each prompt (method and shots) the calibration with the best mean over its

@@ -79,10 +79,11 @@ impl<'a> Pool<'a> {
         if rule.order == Order::Cycled { selection::cycled(drawn, &self.targets) } else { drawn }
     }
 
-    /// What `query` is shown after the block, in prompt order; `near` is the space of this pool with the query's place in it.
+    /// What `query` is shown after the rule's `block`, in prompt order; `near` is the space of this pool with the query's place in it.
     pub(crate) fn retrieved(
         &self,
         rule: &Rule,
+        block: &[usize],
         query: &str,
         near: Option<(&Space, &Code)>,
         places: Option<&[usize]>,
@@ -97,7 +98,6 @@ impl<'a> Pool<'a> {
             }
             Selection::Diverse => whole.choose_ranked(self.diverse(query, rule.shots), &self.targets),
             Selection::Hybrid => {
-                let block = self.block(rule);
                 let found =
                     self.index.search(query, usize::MAX, None).into_iter().map(|(example, _)| example);
                 let count = hybrid_retrieved(rule.shots);
@@ -154,7 +154,7 @@ mod tests {
         let block = pool.block(&rule);
         assert_eq!(block.len(), 3, "a quarter of four is retrieved");
         for query in ["I lost my card", "a new pin", "what is the weather", "refund"] {
-            let retrieved = pool.retrieved(&rule, query, None, None);
+            let retrieved = pool.retrieved(&rule, &block, query, None, None);
             assert_eq!(retrieved.len(), 1, "{query}");
             assert!(!block.contains(&retrieved[0]), "{query}");
         }
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_diverse_choice_passes_over_what_says_the_same() {
         let pool = pool();
-        let nearest = pool.retrieved(&rule(Selection::Bm25, 2), "lost my card", None, None);
+        let nearest = pool.retrieved(&rule(Selection::Bm25, 2), &[], "lost my card", None, None);
         assert_eq!(nearest, [1, 0], "the nearest last");
-        let diverse = pool.retrieved(&rule(Selection::Diverse, 2), "lost my card", None, None);
+        let diverse = pool.retrieved(&rule(Selection::Diverse, 2), &[], "lost my card", None, None);
         assert_eq!(diverse[1], 0);
         // By BM25 the second has the same words and one more; of the others only the third shares a word.
         assert!(pool.index.likeness(0, 1) > 0.7 && pool.index.likeness(0, 2) < 0.3);

@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
-use task::record::Economics;
+use task::record::{Economics, RECIPE_SEARCH};
 use task::settings::Settings;
 
 use crate::Error;
 use crate::engine::Engine;
 use crate::measure;
 use crate::plan::{LearningRate, Measured, Plan};
-use crate::recipe::SEARCH;
 use crate::writer::PromptWriter;
 
 /// A plan with what it costs.
@@ -115,7 +114,7 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
             rows += (trials * rung.epochs * rung.labels) as f64;
             asked += trials as f64 * scored(rung.epochs);
         }
-        let name = format!("fine_tune/{SEARCH} ({} trainings)", search.trials());
+        let name = format!("fine_tune/{RECIPE_SEARCH} ({} trainings)", search.trials());
         training((name, search.seconds), rows, asked, 0.0)
     });
     let hybrids = plan.hybrids.iter().map(|trial| {

@@ -9,10 +9,12 @@
 //!
 //! *Virtual tokens* (Lester et al. 2021): a prompt whose embeddings are trained, on frozen weights; the smallest artefact.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{PredictError, Predictor, PromptBatch, TrainingMethod, TrainingRow};
+use task::predictor::{Predictor, PromptBatch, TrainingMethod, TrainingRow};
 use task::record::{Answer, Experiment};
 use task::settings::{HybridMethod, Order};
 
@@ -112,11 +114,13 @@ fn teaching(wishes: &Wishes, measured: &Measured, rows: usize) -> f64 {
     rows as f64 * each / measured.forward_speed + longer
 }
 
-/// What a distilled adapter is trained on.
+/// What a hybrid is trained on.
+#[derive(Default)]
 pub(crate) struct Lessons {
     pub(crate) rows: Vec<TrainingRow>,
+    /// Of each row; empty where all are alike.
     pub(crate) weights: Vec<f32>,
-    /// Inputs that were asked.
+    /// Inputs that a prompt was asked.
     pub(crate) inputs: usize,
     /// Tokens that the prompt's answers took.
     pub(crate) tokens: u64,
@@ -140,9 +144,11 @@ pub(crate) struct Teacher<'a> {
 
 impl Teacher<'_> {
     /// The answers to at most `wanted` inputs, none of which stands in the prompt that answers it.
-    pub(crate) fn lessons(&self, wanted: usize, predictor: &mut dyn Predictor) -> Result<Lessons, Error> {
+    pub(crate) fn lessons(&self, wanted: usize) -> Result<Lessons, Error> {
         let chosen = selection::nested_subset(self.targets, label_count(self.dataset), wanted, 0);
-        let mut lessons = Lessons { rows: Vec::new(), weights: Vec::new(), inputs: 0, tokens: 0 };
+        let mut base = self.engine.base();
+        let predictor = base.as_mut();
+        let mut lessons = Lessons::default();
         // The vectors of the run itself are of all training rows.
         let embedder = || Embedder::new(Some(self.engine), None);
         if self.trial.selection.retrieved(self.trial.shots) == 0 {
@@ -156,7 +162,7 @@ impl Teacher<'_> {
             return Ok(lessons);
         }
         for fold in 0..FOLDS {
-            let asked: Vec<usize> = chosen.iter().copied().skip(fold).step_by(FOLDS).collect();
+            let asked: BTreeSet<usize> = chosen.iter().copied().skip(fold).step_by(FOLDS).collect();
             let kept: Vec<usize> =
                 (0..self.dataset.train.len()).filter(|index| !asked.contains(index)).collect();
             let mut others = self.dataset.clone();
@@ -183,10 +189,10 @@ impl Teacher<'_> {
         let inputs: Vec<&str> = asked.iter().map(|example| example.input.as_str()).collect();
         let prompts = arm.prompts(&self.trial, &inputs)?;
         lessons.inputs += asked.len();
-        let model = |error: PredictError| Error::model("distillation")(error);
+        let model = || Error::model("distillation");
         if self.wording.texts().is_some() {
             let items: Vec<Example> = asked.iter().map(|example| (*example).clone()).collect();
-            let answers = answer(self.wording, self.dataset, &items, &prompts, predictor).map_err(model)?;
+            let answers = answer(self.wording, self.dataset, &items, &prompts, predictor).map_err(model())?;
             lessons.tokens += answers.usage.processed_tokens;
             for (example, prediction) in asked.iter().zip(&answers.predictions) {
                 if let Answer::Text { text, .. } = &prediction.answer
@@ -203,13 +209,9 @@ impl Teacher<'_> {
             requests: &prompts.requests,
             answers: self.wording.answers(),
         };
-        let scored = predictor.score(&batch).map_err(model)?;
+        let scored = predictor.score(&batch).map_err(model())?;
         lessons.tokens += scored.usage.processed_tokens;
-        let prior: Option<Vec<f64>> = self
-            .prompted
-            .configuration
-            .get("log_prior")
-            .and_then(|value| serde_json::from_value(value.clone()).ok());
+        let prior: Option<Vec<f64>> = self.prompted.setting("log_prior");
         for (example, scores) in asked.iter().zip(&scored.log_probabilities) {
             let scores = eval::calibration::apply(scores, prior.as_deref());
             for (label, share) in likely(&scores) {

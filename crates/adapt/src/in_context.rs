@@ -114,13 +114,8 @@ impl<'a> InContext<'a> {
         predictor: &mut dyn Predictor,
     ) -> Result<Experiment, Error> {
         let scores = self.score(trial, examples(self.dataset, Part::Test), predictor)?;
-        let named = chosen.configuration.get("calibration");
-        let calibration =
-            named.and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or(Calibration::None);
-        let prior: Option<Vec<f64>> = chosen
-            .configuration
-            .get("log_prior")
-            .and_then(|value| serde_json::from_value(value.clone()).ok());
+        let calibration = chosen.setting("calibration").unwrap_or(Calibration::None);
+        let prior: Option<Vec<f64>> = chosen.setting("log_prior");
         let mut experiment = self.experiment(trial, calibration, Part::Test, &scores, prior.as_deref());
         experiment.setup = chosen.setup;
         Ok(experiment)
@@ -182,15 +177,30 @@ impl<'a> InContext<'a> {
         query: &str,
         places: Option<&[usize]>,
     ) -> Vec<&'a Example> {
+        self.after(&self.pool.block(&self.rule(trial)), trial, query, places)
+    }
+
+    /// The same, where the block that all requests of the trial share is known.
+    fn after(
+        &self,
+        block: &[usize],
+        trial: &PromptTrial,
+        query: &str,
+        places: Option<&[usize]>,
+    ) -> Vec<&'a Example> {
         let rule = self.rule(trial);
-        let mut chosen = self.pool.block(&rule);
-        chosen.extend(self.embedder.near(query, |near| self.pool.retrieved(&rule, query, near, places)));
-        chosen.into_iter().map(|index| &self.dataset.train[index]).collect()
+        let retrieved =
+            self.embedder.near(query, |near| self.pool.retrieved(&rule, block, query, near, places));
+        self.training(block.iter().copied().chain(retrieved))
+    }
+
+    fn training(&self, indices: impl IntoIterator<Item = usize>) -> Vec<&'a Example> {
+        indices.into_iter().map(|index| &self.dataset.train[index]).collect()
     }
 
     /// The demonstrations that all requests of a trial share, in prompt order.
     pub(crate) fn block(&self, trial: &PromptTrial) -> Vec<&'a Example> {
-        self.pool.block(&self.rule(trial)).into_iter().map(|index| &self.dataset.train[index]).collect()
+        self.training(self.pool.block(&self.rule(trial)))
     }
 
     /// Where each training example stands in the one order of all requests, where the settings want one.
@@ -213,15 +223,15 @@ impl<'a> InContext<'a> {
             // else prompts share the model finds by itself.
             self.prepare(trial, queries)?;
             let places = self.places(trial);
-            let block = self.block(trial);
+            let block = self.pool.block(&self.rule(trial));
             let mut shared = match block.is_empty() {
                 true => String::new(),
-                false => self.writer.prompts(&block, &["0", "1"])?.shared,
+                false => self.writer.prompts(&self.training(block.iter().copied()), &["0", "1"])?.shared,
             };
             let mut requests = Vec::with_capacity(queries.len());
             for query in queries {
-                let one =
-                    self.writer.prompts(&self.demonstrations(trial, query, places.as_deref()), &[query])?;
+                let shown = self.after(&block, trial, query, places.as_deref());
+                let one = self.writer.prompts(&shown, &[query])?;
                 requests.push(one.shared + &one.requests[0]);
             }
             if requests.iter().any(|request: &String| !request.starts_with(&shared)) {

@@ -71,9 +71,7 @@ impl LocalModel {
             work: Mutex::default(),
         })
     }
-}
 
-impl LocalModel {
     /// The same model, whose training computes activations again where `recompute` asks for it, instead of keeping them: less
     /// memory, more time, the same results to the bit.
     #[must_use]

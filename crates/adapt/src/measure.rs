@@ -2,13 +2,14 @@
 
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Control, LoraVariant, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
+use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
 use task::prompt::Rendered;
 use task::settings::{self, FineTuneMethod, Settings};
 
 use crate::Error;
 use crate::engine::Engine;
 use crate::plan::{Measured, Selection, Wishes};
+use crate::recipe;
 use crate::text_answers::TextAnswers;
 use crate::writer::{PromptWriter, target_index};
 
@@ -184,11 +185,7 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
     let methods = tune.methods.iter().map(|method| match method {
         FineTuneMethod::Lora => TrainingMethod::Lora {
             rank: tune.rank,
-            alpha: match tune.variants[0] {
-                // The same scale as the others' at this rank.
-                LoraVariant::RankStabilized => tune.alpha / (tune.rank as f64).sqrt(),
-                _ => tune.alpha,
-            },
+            alpha: recipe::alpha(tune.variants[0], tune.alpha, tune.rank, tune.rank),
             variant: tune.variants[0],
             targets: tune.targets[0],
         },

@@ -8,13 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 use task::predictor::{LoraVariant, TrainingMethod};
-use task::record::{Experiment, Part};
+use task::record::{Experiment, Part, RECIPE_SEARCH};
 use task::settings::default_epochs;
 
 use crate::plan::{Measured, TuneTrial, Wishes, tune_seconds};
 
-/// The method of the experiments of the search, which compete for nothing else.
-pub(crate) const SEARCH: &str = "recipe_search";
 /// The method of trainings with the recipe that won.
 pub(crate) const SEARCHED: &str = "lora_recipe";
 /// Of so many recipes one goes on.
@@ -115,7 +113,11 @@ impl Search {
 
     /// The name of one of its experiments: `fine_tune/recipe_search/n16/dora-r4-all/lr0.003`.
     pub(crate) fn name(&self, rung: usize, recipe: usize) -> String {
-        format!("fine_tune/{SEARCH}/n{}/rung{rung}/{}", self.rungs[rung].labels, self.recipes[recipe].name())
+        format!(
+            "fine_tune/{RECIPE_SEARCH}/n{}/rung{rung}/{}",
+            self.rungs[rung].labels,
+            self.recipes[recipe].name()
+        )
     }
 
     /// The recipes that take part in `rung` (the number of rounds: the winner alone), as indices; `None` until every
@@ -147,6 +149,15 @@ impl Search {
     }
 }
 
+/// The alpha of an adapter of `rank`, where the task file says `own` for rank `first`: the scale stays the same at every rank; a
+/// stabilised one is alike at the first.
+pub(crate) fn alpha(variant: LoraVariant, own: f64, first: usize, rank: usize) -> f64 {
+    match variant {
+        LoraVariant::RankStabilized => own / (first as f64).sqrt(),
+        _ => own * (rank as f64 / first as f64),
+    }
+}
+
 /// All combinations, those that differ least from the defaults first.
 fn recipes(wishes: &Wishes) -> Vec<Recipe> {
     let mut all = Vec::new();
@@ -154,12 +165,7 @@ fn recipes(wishes: &Wishes) -> Vec<Recipe> {
         for (b, &targets) in wishes.targets.iter().enumerate() {
             for (c, &rank) in wishes.ranks.iter().enumerate() {
                 for (d, &learning_rate) in wishes.lora_rates.iter().enumerate() {
-                    // The scale stays that of the task file at every rank; a stabilised one is alike at its rank.
-                    let (first, per_rank) = (wishes.ranks[0] as f64, wishes.alpha / wishes.ranks[0] as f64);
-                    let alpha = match variant {
-                        LoraVariant::RankStabilized => wishes.alpha / first.sqrt(),
-                        _ => per_rank * rank as f64,
-                    };
+                    let alpha = alpha(variant, wishes.alpha, wishes.ranks[0], rank);
                     let method = TrainingMethod::Lora { rank, alpha, variant, targets };
                     all.push((a + b + c + d, Recipe { method, learning_rate }));
                 }
@@ -254,7 +260,7 @@ mod tests {
         Experiment {
             id: format!("{}@dev", search.name(rung, recipe)),
             family: Family::FineTune,
-            method: SEARCH.to_owned(),
+            method: RECIPE_SEARCH.to_owned(),
             labels_used: 0,
             shots: None,
             seed: Some(0),

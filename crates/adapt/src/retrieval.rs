@@ -1,6 +1,7 @@
 //! Retrieval of the examples that share the rarest words with a query: BM25 over an inverted index.
 
 use crate::text::{Vocabulary, search_words};
+use std::sync::OnceLock;
 
 /// How soon repeating a word stops to add to the score.
 const SATURATION: f64 = 1.2;
@@ -20,8 +21,8 @@ pub struct Bm25 {
     /// For each word the documents that have it, ascending, with what one occurrence in a query is worth there.
     postings: Vec<Vec<(usize, f64)>>,
     documents: usize,
-    /// What each document's words are worth in it, ascending by word, at unit length.
-    vectors: Vec<Vec<(usize, f64)>>,
+    /// What each document's words are worth in it, ascending by word, at unit length; made when someone asks for a likeness.
+    vectors: OnceLock<Vec<Vec<(usize, f64)>>>,
 }
 
 impl Bm25 {
@@ -44,13 +45,13 @@ impl Bm25 {
             let rarity = inverse_document_frequency(documents.len(), posting.len());
             posting.iter_mut().for_each(|(_, worth)| *worth *= rarity);
         }
-        let vectors = unit_vectors(&postings, documents.len());
-        Self { vocabulary, postings, documents: documents.len(), vectors }
+        Self { vocabulary, postings, documents: documents.len(), vectors: OnceLock::new() }
     }
 
     /// How alike two documents are: the cosine of what their words are worth in them, from 0 (no word in common) to 1.
     pub fn likeness(&self, one: usize, other: usize) -> f64 {
-        let (mut left, mut right) = (self.vectors[one].as_slice(), self.vectors[other].as_slice());
+        let vectors = self.vectors.get_or_init(|| unit_vectors(&self.postings, self.documents));
+        let (mut left, mut right) = (vectors[one].as_slice(), vectors[other].as_slice());
         let mut sum = 0.0;
         while let (Some(&(a, x)), Some(&(b, y))) = (left.first(), right.first()) {
             if a == b {

@@ -220,9 +220,7 @@ impl Session<'_> {
     fn failed(&mut self, name: &str, error: &Error, family: Family) -> Result<(), Error> {
         self.run.observer.noted(&format!("left out: {error}"));
         self.run.store.set_fact(&format!("failed/{name}"), &error.to_string())?;
-        let seconds = self.lap();
-        self.run.store.add_family_seconds(family, seconds)?;
-        Ok(self.run.store.add_wall_seconds(seconds)?)
+        self.spent(family)
     }
 
     /// Weights that lost on dev are deleted once everything is measured.
@@ -333,6 +331,11 @@ impl Session<'_> {
         for experiment in &experiments {
             self.run.observer.stored(experiment, share);
         }
+        self.stop_if_over()
+    }
+
+    /// Ends the session where its time is over (`stop_after`).
+    fn stop_if_over(&self) -> Result<(), Error> {
         match self.run.stop_after {
             Some(limit) if self.began.elapsed().as_secs_f64() >= limit => Err(Error::Stopped { limit }),
             _ => Ok(()),

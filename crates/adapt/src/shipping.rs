@@ -224,7 +224,7 @@ impl Shipping<'_> {
             shared: String::new(),
             labels: self.record.labels.clone(),
             answers: writer.answers().to_vec(),
-            log_prior: configured(dev, "log_prior"),
+            log_prior: dev.setting("log_prior"),
             schema: self.settings.task.answers.as_ref().and_then(|answers| answers.schema.clone()),
             prompts_sha256: Vec::new(),
             demonstrations,
@@ -276,11 +276,6 @@ impl Shipping<'_> {
         write_json(&folder.join("shipment.json"), &shipment)?;
         Ok(shipment)
     }
-}
-
-/// A setting of an experiment.
-fn configured<T: serde::de::DeserializeOwned>(dev: &Experiment, key: &str) -> Option<T> {
-    dev.configuration.get(key).and_then(|value| serde_json::from_value(value.clone()).ok())
 }
 
 fn recheck(artefact: &str, dev: &Experiment, answers: &[Prediction]) -> Recheck {

@@ -18,9 +18,7 @@ use crate::writer::{LAYOUT, PromptWriter, examples, inputs, target_index};
 
 /// The style of an experiment's prompts: the task's, unless another one was searched for.
 pub fn style(settings: &Settings, experiment: &Experiment) -> PromptStyle {
-    let layout = experiment.configuration.get(LAYOUT).cloned();
-    let layout: Option<Layout> = layout.and_then(|layout| serde_json::from_value(layout).ok());
-    layout.map_or(settings.prompt.style, |layout| layout.style)
+    experiment.setting(LAYOUT).map_or(settings.prompt.style, |layout: Layout| layout.style)
 }
 
 /// Renders what a run showed to the model.

@@ -49,8 +49,7 @@ impl PromptWriter {
 
     /// The writer of an experiment's prompts: its own layout, where it was searched for.
     pub(crate) fn of(&self, experiment: &Experiment, dataset: &Dataset) -> Result<Self, Error> {
-        let layout = experiment.configuration.get(LAYOUT).cloned();
-        match layout.and_then(|layout| serde_json::from_value(layout).ok()) {
+        match experiment.setting(LAYOUT) {
             Some(layout) => self.with_layout(&layout, dataset),
             None => Ok(self.clone()),
         }

@@ -34,11 +34,10 @@ pub struct Budgets {
 
 impl Budgets {
     pub(crate) fn new(evidence: &Evidence<'_>) -> Self {
-        let [in_context, fine_tune] = [(Family::InContext, "in_context"), (Family::FineTune, "fine_tune")]
-            .map(|(family, name)| {
-                let Effort { trials, seconds, .. } = Effort::of(evidence, family);
-                Spent { trials, seconds, work: evidence.record.work_by_family.get(name).copied() }
-            });
+        let [in_context, fine_tune] = [Family::InContext, Family::FineTune].map(|family| {
+            let Effort { trials, seconds, .. } = Effort::of(evidence, family);
+            Spent { trials, seconds, work: evidence.record.work_by_family.get(family.name()).copied() }
+        });
         let difference = match (in_context.seconds, fine_tune.seconds) {
             (Some(one), Some(other)) if one.max(other) > 0.0 => Some((one - other).abs() / one.max(other)),
             _ => None,

@@ -1,12 +1,12 @@
 //! The whole result: what `--json` prints, what the table and the report are drawn from.
 
-use crate::budget::Budgets;
 use serde::{Deserialize, Serialize};
 use task::prompt_search::PromptSearch;
 use task::record::{Decision, ModelIdentity, RunRecord, TaskFacts};
 
 use crate::Error;
 use crate::arm::{self, Arm};
+use crate::budget::Budgets;
 use crate::contrast::{Contrast, FloorContrast};
 use crate::curve::{self, Curve};
 use crate::distillation::Distillation;
@@ -100,7 +100,6 @@ impl Comparison {
             task: record.task.clone(),
             model: record.model.clone(),
             labels: record.labels.clone(),
-            prompt_search: record.prompt_search.clone(),
             metric: evidence.metric().to_owned(),
             decision: record.decision.clone(),
             arms: arm::arms(&evidence),
@@ -114,6 +113,7 @@ impl Comparison {
             distillation: Distillation::new(&evidence),
             verdict,
             probes,
+            prompt_search: record.prompt_search.clone(),
             budgets: Budgets::new(&evidence),
             wall_seconds: record.wall_seconds,
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use task::record::{Experiment, Family, Part};
+use task::record::{Experiment, Family, Part, RECIPE_SEARCH};
 
 use crate::crossed::crossed_mean;
 use crate::evidence::{Answered, Evidence};
@@ -71,7 +71,7 @@ type Slot<'a> = (Family, &'a str, usize);
 /// stands; among several (or none) of those, the one with the highest score on dev, never on test.
 pub(crate) fn curves(evidence: &Evidence<'_>) -> Vec<Curve> {
     let mut methods: BTreeMap<(Family, &str), BTreeMap<usize, Vec<&Answered<'_>>>> = BTreeMap::new();
-    for answered in evidence.answered.iter().filter(|a| a.experiment.method != SEARCH) {
+    for answered in evidence.answered.iter().filter(|a| a.experiment.method != RECIPE_SEARCH) {
         let (family, method, at) = slot(answered.experiment);
         methods.entry((family, method)).or_default().entry(at).or_default().push(answered);
     }
@@ -96,8 +96,6 @@ pub(crate) fn curves(evidence: &Evidence<'_>) -> Vec<Curve> {
 }
 
 const ZERO_SHOT: &str = "zero_shot";
-/// Trainings on a part of the rows that only choose a recipe.
-const SEARCH: &str = "recipe_search";
 
 fn slot(experiment: &Experiment) -> Slot<'_> {
     let at = match experiment.family {

@@ -61,16 +61,10 @@ impl Effort {
 }
 
 fn seconds(evidence: &Evidence<'_>, family: Family) -> Option<f64> {
-    let name = match family {
-        Family::InContext => "in_context",
-        Family::FineTune => "fine_tune",
-        Family::Floor => "floor",
-        Family::Hybrid => "hybrid",
-    };
     evidence
         .record
         .seconds_by_family
-        .get(name)
+        .get(family.name())
         .copied()
         .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use task::record::{Experiment, Family, RunRecord};
+use task::record::{Experiment, RunRecord};
 
 use crate::Error;
 use crate::comparison::Comparison;
@@ -69,7 +69,7 @@ impl Regression {
         let mut arms = Vec::new();
         for (before, after) in old.arms.iter().zip(&new.arms) {
             if let (Some(before), Some(after)) = (before, after) {
-                arms.push(Change::new(name(after.family), before, after, margin)?);
+                arms.push(Change::new(after.family.name(), before, after, margin)?);
             }
         }
         Ok(Self { margin, shipped: Change::new("verdict", old.shipped, new.shipped, margin)?, arms })
@@ -99,15 +99,6 @@ fn finalists(record: &RunRecord) -> Result<Finals<'_>, Error> {
         Choice::InContext | Choice::Equivalent | Choice::Undecided => arms[0],
     };
     Ok(Finals { arms, shipped: shipped.ok_or(Error::TestNotOpened)? })
-}
-
-fn name(family: Family) -> &'static str {
-    match family {
-        Family::InContext => "in_context",
-        Family::FineTune => "fine_tune",
-        Family::Floor => "floor",
-        Family::Hybrid => "hybrid",
-    }
 }
 
 impl Change {

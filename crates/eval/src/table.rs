@@ -158,8 +158,7 @@ fn setup(sources: &Sources<'_>, family: Family) -> Cell {
     let (effort, own) = (&cost.effort, &sources.finalist(family).experiment.setup);
     let noun = if family == Family::FineTune { "training run" } else { "prompt" };
     let time = effort.seconds.map_or_else(|| "time not recorded".to_owned(), seconds);
-    let name = if family == Family::FineTune { "fine_tune" } else { "in_context" };
-    let joules = sources.evidence.record.joules_by_family.get(name).copied();
+    let joules = sources.evidence.record.joules_by_family.get(family.name()).copied();
     let energy = joules.map_or_else(String::new, |joules| format!("; {} J of the processor", number(joules)));
     let text = format!(
         "{time} for {}; {} tokens, {} FLOPs; {}{energy}",

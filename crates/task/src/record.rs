@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::Probes;
@@ -20,6 +21,21 @@ pub enum Family {
     /// Both at once.
     Hybrid,
 }
+
+impl Family {
+    /// As records write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InContext => "in_context",
+            Self::FineTune => "fine_tune",
+            Self::Floor => "floor",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
+/// The method of trainings on a part of the rows that only choose a recipe: they stand for no result of their own.
+pub const RECIPE_SEARCH: &str = "recipe_search";
 
 /// A part of the split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -116,6 +132,11 @@ impl Experiment {
     /// Mean of its answers' scores; 0 without answers.
     pub fn mean_score(&self) -> f64 {
         self.predictions.iter().map(Prediction::score).sum::<f64>() / self.predictions.len().max(1) as f64
+    }
+
+    /// A setting of its configuration; `None` where it is absent or of another type.
+    pub fn setting<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.configuration.get(key).and_then(|value| T::deserialize(value).ok())
     }
 }
 

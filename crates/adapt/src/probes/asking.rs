@@ -54,10 +54,8 @@ impl Prober<'_> {
         let Some(finalist) = self.finalist(side).filter(|_| side == Side::InContext) else {
             return (Calibration::None, None);
         };
-        let setting = |name: &str| finalist.configuration.get(name).cloned();
-        let read = |value| serde_json::from_value(value).ok();
-        let prior = setting("log_prior").and_then(|value| serde_json::from_value(value).ok());
-        (setting("calibration").and_then(read).unwrap_or(Calibration::None), prior)
+        let calibration = finalist.setting("calibration").unwrap_or(Calibration::None);
+        (calibration, finalist.setting("log_prior"))
     }
 
     /// Asks `items` by the prompts that `render` makes of their inputs; `answers` are those to score, one a label.

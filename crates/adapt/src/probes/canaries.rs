@@ -71,7 +71,7 @@ impl Prober<'_> {
         if side == Side::FineTune {
             let job = self.job(&planted, rows.unwrap_or(0))?;
             experiment_rows = job.rows.len();
-            let last = self.tuned.configuration.get("best_epoch").and_then(serde_json::Value::as_u64);
+            let last = self.tuned.setting::<u64>("best_epoch");
             let mut tuned = self
                 .engine
                 .train(&job, &mut |report, _| {
@@ -175,8 +175,6 @@ impl Prober<'_> {
     /// The finalist's training with the canaries among its rows.
     fn job(&self, planted: &[Planted], rows: usize) -> Result<TrainingJob, Error> {
         let tuned = &self.tuned;
-        let setting = |name: &str| tuned.configuration.get(name);
-        let method = setting("adaptation").and_then(|value| serde_json::from_value(value.clone()).ok());
         let seed = tuned.seed.unwrap_or_default();
         let held = self.held(Side::FineTune);
         let own = held.iter().take(rows).map(|&index| self.writer.training_row(&self.dataset.train[index]));
@@ -188,9 +186,9 @@ impl Prober<'_> {
         Ok(TrainingJob {
             rows: all,
             weights: Vec::new(),
-            method: method.unwrap_or(TrainingMethod::Full),
-            learning_rate: setting("learning_rate").and_then(serde_json::Value::as_f64).unwrap_or(1e-4),
-            epochs: setting("epochs").and_then(serde_json::Value::as_u64).unwrap_or(1) as usize,
+            method: tuned.setting("adaptation").unwrap_or(TrainingMethod::Full),
+            learning_rate: tuned.setting("learning_rate").unwrap_or(1e-4),
+            epochs: tuned.setting("epochs").unwrap_or(1),
             batch_rows: self.settings.fine_tune.batch_rows,
             seed,
         })

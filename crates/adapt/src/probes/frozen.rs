@@ -71,13 +71,13 @@ pub(super) fn freeze(
     let answers = prober.writer_of(side).answers();
     let given = prober.answered(side, items, answers, Prior::Frozen, &render, predictor)?;
     let finalist = prober.finalist(side);
-    let prior = finalist.filter(|_| side == Side::InContext).and_then(|e| e.configuration.get("log_prior"));
+    let prior = finalist.filter(|_| side == Side::InContext).and_then(|e| e.setting("log_prior"));
     let set = FrozenSet {
         side,
         finalist: finalist.map_or_else(String::new, |experiment| experiment.id.clone()),
         model_sha256: predictor.identity().sha256,
         asked: asked.to_owned(),
-        log_prior: prior.and_then(|value| serde_json::from_value(value.clone()).ok()),
+        log_prior: prior,
         answers: answers.to_vec(),
         predictions: given.predictions,
         rows: given.rows,

@@ -55,10 +55,13 @@ impl Prober<'_> {
         let failed = || Error::model("probe/refusals");
         let mut requests = Vec::new();
         let template = self.engine.chat_template();
+        if side == Side::InContext {
+            let texts: Vec<&str> = questions.iter().map(|(_, question)| question.text.as_str()).collect();
+            self.arm.prepare(&self.trial, &texts)?;
+        }
         for (_, Question { text, .. }) in questions {
             if side == Side::InContext && self.prompt_writer.format().style() == PromptStyle::Chat {
                 // The prompt is a conversation already: the question is its next turn.
-                self.arm.prepare(&self.trial, &[text])?;
                 let shown = self.arm.demonstrations(&self.trial, text, None);
                 let one = self.prompt_writer.prompts(&shown, &[text])?;
                 requests.push(one.shared + &one.requests[0]);

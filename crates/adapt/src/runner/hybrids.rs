@@ -8,7 +8,7 @@ use super::Session;
 use crate::Error;
 use crate::choice;
 use crate::fine_tune::Training;
-use crate::hybrid::{self, HybridTrial, Teacher};
+use crate::hybrid::{self, HybridTrial, Lessons, Teacher};
 use crate::plan::method_name;
 
 impl Session<'_> {
@@ -38,43 +38,58 @@ impl Session<'_> {
 
     fn hybrid(&self, trial: &HybridTrial) -> Result<Option<Experiment>, Error> {
         let dev = self.run.store.experiments()?;
-        let method = method_name(trial.adaptation);
         let learning_rate = match trial.method {
             HybridMethod::VirtualTokens => Some(hybrid::VIRTUAL_RATE),
-            _ => choice::learning_rate(&dev, method, trial.labels),
+            _ => choice::learning_rate(&dev, method_name(trial.adaptation), trial.labels),
         };
         let Some(learning_rate) = learning_rate else { return Ok(None) };
-        let name = trial.name();
-        let folder = self.folder(&name)?;
         let arm = self.fine_tune();
-        let mut job = TrainingJob {
-            rows: Vec::new(),
-            weights: Vec::new(),
-            method: trial.adaptation,
-            learning_rate,
-            epochs: trial.epochs,
-            batch_rows: arm.batch_rows,
-            seed: 0,
-        };
-        if trial.method != HybridMethod::Distilled {
-            job.rows = match trial.method {
-                HybridMethod::FewShot => {
-                    hybrid::few_shot_rows(self.writer, self.run.dataset, self.targets, trial)?
-                }
-                _ => arm.rows(trial.labels, 0)?,
-            };
-            let training = Training {
-                name,
-                family: Family::Hybrid,
-                method: trial.method_name(),
-                labels: trial.labels,
-                job,
-                shown: hybrid::demonstrations(self.run.dataset, self.targets, trial.shots),
-                folder: Some(&folder),
-            };
-            return arm.run(&training, self.run.engine).map(Some);
+        let (mut lessons, mut teacher) = (Lessons::default(), None);
+        match trial.method {
+            HybridMethod::Distilled => {
+                teacher = choice::finalist(&dev, Family::InContext);
+                let Some(prompted) = teacher else { return Ok(None) };
+                lessons = self.lessons(prompted, trial.labels)?;
+            }
+            HybridMethod::FewShot => {
+                lessons.rows = hybrid::few_shot_rows(self.writer, self.run.dataset, self.targets, trial)?;
+            }
+            HybridMethod::VirtualTokens | HybridMethod::None => lessons.rows = arm.rows(trial.labels, 0)?,
         }
-        let Some(prompted) = choice::finalist(&dev, Family::InContext) else { return Ok(None) };
+        if lessons.rows.is_empty() {
+            return Ok(None);
+        }
+        let folder = self.folder(&trial.name())?;
+        let training = Training {
+            name: trial.name(),
+            family: Family::Hybrid,
+            method: trial.method_name(),
+            // A distilled adapter needs the labels that its prompt needed.
+            labels: teacher.map_or(trial.labels, |prompted| prompted.labels_used),
+            job: TrainingJob {
+                rows: lessons.rows,
+                weights: lessons.weights,
+                method: trial.adaptation,
+                learning_rate,
+                epochs: trial.epochs,
+                batch_rows: arm.batch_rows,
+                seed: 0,
+            },
+            shown: hybrid::demonstrations(self.run.dataset, self.targets, trial.shots),
+            folder: Some(&folder),
+        };
+        let mut experiment = arm.run(&training, self.run.engine)?;
+        if let Some(prompted) = teacher {
+            experiment.setup.tokens += lessons.tokens;
+            experiment.setup.flops += self.run.engine.base().forward_flops(lessons.tokens);
+            experiment.configuration.insert("teacher".to_owned(), prompted.id.clone().into());
+            experiment.configuration.insert("unlabelled_inputs".to_owned(), lessons.inputs.into());
+        }
+        Ok(Some(experiment))
+    }
+
+    /// What the prompt of `prompted` answers to at most `wanted` training inputs.
+    fn lessons(&self, prompted: &Experiment, wanted: usize) -> Result<Lessons, Error> {
         let prompt = self.trial(prompted)?;
         let wording = self.writer_of(&prompt)?;
         let teacher = Teacher {
@@ -87,26 +102,6 @@ impl Session<'_> {
             trial: prompt,
             prompted,
         };
-        let lessons = teacher.lessons(trial.labels, self.run.engine.base().as_mut())?;
-        if lessons.rows.is_empty() {
-            return Ok(None);
-        }
-        (job.rows, job.weights) = (lessons.rows, lessons.weights);
-        let training = Training {
-            name,
-            family: Family::Hybrid,
-            method: trial.method_name(),
-            // The labels that the prompt needed.
-            labels: prompted.labels_used,
-            job,
-            shown: Vec::new(),
-            folder: Some(&folder),
-        };
-        let mut experiment = arm.run(&training, self.run.engine)?;
-        experiment.setup.tokens += lessons.tokens;
-        experiment.setup.flops += self.run.engine.base().forward_flops(lessons.tokens);
-        experiment.configuration.insert("teacher".to_owned(), prompted.id.clone().into());
-        experiment.configuration.insert("unlabelled_inputs".to_owned(), lessons.inputs.into());
-        Ok(Some(experiment))
+        teacher.lessons(wanted)
     }
 }

@@ -69,8 +69,7 @@ impl Session<'_> {
             test
         } else {
             let trial = self.trial(own)?;
-            let named = own.configuration.get("calibration").cloned().unwrap_or_default();
-            let calibration: Calibration = serde_json::from_value(named).unwrap_or(Calibration::None);
+            let calibration = own.setting("calibration").unwrap_or(Calibration::None);
             let (order, writer) = (self.run.settings.in_context.order, self.writer.of(own, noisy)?);
             let arm = InContext::new(&writer, noisy, &targets, order, self.embedder);
             let mut base = self.run.engine.base();
@@ -84,7 +83,7 @@ impl Session<'_> {
 
     /// The training run of a stored experiment.
     fn tune_trial(&self, own: &Experiment) -> Option<(TuneTrial, f64)> {
-        let rate = own.configuration.get("learning_rate")?.as_f64()?;
+        let rate = own.setting("learning_rate")?;
         if own.method == SEARCHED {
             let trial = self
                 .plan
@@ -93,7 +92,7 @@ impl Session<'_> {
                 .follow
                 .iter()
                 .find(|trial| trial.labels == own.labels_used && Some(trial.seed) == own.seed)?;
-            let method = serde_json::from_value(own.configuration.get("adaptation")?.clone()).ok()?;
+            let method = own.setting("adaptation")?;
             return Some((TuneTrial { method, ..*trial }, rate));
         }
         let same = |trial: &&TuneTrial| {

@@ -90,8 +90,7 @@ impl Session<'_> {
             return Ok(None);
         };
         let trial = self.trial(&experiment)?;
-        let named = experiment.configuration.get("calibration").cloned().unwrap_or_default();
-        let calibration = serde_json::from_value(named).unwrap_or(Calibration::None);
+        let calibration = experiment.setting("calibration").unwrap_or(Calibration::None);
         let dev = &self.run.dataset.dev;
         let ids: Vec<&str> = dev.iter().map(|example| example.id.as_str()).collect();
         let order = looking_order(&ids, "prompt search");
@@ -164,7 +163,8 @@ impl Session<'_> {
             planned.candidates = all.into_iter().take(fit).collect();
         }
         self.run.store.set_fact(PLAN, &planned)?;
-        self.spent()?;
+        self.spent(Family::InContext)?;
+        self.stop_if_over()?;
         Ok(planned)
     }
 
@@ -211,21 +211,9 @@ impl Session<'_> {
             }
         };
         self.run.store.set_fact(key, &answered)?;
-        self.spent()?;
+        self.spent(Family::InContext)?;
+        self.stop_if_over()?;
         Ok(answered.scores)
-    }
-
-    /// Adds the time since the last unit of work to the arm's.
-    fn spent(&mut self) -> Result<(), Error> {
-        let seconds = self.lap();
-        let spending = self.spending();
-        self.put_spending(Family::InContext, spending)?;
-        self.run.store.add_family_seconds(Family::InContext, seconds)?;
-        self.run.store.add_wall_seconds(seconds)?;
-        match self.run.stop_after {
-            Some(limit) if self.began.elapsed().as_secs_f64() >= limit => Err(Error::Stopped { limit }),
-            _ => Ok(()),
-        }
     }
 
     /// Puts what was found into the plan, with every draw that the prompt before it had.

@@ -1,13 +1,13 @@
 //! The search for a recipe, the trainings with what it found, and second tries of what collapsed.
 
 use task::predictor::TrainingJob;
-use task::record::Family;
+use task::record::{Family, RECIPE_SEARCH};
 
 use super::Session;
 use crate::Error;
 use crate::fine_tune::{self, Training};
 use crate::plan::{LearningRate, TuneTrial};
-use crate::recipe::{SEARCH, Search};
+use crate::recipe::Search;
 
 /// What the rate of a collapsed training is divided by.
 const SMALLER: f64 = 3.0;
@@ -65,7 +65,7 @@ impl Session<'_> {
         let training = Training {
             name,
             family: Family::FineTune,
-            method: SEARCH,
+            method: RECIPE_SEARCH,
             labels: rung.labels,
             job,
             shown: Vec::new(),

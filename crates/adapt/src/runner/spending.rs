@@ -30,6 +30,15 @@ impl Session<'_> {
         Spending { joules: self.meter.joules(), work }
     }
 
+    /// Counts the time and the work since the last unit of work as the arm's, where they end in no stored experiment.
+    pub(super) fn spent(&mut self, family: Family) -> Result<(), Error> {
+        let seconds = self.lap();
+        let spending = self.spending();
+        self.put_spending(family, spending)?;
+        self.run.store.add_family_seconds(family, seconds)?;
+        Ok(self.run.store.add_wall_seconds(seconds)?)
+    }
+
     /// Adds to what an arm has spent.
     pub(super) fn put_spending(&self, family: Family, spending: Spending) -> Result<(), Error> {
         if let Some(joules) = spending.joules {

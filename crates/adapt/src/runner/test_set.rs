@@ -159,7 +159,8 @@ impl<'a> Session<'a> {
             let Some(mut experiment) = side.experiment else { continue };
             experiment.calls.timed = self.timed(chosen, weights.as_deref_mut())?;
             self.put_spending(experiment.family, side.spending)?;
-            let timing = self.lap();
+            // Timed requests measure how long a user waits: they are no part of what the arm took.
+            let (timing, _) = (self.lap(), self.spending());
             self.run.store.put_timed(&experiment, side.seconds)?;
             self.run.store.add_wall_seconds(side.seconds + timing)?;
             self.done_seconds += self.test_seconds(chosen);

@@ -135,7 +135,7 @@ impl PromptProgram {
             };
             let near = code.as_ref().map(|(space, code)| (*space, code));
             let mut chosen = block.clone();
-            chosen.extend(pool.retrieved(&rule, input, near, places.as_deref()));
+            chosen.extend(pool.retrieved(&rule, &block, input, near, places.as_deref()));
             let one = format.render(&self.layout.instruction, &self.pairs(&chosen), &[input])?;
             requests.push(one.shared + &one.requests[0]);
         }

@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::printer::Printer;
 
 /// Topics of `weigh help`, with a line about each and the page.
-const TOPICS: [(&str, &str, &str); 17] = [
+const TOPICS: [(&str, &str, &str); 18] = [
     ("guide", "the whole way on a real data set", include_str!("../../../../docs/guide.md")),
     ("choose", "when to prompt and when to train", include_str!("../../../../docs/choose.md")),
     ("task-file", "every key of the task file", include_str!("../../../../docs/task-file.md")),
@@ -21,6 +21,11 @@ const TOPICS: [(&str, &str, &str); 17] = [
         "in-context-learning",
         "what it is, seen in a small model",
         include_str!("../../../../docs/in-context-learning.md"),
+    ),
+    (
+        "prompting",
+        "how the prompting arm chooses demonstrations, and searches instruction and format",
+        include_str!("../../../../docs/prompting.md"),
     ),
     (
         "fine-tuning",

@@ -90,13 +90,11 @@ fn texts<'a>(
     let plan: Plan = store.fact("plan")?.context("the run has no plan")?;
     let finalist = record.finalists.as_ref().map(|finalists| &finalists.in_context);
     let experiment = record.experiments.iter().find(|experiment| Some(&experiment.id) == finalist);
-    // Only the chat style needs the model, for its template.
-    let template = match experiment.map_or(settings.prompt.style, |own| transcript::style(settings, own)) {
-        PromptStyle::Chat => model::load(&settings.model)?.chat_template(),
-        PromptStyle::Plain | PromptStyle::Arrow if settings.prompt.style == PromptStyle::Chat => {
-            model::load(&settings.model)?.chat_template()
-        }
-        PromptStyle::Plain | PromptStyle::Arrow => None,
+    // Only the chat style needs the model, for its template: the task's, or that of a prompt that was searched for.
+    let searched = experiment.map(|own| transcript::style(settings, own));
+    let template = match [Some(settings.prompt.style), searched].contains(&Some(PromptStyle::Chat)) {
+        true => model::load(&settings.model)?.chat_template(),
+        false => None,
     };
     let transcript = Transcript::new(settings, dataset, plan, template, store.folder().join("artefacts"));
     let prompts =

@@ -22,7 +22,6 @@ impl Store {
     /// As [`Store::put`].
     pub fn put_timed(&mut self, experiment: &Experiment, seconds: f64) -> Result<bool, Error> {
         let (body, packed) = self.pack(experiment)?;
-        let activity = facts::activity(experiment.family);
         let entry = audit::experiment_detail(experiment, &body, &packed);
         let run = |store: &mut Self| -> rusqlite::Result<bool> {
             let transaction = store.connection.transaction()?;
@@ -33,7 +32,7 @@ impl Store {
             )? == 1;
             if added {
                 audit::append(&transaction, "experiment", &entry)?;
-                facts::add_seconds(&transaction, &activity, seconds)?;
+                facts::add_seconds(&transaction, experiment.family.name(), seconds)?;
             }
             transaction.commit()?;
             Ok(added)

@@ -77,14 +77,6 @@ impl Description {
     }
 }
 
-/// The family's name, as in JSON.
-pub(super) fn activity(family: Family) -> String {
-    match serde_json::to_value(family) {
-        Ok(Value::String(name)) => name,
-        _ => unreachable!("a family is a word"),
-    }
-}
-
 pub(super) fn add_seconds(connection: &Connection, activity: &str, seconds: f64) -> rusqlite::Result<()> {
     if seconds == 0.0 {
         return Ok(());
@@ -200,7 +192,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`] where the store cannot be written.
     pub fn add_family_seconds(&self, family: Family, seconds: f64) -> Result<(), Error> {
-        add_seconds(&self.connection, &activity(family), seconds).map_err(|error| self.failed(error))
+        add_seconds(&self.connection, family.name(), seconds).map_err(|error| self.failed(error))
     }
 
     /// Adds seconds of a session as a whole; to be called often, since a killed session cannot.
@@ -231,7 +223,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`] where the store cannot be written.
     pub fn add_joules(&self, family: Family, joules: f64) -> Result<(), Error> {
-        let activity = format!("{JOULES}{}", activity(family));
+        let activity = format!("{JOULES}{}", family.name());
         add_seconds(&self.connection, &activity, joules).map_err(|error| self.failed(error))
     }
 
@@ -240,9 +232,8 @@ impl Store {
     /// # Errors
     /// [`Error::Store`] where the store cannot be written.
     pub fn add_work(&self, family: Family, work: Work) -> Result<(), Error> {
-        let activity = activity(family);
         let add = |kind: &str, amount: f64| {
-            add_seconds(&self.connection, &format!("{kind}{activity}"), amount)
+            add_seconds(&self.connection, &format!("{kind}{}", family.name()), amount)
                 .map_err(|error| self.failed(error))
         };
         add(TOKENS, work.tokens as f64)?;
