@@ -9,6 +9,7 @@
 pub mod activation;
 pub mod attention;
 pub mod blocks;
+pub mod buffer;
 pub mod loss;
 pub mod matrix;
 pub mod narrow;

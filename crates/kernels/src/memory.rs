@@ -45,9 +45,7 @@ impl Lines {
     fn zeros(length: usize) -> Self {
         let room = length.checked_add(LINE).expect("a buffer's bytes fit in usize");
         let bytes = vec![0u8; room];
-        if length >= HUGE {
-            advise_huge(&bytes);
-        }
+        prefer_huge_pages(&bytes);
         let start = bytes.as_ptr().align_offset(LINE);
         assert!(start < LINE, "the start of a line is among the first bytes");
         Self { bytes, start }
@@ -63,21 +61,27 @@ impl Lines {
     }
 }
 
-/// Asks the system to back `bytes` by huge pages, where whole ones fit; a refusal changes nothing but the speed.
+/// Asks the system to back the memory of `values` by huge pages, where whole ones fit; a refusal changes nothing but
+/// the speed.
 #[cfg(target_os = "linux")]
-fn advise_huge(bytes: &[u8]) {
+pub(crate) fn prefer_huge_pages<T>(values: &[T]) {
+    let bytes = size_of_val(values);
+    if bytes < HUGE {
+        return;
+    }
     let page = rustix::param::page_size();
-    let first = bytes.as_ptr().align_offset(page);
-    let length = bytes.len().saturating_sub(first) / page * page;
+    let start: *const u8 = values.as_ptr().cast();
+    let first = start.align_offset(page);
+    let length = bytes.saturating_sub(first) / page * page;
     if length > 0 {
-        let address = bytes[first..].as_ptr().cast_mut().cast();
+        let address = start.wrapping_add(first).cast_mut().cast();
         // SAFETY: the range is part of a live allocation, and this advice changes no contents.
         let _ = unsafe { rustix::mm::madvise(address, length, rustix::mm::Advice::LinuxHugepage) };
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn advise_huge(_bytes: &[u8]) {}
+pub(crate) fn prefer_huge_pages<T>(_values: &[T]) {}
 
 /// A slice of numbers that starts at a multiple of 64 bytes.
 pub(crate) struct Aligned<T> {

@@ -38,6 +38,7 @@ use crate::Error;
 use crate::adapter::Lora;
 use crate::config::ModelConfig;
 use kernels::attention::Heads;
+use kernels::buffer::Buffer;
 use kernels::matrix::{Matrix, Precision, Use};
 use layout::Layout;
 use linear::Linear;
@@ -172,9 +173,9 @@ impl Transformer {
     }
 
     /// The embeddings of the batch's tokens, `[rows, hidden]`.
-    fn embed(&self, batch: &Batch, adapter: Option<&Lora>, x: &mut Vec<f32>) {
+    fn embed(&self, batch: &Batch, adapter: Option<&Lora>, x: &mut Buffer) {
         let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
-        x.resize(batch.len() * hidden, 0.0);
+        x.resize(batch.len() * hidden);
         for (row, &token) in x.chunks_exact_mut(hidden).zip(&batch.tokens) {
             match adapter.filter(|_| token as usize >= vocabulary) {
                 Some(adapter) => row.copy_from_slice(adapter.embedding(token, vocabulary, hidden)),

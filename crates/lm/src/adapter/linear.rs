@@ -7,6 +7,7 @@ use super::magnitude::Magnitude;
 use super::principal::principal;
 use crate::Error;
 use crate::transformer::{Gradients, ParameterGroup, ParameterSpec};
+use kernels::buffer::Buffer;
 use kernels::matrix::{Matrix, Precision, Use};
 use kernels::narrow::{Narrow, Placed, Right};
 use kernels::outer::{add_outer, add_outer_transposed};
@@ -158,16 +159,16 @@ impl LoraLinear {
 
     /// What is added to the wide product's result: `scale * (x . A^T) . B^T`. Keeps `scale * (x . A^T)` in `inner`,
     /// `[rows, segments * rank]`.
-    pub(crate) fn forward<'a>(&'a self, x: &[f32], inner: &'a mut Vec<f32>) -> Narrow<'a> {
+    pub(crate) fn forward<'a>(&'a self, x: &[f32], inner: &'a mut Buffer) -> Narrow<'a> {
         self.inner(x, inner);
         let left = View::new(inner, x.len() / self.inputs, self.width());
         Narrow { left, right: Right::Forward(&self.b) }
     }
 
     /// `inner = scale * (x . A^T)`, `[rows, segments * rank]`.
-    pub(crate) fn inner(&self, x: &[f32], inner: &mut Vec<f32>) {
+    pub(crate) fn inner(&self, x: &[f32], inner: &mut Buffer) {
         let (rows, width) = (x.len() / self.inputs, self.width());
-        inner.resize(rows * width, 0.0);
+        inner.resize(rows * width);
         self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
         inner.iter_mut().for_each(|value| *value *= self.scale);
     }
@@ -179,9 +180,9 @@ impl LoraLinear {
         (x, inner): (&[f32], &[f32]),
         dy: &[f32],
         (gradients, first): (&mut Gradients, usize),
-        dinner: &'a mut Vec<f32>,
+        dinner: &'a mut Buffer,
     ) -> Narrow<'a> {
-        dinner.resize(dy.len() / self.outputs * self.width(), 0.0);
+        dinner.resize(dy.len() / self.outputs * self.width());
         self.backward_into((x, inner), dy, (gradients, first), dinner)
     }
 

@@ -7,6 +7,7 @@
 
 use super::{LoraLinear, dot};
 use crate::transformer::Gradients;
+use kernels::buffer::Buffer;
 use kernels::matrix::Matrix;
 use kernels::narrow::{Narrow, Right};
 use kernels::product::{View, ViewMut};
@@ -96,7 +97,7 @@ impl LoraLinear {
         weights: &Matrix,
         x: &[f32],
         (y, accumulate): (&mut [f32], bool),
-        kept: &mut Vec<f32>,
+        kept: &mut Buffer,
     ) {
         self.plain(weights, x, kept);
         let Some(magnitude) = &self.magnitude else { return };
@@ -110,10 +111,10 @@ impl LoraLinear {
     }
 
     /// What [`LoraLinear::forward_scaled`] keeps.
-    pub(crate) fn plain(&self, weights: &Matrix, x: &[f32], kept: &mut Vec<f32>) {
+    pub(crate) fn plain(&self, weights: &Matrix, x: &[f32], kept: &mut Buffer) {
         let (rows, width) = (x.len() / self.inputs, self.width());
         self.inner(x, kept);
-        kept.resize(rows * (width + self.outputs), 0.0);
+        kept.resize(rows * (width + self.outputs));
         let (inner, plain) = kept.split_at_mut(rows * width);
         let narrow = Narrow { left: View::new(inner, rows, width), right: Right::Forward(&self.b) };
         let to = ViewMut::new(plain, rows, self.outputs);
@@ -127,11 +128,11 @@ impl LoraLinear {
         (x, kept): (&[f32], &[f32]),
         dy: &[f32],
         (gradients, first): (&mut Gradients, usize),
-        scratch: &'a mut Vec<f32>,
+        scratch: &'a mut Buffer,
     ) -> (&'a [f32], Narrow<'a>) {
         let (rows, width) = (dy.len() / self.outputs, self.width());
         let (inner, plain) = kept.split_at(rows * width);
-        scratch.resize(rows * (width + self.outputs), 0.0);
+        scratch.resize(rows * (width + self.outputs));
         let (dinner, scaled) = scratch.split_at_mut(rows * width);
         let magnitude = self.magnitude.as_ref().expect("asked only where there are magnitudes");
         for (scaled, dy) in scaled.chunks_exact_mut(self.outputs).zip(dy.chunks_exact(self.outputs)) {

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::transformer::{Gradients, Parameter, ParameterGroup, ParameterSpec, Parameters};
+use kernels::buffer::Buffer;
 use kernels::optimizer::{AdamW, adamw, adamw_matrix};
 
 /// How parameters follow their gradients. The learning rate comes with every step.
@@ -63,8 +64,8 @@ pub struct Optimizer {
     config: OptimizerConfig,
     specs: Vec<ParameterSpec>,
     step: u32,
-    first: Vec<Vec<f32>>,
-    second: Vec<Vec<f32>>,
+    first: Vec<Buffer>,
+    second: Vec<Buffer>,
 }
 
 /// First bytes of a stored state; the digit is the version of the format.
@@ -74,7 +75,7 @@ impl Optimizer {
     /// Zero moments for `parameters`.
     pub fn new(config: OptimizerConfig, parameters: &(impl Parameters + ?Sized)) -> Self {
         let specs = parameters.specs().to_vec();
-        let zeros: Vec<Vec<f32>> = specs.iter().map(|spec| vec![0.0; spec.len()]).collect();
+        let zeros: Vec<Buffer> = specs.iter().map(|spec| Buffer::zeros(spec.len())).collect();
         Self { config, specs, step: 0, first: zeros.clone(), second: zeros }
     }
 

@@ -2,12 +2,13 @@
 
 use super::layout::ParameterSpec;
 use super::parameters::Parameters;
+use kernels::buffer::Buffer;
 
 /// Accumulated gradients: every training step adds to them; [`Gradients::clear`] sets them to zero.
 #[derive(Clone, Debug)]
 pub struct Gradients {
     specs: Vec<ParameterSpec>,
-    values: Vec<Vec<f32>>,
+    values: Vec<Buffer>,
     /// Which of them are zero whatever their values say: the first gradient replaces them.
     stale: Vec<bool>,
 }
@@ -16,7 +17,7 @@ impl Gradients {
     /// Zero gradients for all weights of a transformer, or for an adapter.
     pub fn new(parameters: &(impl Parameters + ?Sized)) -> Self {
         let specs = parameters.specs().to_vec();
-        let values: Vec<Vec<f32>> = specs.iter().map(|spec| vec![0.0; spec.len()]).collect();
+        let values: Vec<Buffer> = specs.iter().map(|spec| Buffer::zeros(spec.len())).collect();
         let stale = vec![false; values.len()];
         Self { specs, values, stale }
     }
@@ -61,7 +62,7 @@ impl Gradients {
     }
 
     /// The gradient of each parameter, in the order of the specs.
-    pub fn values(&self) -> &[Vec<f32>] {
+    pub fn values(&self) -> &[Buffer] {
         &self.values
     }
 

@@ -1,6 +1,7 @@
 //! One linear layer of the frozen or trained weights, with the adapter that may sit on it.
 
 use crate::adapter::LoraLinear;
+use kernels::buffer::Buffer;
 use kernels::matrix::{Matrix, Precision, Use};
 use kernels::narrow::Narrow;
 use kernels::product::{View, ViewMut};
@@ -21,7 +22,7 @@ impl Linear {
         y: &mut [f32],
         accumulate: bool,
         adapter: Option<&LoraLinear>,
-        rank: &mut Vec<f32>,
+        rank: &mut Buffer,
     ) {
         let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
         let rows = x.len() / inputs;

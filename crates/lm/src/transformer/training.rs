@@ -10,6 +10,7 @@ use crate::Error;
 use crate::adapter::{Lora, LoraLayer, LoraLinear, LoraSlots};
 use kernels::activation::{swiglu, swiglu_backward};
 use kernels::attention::{Segment, attention, attention_backward};
+use kernels::buffer::Buffer;
 use kernels::matrix::Use;
 use kernels::norm::{rms_norm, rms_norm_backward};
 use kernels::product::{View, ViewMut};
@@ -80,7 +81,7 @@ impl Transformer {
         let place = |index: usize| if shared { 0 } else { index };
         saved.resize_with(saved.len().max(place(self.layers.len() - 1) + 1), Saved::default);
         if let Some(inputs) = inputs {
-            inputs.resize_with(self.layers.len().max(inputs.len()), Vec::new);
+            inputs.resize_with(self.layers.len().max(inputs.len()), Buffer::new);
         }
         for (index, layer) in self.layers.iter().enumerate() {
             step.layer_forward(index, layer, &mut saved[place(index)], buffers, Purpose::Output);
@@ -142,14 +143,14 @@ impl Transformer {
         let head_slot = self.layout.head.unwrap_or(self.layout.embedding);
         let (normed, inverse) = (&mut buffers.normed[..rows * hidden], &mut buffers.inverse[..rows]);
         rms_norm(&buffers.x_rows, &self.norm, self.config.norm_epsilon, normed, inverse);
-        backward.dnormed.resize(rows * hidden, 0.0);
+        backward.dnormed.resize(rows * hidden);
         let dnormed = &mut backward.dnormed;
         let tile_rows = (TILE / vocabulary).clamp(1, rows);
         let mut total = 0.0;
         let tiles = normed.chunks(tile_rows * hidden).zip(dnormed.chunks_mut(tile_rows * hidden));
         for (number, (normed, dnormed)) in tiles.enumerate() {
             let rows = normed.len() / hidden;
-            backward.logits.resize(rows * vocabulary, 0.0);
+            backward.logits.resize(rows * vocabulary);
             self.logits_into(normed, &mut backward.logits);
             total += loss(number * tile_rows, &mut backward.logits);
             let dlogits = View::new(&backward.logits, rows, vocabulary);
@@ -160,7 +161,7 @@ impl Transformer {
                 self.head().gradient(dlogits, normed, dhead, accumulate);
             }
         }
-        backward.dx_rows.resize(rows * hidden, 0.0);
+        backward.dx_rows.resize(rows * hidden);
         let dweight = full.then(|| gradients.values_mut(self.layout.norm));
         rms_norm_backward(
             &buffers.x_rows,
@@ -211,10 +212,10 @@ impl Step<'_> {
         b.size_for(config, count);
         saved.x.clear();
         saved.x.extend_from_slice(&b.x);
-        saved.inverse.resize(count, 0.0);
-        saved.qkv.resize(count * qkv_width(config), 0.0);
-        saved.attended.resize(count * attention_width, 0.0);
-        saved.lse.resize(count * config.heads, 0.0);
+        saved.inverse.resize(count);
+        saved.qkv.resize(count * qkv_width(config));
+        saved.attended.resize(count * attention_width);
+        saved.lse.resize(count * config.heads);
         rms_norm(&b.x, &layer.input_norm, config.norm_epsilon, &mut b.normed, &mut saved.inverse);
         let qkv_adapter = adapter.and_then(|a| a.qkv.as_ref());
         layer.qkv.forward(&b.normed, &mut saved.qkv, false, qkv_adapter, &mut saved.rank[0]);
@@ -236,8 +237,8 @@ impl Step<'_> {
         let rows = x.len() / hidden;
         saved.x_mid.clear();
         saved.x_mid.extend_from_slice(x);
-        saved.inverse_mid.resize(rows, 0.0);
-        saved.gate_up.resize(rows * 2 * config.intermediate, 0.0);
+        saved.inverse_mid.resize(rows);
+        saved.gate_up.resize(rows * 2 * config.intermediate);
         let (normed, active) = (&mut b.normed[..rows * hidden], &mut b.active[..rows * config.intermediate]);
         rms_norm(x, &layer.post_norm, config.norm_epsilon, normed, &mut saved.inverse_mid);
         let gate_up_adapter = adapter.and_then(|a| a.gate_up.as_ref());
@@ -285,7 +286,7 @@ impl Step<'_> {
         let full = self.adapter.is_none();
         let active = &mut b.active[..rows * config.intermediate];
         swiglu(&saved.gate_up, config.intermediate, active);
-        d.dactive.resize(rows * config.intermediate, 0.0);
+        d.dactive.resize(rows * config.intermediate);
         let place = self.place(index, 3, (slots.down, slots.down_bias));
         place.backward(
             &layer.down,
@@ -298,7 +299,7 @@ impl Step<'_> {
         swiglu_backward(&mut saved.gate_up, config.intermediate, &d.dactive);
         let normed = &mut b.normed[..rows * config.hidden];
         rms_norm(&saved.x_mid, &layer.post_norm, config.norm_epsilon, normed, &mut saved.inverse_mid);
-        d.dnormed.resize(rows * config.hidden, 0.0);
+        d.dnormed.resize(rows * config.hidden);
         let place = self.place(index, 2, (slots.gate_up, slots.gate_up_bias));
         let dgate_up = &saved.gate_up;
         place.backward(
@@ -327,18 +328,18 @@ impl Step<'_> {
         let attention_width = config.heads * config.head_dim;
         let place = self.place(index, 1, (slots.output, slots.output_bias));
         if self.is_last(index) {
-            d.dattended_rows.resize(self.rows.len() * attention_width, 0.0);
-            let input = (saved.attended_rows.as_slice(), saved.rank[1].as_slice());
+            d.dattended_rows.resize(self.rows.len() * attention_width);
+            let input = (&*saved.attended_rows, &*saved.rank[1]);
             let dattended = Some(&mut d.dattended_rows);
             place.backward(&layer.output, input, &d.dx_rows, dattended, gradients, &mut d.drank);
             scatter(&d.dattended_rows, attention_width, self.rows, count, &mut d.dattended);
             scatter(&d.dx_rows, hidden, self.rows, count, &mut d.dx);
         } else {
-            d.dattended.resize(count * attention_width, 0.0);
-            let input = (saved.attended.as_slice(), saved.rank[1].as_slice());
+            d.dattended.resize(count * attention_width);
+            let input = (&*saved.attended, &*saved.rank[1]);
             place.backward(&layer.output, input, &d.dx, Some(&mut d.dattended), gradients, &mut d.drank);
         }
-        d.dqkv.resize(count * width, 0.0);
+        d.dqkv.resize(count * width);
         attention_backward(
             self.transformer.heads(index),
             &saved.qkv,
@@ -354,9 +355,9 @@ impl Step<'_> {
         let full = self.adapter.is_none();
         let needed = index > 0 || self.adapter.is_none_or(|adapter| adapter.config().virtual_tokens > 0);
         rms_norm(&saved.x, &layer.input_norm, config.norm_epsilon, &mut b.normed, &mut saved.inverse);
-        d.dnormed.resize(count * hidden, 0.0);
+        d.dnormed.resize(count * hidden);
         let place = self.place(index, 0, (slots.qkv, slots.qkv_bias));
-        let input = (b.normed.as_slice(), saved.rank[0].as_slice());
+        let input = (&*b.normed, &*saved.rank[0]);
         let dnormed = needed.then_some(&mut d.dnormed);
         place.backward(&layer.qkv, input, &d.dqkv, dnormed, gradients, &mut d.drank);
         if needed {
@@ -409,9 +410,9 @@ impl Place<'_> {
         linear: &super::Linear,
         (x, inner): (&[f32], &[f32]),
         dy: &[f32],
-        dx: Option<&mut Vec<f32>>,
+        dx: Option<&mut Buffer>,
         gradients: &mut Gradients,
-        drank: &mut Vec<f32>,
+        drank: &mut Buffer,
     ) {
         let narrow = match self.adapter {
             None => {

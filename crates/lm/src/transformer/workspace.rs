@@ -4,6 +4,7 @@ use super::Layer;
 use super::layout::qkv_width;
 use crate::config::ModelConfig;
 use kernels::attention::Segment;
+use kernels::buffer::Buffer;
 use kernels::norm::{rms_norm, rms_norm_backward};
 
 /// Buffers of forward and backward passes. One per thread of control; any model and batch size.
@@ -13,7 +14,7 @@ pub struct Workspace {
     /// What each layer keeps for its backward pass; where activations are computed again, the one that is at work.
     pub(super) saved: Vec<Saved>,
     /// The input of each layer, kept where everything else is computed again in the backward pass.
-    pub(super) inputs: Option<Vec<Vec<f32>>>,
+    pub(super) inputs: Option<Vec<Buffer>>,
     pub(super) backward: BackwardBuffers,
     /// The sequences of a training step.
     pub(super) segments: Vec<Segment<'static>>,
@@ -37,36 +38,36 @@ impl Workspace {
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     /// The residual stream, `[n, hidden]`.
-    pub(super) x: Vec<f32>,
+    pub(super) x: Buffer,
     /// The residual stream of the wanted rows, after the last layer's attention.
-    pub(super) x_rows: Vec<f32>,
-    pub(super) normed: Vec<f32>,
-    pub(super) inverse: Vec<f32>,
-    pub(super) qkv: Vec<f32>,
+    pub(super) x_rows: Buffer,
+    pub(super) normed: Buffer,
+    pub(super) inverse: Buffer,
+    pub(super) qkv: Buffer,
     /// `[n, heads * head_dim]`.
-    pub(super) attended: Vec<f32>,
-    pub(super) attended_rows: Vec<f32>,
+    pub(super) attended: Buffer,
+    pub(super) attended_rows: Buffer,
     /// `[n, 2 * intermediate]`.
-    pub(super) gate_up: Vec<f32>,
+    pub(super) gate_up: Buffer,
     /// `[n, intermediate]`.
-    pub(super) active: Vec<f32>,
+    pub(super) active: Buffer,
     /// Inner activations of an adapter.
-    pub(super) rank: Vec<f32>,
+    pub(super) rank: Buffer,
     /// Queries and keys before and after their norm.
-    pub(super) heads_x: Vec<f32>,
-    pub(super) heads_y: Vec<f32>,
-    pub(super) heads_inverse: Vec<f32>,
+    pub(super) heads_x: Buffer,
+    pub(super) heads_y: Buffer,
+    pub(super) heads_inverse: Buffer,
 }
 
 impl Buffers {
     pub(super) fn size_for(&mut self, config: &ModelConfig, count: usize) {
         let attention = config.heads * config.head_dim;
-        self.normed.resize(count * config.hidden, 0.0);
-        self.inverse.resize(count, 0.0);
-        self.qkv.resize(count * qkv_width(config), 0.0);
-        self.attended.resize(count * attention, 0.0);
-        self.gate_up.resize(count * 2 * config.intermediate, 0.0);
-        self.active.resize(count * config.intermediate, 0.0);
+        self.normed.resize(count * config.hidden);
+        self.inverse.resize(count);
+        self.qkv.resize(count * qkv_width(config));
+        self.attended.resize(count * attention);
+        self.gate_up.resize(count * 2 * config.intermediate);
+        self.active.resize(count * config.intermediate);
     }
 }
 
@@ -75,57 +76,57 @@ impl Buffers {
 #[derive(Debug, Default)]
 pub(super) struct Saved {
     /// Input of the layer, `[n, hidden]`.
-    pub(super) x: Vec<f32>,
-    pub(super) inverse: Vec<f32>,
+    pub(super) x: Buffer,
+    pub(super) inverse: Buffer,
     /// After the norms of the heads and the rotation.
-    pub(super) qkv: Vec<f32>,
+    pub(super) qkv: Buffer,
     /// Queries and keys before their norm: `[n * heads, head_dim]`, then `[n * kv_heads, head_dim]`.
-    pub(super) heads_x: Vec<f32>,
-    pub(super) heads_inverse: Vec<f32>,
-    pub(super) attended: Vec<f32>,
+    pub(super) heads_x: Buffer,
+    pub(super) heads_inverse: Buffer,
+    pub(super) attended: Buffer,
     /// The rows of `attended` that go on, in the last layer.
-    pub(super) attended_rows: Vec<f32>,
+    pub(super) attended_rows: Buffer,
     /// Log-sum-exp of the attention scores, `[n, heads]`.
-    pub(super) lse: Vec<f32>,
+    pub(super) lse: Buffer,
     /// The residual stream between attention and feed-forward, of the rows that go on.
-    pub(super) x_mid: Vec<f32>,
-    pub(super) inverse_mid: Vec<f32>,
-    pub(super) gate_up: Vec<f32>,
+    pub(super) x_mid: Buffer,
+    pub(super) inverse_mid: Buffer,
+    pub(super) gate_up: Buffer,
     /// Inner activations of the adapters: qkv, output, gate and up, down.
-    pub(super) rank: [Vec<f32>; 4],
+    pub(super) rank: [Buffer; 4],
 }
 
 /// Gradients on their way down.
 #[derive(Debug, Default)]
 pub(super) struct BackwardBuffers {
     /// Of the residual stream.
-    pub(super) dx: Vec<f32>,
+    pub(super) dx: Buffer,
     /// Of the residual stream of the wanted rows.
-    pub(super) dx_rows: Vec<f32>,
+    pub(super) dx_rows: Buffer,
     /// Of a normed input.
-    pub(super) dnormed: Vec<f32>,
-    pub(super) dqkv: Vec<f32>,
-    pub(super) dattended: Vec<f32>,
-    pub(super) dattended_rows: Vec<f32>,
-    pub(super) dactive: Vec<f32>,
-    pub(super) drank: Vec<f32>,
-    pub(super) logits: Vec<f32>,
-    pub(super) heads_dy: Vec<f32>,
-    pub(super) heads_dx: Vec<f32>,
+    pub(super) dnormed: Buffer,
+    pub(super) dqkv: Buffer,
+    pub(super) dattended: Buffer,
+    pub(super) dattended_rows: Buffer,
+    pub(super) dactive: Buffer,
+    pub(super) drank: Buffer,
+    pub(super) logits: Buffer,
+    pub(super) heads_dy: Buffer,
+    pub(super) heads_dx: Buffer,
 }
 
 /// Copies the rows `rows` of `from[_, width]` to `to[rows.len(), width]`.
-pub(super) fn gather(from: &[f32], width: usize, rows: &[usize], to: &mut Vec<f32>) {
-    to.resize(rows.len() * width, 0.0);
+pub(super) fn gather(from: &[f32], width: usize, rows: &[usize], to: &mut Buffer) {
+    to.resize(rows.len() * width);
     for (own, &row) in to.chunks_exact_mut(width).zip(rows) {
         own.copy_from_slice(&from[row * width..][..width]);
     }
 }
 
 /// The gradient of [`gather`]: `to[count, width]` is zero but for the rows `rows`, to which `from` is added.
-pub(super) fn scatter(from: &[f32], width: usize, rows: &[usize], count: usize, to: &mut Vec<f32>) {
+pub(super) fn scatter(from: &[f32], width: usize, rows: &[usize], count: usize, to: &mut Buffer) {
     to.clear();
-    to.resize(count * width, 0.0);
+    to.resize(count * width);
     for (own, &row) in from.chunks_exact(width).zip(rows) {
         for (sum, value) in to[row * width..][..width].iter_mut().zip(own) {
             *sum += value;
@@ -140,16 +141,16 @@ impl Layer {
         &self,
         config: &ModelConfig,
         qkv: &mut [f32],
-        before: &mut Vec<f32>,
-        after: &mut Vec<f32>,
-        inverse: &mut Vec<f32>,
+        before: &mut Buffer,
+        after: &mut Buffer,
+        inverse: &mut Buffer,
     ) {
         let (Some(query), Some(key)) = (&self.query_norm, &self.key_norm) else { return };
         let rows = qkv.len() / qkv_width(config);
         let all = rows * (config.heads + config.kv_heads);
-        before.resize(all * config.head_dim, 0.0);
-        after.resize(all * config.head_dim, 0.0);
-        inverse.resize(all, 0.0);
+        before.resize(all * config.head_dim);
+        after.resize(all * config.head_dim);
+        inverse.resize(all);
         copy_heads(config, qkv, before, Direction::OutOfRows);
         let queries = rows * config.heads;
         let (x_q, x_k) = before.split_at(queries * config.head_dim);
@@ -166,13 +167,13 @@ impl Layer {
         config: &ModelConfig,
         dqkv: &mut [f32],
         saved: &Saved,
-        (dy, dx): (&mut Vec<f32>, &mut Vec<f32>),
+        (dy, dx): (&mut Buffer, &mut Buffer),
         weights: (Option<&mut [f32]>, Option<&mut [f32]>),
     ) {
         let (Some(query), Some(key)) = (&self.query_norm, &self.key_norm) else { return };
         let rows = dqkv.len() / qkv_width(config);
-        dy.resize(saved.heads_x.len(), 0.0);
-        dx.resize(saved.heads_x.len(), 0.0);
+        dy.resize(saved.heads_x.len());
+        dx.resize(saved.heads_x.len());
         copy_heads(config, dqkv, dy, Direction::OutOfRows);
         let queries = rows * config.heads;
         let cut = queries * config.head_dim;
