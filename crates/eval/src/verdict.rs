@@ -90,12 +90,12 @@ impl Grounds<'_> {
         let mut reasons = Vec::new();
         match (choice, self.floor) {
             (Choice::Floor, Some(floor)) => reasons.push(format!(
-                "the floor {} needs no language model and is {} better than the best arm on test; with 95% confidence the difference \
-                 is above {}, and it may be down to {}",
+                "the floor {} needs no language model and is {} better than the best arm on test; with 95% confidence it is better \
+                 by more than {} (one that falls short by less than {} would do)",
                 floor.floor,
                 points(floor.difference.value),
                 points(floor.low),
-                points(-self.margin)
+                points(self.margin)
             )),
             (Choice::Equivalent, _) => reasons.push(format!(
                 "the two are equivalent within {}: the 90% interval of the difference is {}",

@@ -1,32 +1,30 @@
 //! The page: one HTML file that needs nothing else.
 
+mod cost;
+mod items;
+mod provenance;
+
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use eval::arm::Arm;
 use eval::curve::Axis;
-use eval::economics::{BreakEven, Cache, Economics, Payback, Unit};
-use eval::interval::student_quantile;
 use eval::metric_name;
 use eval::table::Cell;
 use eval::wording::{bytes, count, magnitude, method_name, number, p_value, percent, points, range, seconds};
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
-use task::record::{Family, Part, PriceSource};
+use task::record::{Family, Part};
 
 use crate::chart::{contrast, curves, spread};
-use crate::items::{Given, Item, Items};
 use crate::{Error, Report, confusion, words};
+use cost::{cases, economics_data};
+use items::page_items;
+use provenance::facts;
 
 const TEMPLATE: &str = include_str!("../assets/report.html");
 const STYLE: &str = include_str!("../assets/report.css");
 const ECONOMICS: &str = include_str!("../assets/economics.js");
 const SCRIPT: &str = include_str!("../assets/report.js");
-
-/// Bytes of items and prompts that a page may hold; a page stays well under 2 MB.
-const ITEM_BYTES: usize = 1_500_000;
-/// Characters of an input or an answer beyond which it is cut in the page.
-const LONGEST_TEXT: usize = 4_000;
 
 /// Writes the page.
 ///
@@ -59,6 +57,7 @@ pub fn html(report: &Report) -> Result<String, Error> {
         rows => rows(report, &anchors),
         curves => curves::curves(report),
         crossing => curves::crossing(report),
+        distillation => comparison.distillation.as_ref().map(eval::distillation::Distillation::sentence),
         curve_points => curve_points(report, &anchors),
         spread => spread::spread(report),
         cases => cases(report),
@@ -202,46 +201,6 @@ fn part(part: Part) -> &'static str {
     }
 }
 
-fn cases(report: &Report) -> Vec<Value> {
-    let economics = &report.comparison.economics;
-    let unit = |unit| match unit {
-        Unit::Money => "money",
-        Unit::FullPriceTokens => "full-price tokens",
-        Unit::Flops => "floating-point operations",
-    };
-    let cases = economics.cases.iter();
-    cases
-        .map(|case| {
-            let requests = match (case.payback, case.requests) {
-                (Payback::Never, _) => "never".to_owned(),
-                (Payback::AtOnce, _) => "from the first request".to_owned(),
-                (_, Some(requests)) => {
-                    format!("{}{}", if case.lower_bound { "at least " } else { "" }, number(requests))
-                }
-                _ => "unknown".to_owned(),
-            };
-            context! {
-                deciding => case.unit == economics.unit,
-                unit => unit(case.unit),
-                cache => if case.cache == Cache::Cold { "cold" } else { "warm" },
-                in_context => number(case.in_context),
-                fine_tune => number(case.fine_tune),
-                setup => case.setup.map(number),
-                requests,
-                interval => interval(case),
-                months => case.months.map(number),
-                unknown => case.unknown.join(", "),
-            }
-        })
-        .collect()
-}
-
-/// The interval of a break-even: `1,000 to 1,300`, `1,000 to never`.
-fn interval(case: &BreakEven) -> Option<String> {
-    let [low, high] = case.interval?;
-    Some(format!("{} to {}", number(low?), high.map_or_else(|| "never".to_owned(), number)))
-}
-
 fn experiments(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
     let comparison = &report.comparison;
     let finalists: Vec<&str> = [Family::InContext, Family::FineTune, Family::Floor]
@@ -272,182 +231,6 @@ fn experiments(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
         }
     };
     comparison.arms.iter().map(row).collect()
-}
-
-/// Where the figures came from, as name and value.
-fn facts(report: &Report) -> Vec<(String, String)> {
-    let comparison = &report.comparison;
-    let mut facts = vec![
-        ("Model".to_owned(), format!("{}, SHA-256 {}", comparison.model.source, comparison.model.sha256)),
-        ("Data and split".to_owned(), format!("SHA-256 {}", comparison.task.data_sha256)),
-        (
-            "Decided by".to_owned(),
-            format!(
-                "{}, margin {}, confidence {:.0}%",
-                metric_name(&comparison.metric),
-                points(comparison.decision.margin),
-                100.0 * comparison.decision.confidence
-            ),
-        ),
-    ];
-    facts.extend(prices(&comparison.economics).map(|prices| ("Prices".to_owned(), prices)));
-    let opened = report.test_opened().map_or_else(|| "the log does not say when".to_owned(), str::to_owned);
-    facts.push(("Test set opened".to_owned(), format!("{opened}, once, when every choice was made")));
-    let budget = report.provenance.settings.pointer("/budget/seconds").and_then(serde_json::Value::as_f64);
-    if let Some(budget) = budget {
-        facts.push(("Budget".to_owned(), format!("{}, half for each arm", seconds(budget))));
-    }
-    let spent = report.provenance.seconds_by_family.iter();
-    let spent: Vec<String> =
-        spent.map(|(name, spent)| format!("{} {}", name.replace('_', " "), seconds(*spent))).collect();
-    let spent = if spent.is_empty() { "arms not recorded".to_owned() } else { spent.join(", ") };
-    facts.push(("Time".to_owned(), format!("{} in all; {spent}", seconds(comparison.wall_seconds))));
-    facts.push(("What the arms took".to_owned(), comparison.budgets.sentences()));
-    let mut seeds: Vec<u64> = comparison.arms.iter().filter_map(|arm| arm.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-    facts.push(("Seeds".to_owned(), seeds.join(", ")));
-    facts.push(("Program".to_owned(), report.provenance.program.clone()));
-    facts
-}
-
-/// The price file, the model in it, and where it has its prices from.
-fn prices(economics: &Economics) -> Option<String> {
-    let PriceSource { file, model, currency, source, read_on } = economics.prices.as_ref()?;
-    let mut words = format!("{model} in {file}");
-    if let Some(currency) = currency {
-        let _ = write!(words, ", in {currency}");
-    }
-    if let Some(source) = source {
-        let _ = write!(words, ", from {source}");
-    }
-    if let Some(day) = read_on {
-        let _ = write!(words, ", read on {day}");
-    }
-    Some(words)
-}
-
-/// What `economics.js` computes the verdict from.
-fn economics_data(report: &Report) -> serde_json::Value {
-    let comparison = &report.comparison;
-    let mut given = serde_json::json!(comparison.economics.given);
-    given["base_months"] = comparison.economics.base_months.into();
-    // Student's quantile does not move with prices.
-    let student = (report.timed.len() > 1).then(|| {
-        student_quantile(report.timed.len() as f64 - 1.0, 0.5 + comparison.decision.confidence / 2.0)
-    });
-    serde_json::json!({
-        "economics": {
-            "in_context": comparison.economics.in_context,
-            "fine_tune": comparison.economics.fine_tune,
-            "parameters": comparison.economics.parameters,
-        },
-        "given": given,
-        "timed": report.timed,
-        "student": student,
-        "outcome": comparison.contrast.outcome,
-        "floor_wins": comparison.floor_contrast.as_ref().is_some_and(|floor| floor.wins),
-        "enough_data": comparison.verdict.gates.enough_data.state,
-        "stored": comparison.verdict.choice,
-    })
-}
-
-/// The items in the page, with every line of their prompts written once.
-struct PageItems {
-    data: ItemData,
-    note: Option<String>,
-}
-
-#[derive(Default, Serialize)]
-struct ItemData {
-    lines: Vec<String>,
-    items: Vec<ItemRow>,
-}
-
-#[derive(Serialize)]
-struct ItemRow {
-    id: String,
-    origin: Option<String>,
-    input: Option<String>,
-    target: Option<String>,
-    answers: [Option<Given>; 3],
-    /// Lines of the prompts of both arms.
-    prompts: [Option<Vec<usize>>; 2],
-    supervised: Option<String>,
-}
-
-/// The lines of all prompts; what many have in common is kept once.
-#[derive(Default)]
-struct Lines {
-    known: HashMap<String, usize>,
-    all: Vec<String>,
-    bytes: usize,
-}
-
-impl Lines {
-    fn add(&mut self, text: &str) -> Vec<usize> {
-        let mut places = Vec::new();
-        for line in text.split_inclusive('\n') {
-            let next = self.all.len();
-            let place = *self.known.entry(line.to_owned()).or_insert(next);
-            if place == next {
-                self.bytes += line.len() + 6;
-                self.all.push(line.to_owned());
-            }
-            self.bytes += 6;
-            places.push(place);
-        }
-        places
-    }
-}
-
-fn page_items(items: &Items) -> PageItems {
-    let differing: Vec<&Item> = items.differing().collect();
-    let longest = (ITEM_BYTES / 3 / differing.len().max(1)).min(LONGEST_TEXT);
-    let short = |text: &String| shortened(text, longest);
-    let mut data = ItemData::default();
-    let (mut bytes, mut without) = (0, 0);
-    let mut lines = Lines::default();
-    for item in differing {
-        let given = |given: &Option<Given>| {
-            given.as_ref().map(|given| Given { answer: shortened(&given.answer, longest), ..given.clone() })
-        };
-        let mut row = ItemRow {
-            id: item.id.clone(),
-            origin: item.origin.clone(),
-            input: item.input.as_ref().map(short),
-            target: item.target.as_ref().map(short),
-            answers: [given(&item.in_context), given(&item.fine_tune), given(&item.floor)],
-            prompts: [None, None],
-            supervised: item.supervised.as_ref().map(short),
-        };
-        bytes += 320 + row.input.as_ref().map_or(0, String::len);
-        if bytes + lines.bytes < ITEM_BYTES {
-            row.prompts =
-                [&item.prompt, &item.tuned_prompt].map(|text| text.as_ref().map(|text| lines.add(text)));
-        } else if item.prompt.is_some() {
-            without += 1;
-        }
-        data.items.push(row);
-    }
-    data.lines = lines.all;
-    let note = items.missing.clone().or_else(|| {
-        (without > 0).then(|| {
-            format!(
-                "to keep this page small, {} stand without their prompts; `weigh report --format json` has all",
-                count(without, "item")
-            )
-        })
-    });
-    PageItems { data, note }
-}
-
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
