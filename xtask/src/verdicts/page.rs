@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use eval::contrast::Outcome as Contrast;
 use eval::verdict::Choice;
+use task::record::Decision;
 
 use super::measured::Kind;
 use super::trial::{Effort, Trial};
@@ -53,6 +54,19 @@ fn opposite((truth, trial): &Pair<'_>) -> bool {
     )
 }
 
+/// Whether the arm that a budgeted run names is, in the exhaustive run, worse than the best one by more than the margin.
+fn regrets((truth, trial): &Pair<'_>) -> bool {
+    let [in_context, fine_tune, floor] = truth.scores;
+    let named = match trial.choice {
+        Choice::InContext => in_context,
+        Choice::FineTune => fine_tune,
+        Choice::Floor => floor,
+        Choice::Equivalent | Choice::Undecided => None,
+    };
+    let best = truth.scores.iter().flatten().copied().fold(0.0, f64::max);
+    named.is_some_and(|named| best - named > Decision::default().margin)
+}
+
 fn of(count: usize, all: usize) -> String {
     match all {
         0 => "none".to_owned(),
@@ -82,6 +96,10 @@ fn summary(outcomes: &[Outcome]) -> String {
         (
             "one arm called better where the exhaustive run calls the other one better",
             of(count(&opposite), decided),
+        ),
+        (
+            "named an arm that is worse in the exhaustive run, by more than the margin, than the best of the three",
+            of(count(&regrets), decided),
         ),
         ("the budgeted verdict is undecided", of(pairs.len() - decided, pairs.len())),
         (
