@@ -19,7 +19,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   generate   references made from the code: task file, JSON Schema, command line, record
   micro      the embedded model: corpus, tokenizer, train, evaluate, demo-data
   peers      the same work in this engine and in the Python stack, back to back (`peers help`)
-  verdicts   how good the verdict is, on simulated worlds with known truth (`verdicts help`)";
+  verdicts   how good the verdict is, on simulated worlds and by real runs (`verdicts help`)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

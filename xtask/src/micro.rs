@@ -7,6 +7,7 @@ mod export;
 mod family;
 mod grammar;
 mod initial;
+pub(crate) mod labelled;
 mod lexicon;
 mod measure;
 mod message;

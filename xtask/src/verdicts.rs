@@ -1,12 +1,19 @@
 //! `cargo xtask verdicts`: how good the verdict is, on worlds whose truth is known.
 //!
-//! A world has a law for each arm (accuracy against demonstrations and against labels), luck of draws and seeds, and items whose
+//! `verdicts embedded` and `verdicts data` run the product itself, with a model and texts ([`trials`]); plain `verdicts` simulates,
+//! which is quick. There, a world has a law for each arm (accuracy against demonstrations and against labels), luck of draws and seeds, and items whose
 //! difficulty all experiments share. It is run twice by the rules of a real run: **exhaustively** (every size, many draws and
 //! seeds, thousands of test items) and **within a budget** of about a tenth of the tokens, with the test set left early. Both
 //! records go through [`Comparison`] as a user's would. The budgeted verdict is right where it says what the exhaustive one
 //! says; where it cannot tell it is to say so.
 
+mod data_sets;
+mod embedded;
+mod measured;
+mod page;
 mod report;
+mod trial;
+mod trials;
 mod world;
 
 use anyhow::{Result, bail};
@@ -22,10 +29,22 @@ use world::{Effort, Source, World};
 
 const USAGE: &str =
     "usage: cargo xtask verdicts [--worlds N] [--repeats N] [--null N] [--seed N] [--write FILE]
+       cargo xtask verdicts embedded [--worlds N] [--only N,N,...] [--repeats N] [--threads N] [--seed N]
+                                     [--model DIR] [--work DIR] [--write FILE]
+       cargo xtask verdicts data --data DIR [--model DIR] [--style NAME] [and the options of embedded]
 
-  --worlds N    worlds (default 48): eight sizes of the true difference, in turn
-  --repeats N   budgeted runs of each world (default 4)
+  (nothing)     simulated answers, which is quick
+  embedded      whole runs of the embedded model on tasks of its generator that its training never saw
+  data          whole runs on a few labels at a time of banking77, clinc150 and restaurant8k (NAME.train.jsonl and
+                NAME.test.jsonl in --data), with the embedded model or the one in the folder --model
+
+  --worlds N    worlds: 48 simulated (eight sizes of the true difference, in turn), 30 embedded, 12 of data
+  --only N,...  of those only these, counted from 0
+  --repeats N   budgeted runs of each world (default 4 simulated, else 3)
   --null N      comparisons without a difference, for the rate of false positives (default 1000)
+  --threads N   threads of the engine (default 1)
+  --work DIR    where results are kept as soon as they are there (default target/verdicts/embedded or .../data): the same
+                command goes on there after it was stopped
   --write FILE  the report; otherwise it is printed";
 
 /// What became of one budgeted run.
@@ -64,10 +83,15 @@ pub(super) struct Null {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    if arguments == ["help"] {
-        bail!("{USAGE}");
+    match arguments {
+        ["help"] => bail!("{USAGE}"),
+        ["embedded", rest @ ..] => measured::run(Options::parse(rest)?, measured::Kind::Embedded),
+        ["data", rest @ ..] => measured::run(Options::parse(rest)?, measured::Kind::Data),
+        _ => simulate(Options::parse(arguments)?),
     }
-    let mut options = Options::parse(arguments)?;
+}
+
+fn simulate(mut options: Options) -> Result<()> {
     let (worlds, repeats) = (options.number("worlds", 48usize)?, options.number("repeats", 4usize)?);
     let (null, seed) = (options.number("null", 1000usize)?, options.number("seed", 2026u64)?);
     let write = options.text("write");

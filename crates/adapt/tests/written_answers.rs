@@ -51,6 +51,31 @@ fn timeless(record: &RunRecord) -> Vec<(String, Vec<task::record::Prediction>, u
 }
 
 #[test]
+fn a_test_set_of_graded_answers_is_left_once_the_finalists_are_told_apart() {
+    let grid =
+        GRID.replace("shots = [0, 3]", "shots = [0]\nsearch = false").replace("seeds = 2", "seeds = 1");
+    let run = |decision: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let rest = format!("test_share = 0.4\n{grid}[probes]\nshare = 0\n[decision]\n{decision}");
+        write_task(folder.path(), 900, false, "kind = \"generate\"\nmetric = \"token_f1\"", &rest);
+        run(folder.path(), &ScriptedModel::default(), &mut Silent).unwrap()
+    };
+    let record = run("");
+    let stop = record.test_stop.unwrap();
+    assert!(stop.answered < stop.available && stop.available == record.task.items.test, "{stop:?}");
+    let mut on_test = record.experiments.iter().filter(|e| e.part == Part::Test);
+    assert!(on_test.all(|e| e.predictions.len() == stop.answered));
+    let contrast = Comparison::from_record(&record).unwrap().contrast;
+    assert_eq!(contrast.difference.interval, eval::interval::Method::AnytimeValid);
+    assert_eq!(contrast.outcome, eval::contrast::Outcome::FineTuneBetter, "{:?}", contrast.difference);
+    assert_eq!((contrast.test.name.as_str(), contrast.sequential), ("paired_permutation", None));
+    let whole = run("early_stopping = false");
+    assert!(whole.test_stop.is_none());
+    let difference = Comparison::from_record(&whole).unwrap().contrast.difference;
+    assert!(contrast.difference.low <= difference.value && difference.value <= contrast.difference.high);
+}
+
+#[test]
 fn free_text_goes_from_the_task_file_to_the_verdict() {
     let folder = tempfile::tempdir().unwrap();
     write_task(folder.path(), 80, false, "kind = \"generate\"\nmetric = \"rouge_l\"", GRID);

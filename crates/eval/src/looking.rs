@@ -10,64 +10,83 @@
 use task::record::Decision;
 
 use crate::contrast::Outcome;
-use crate::paired::{EQUIVALENCE_ALPHA, PairedCounts};
-use crate::sequential::excludes;
+use crate::paired::EQUIVALENCE_ALPHA;
+use crate::sequential::Tally;
 
 /// Fewest items after which a test set may be left: with fewer the other rows of a report would say too little.
 pub const FEWEST: usize = 100;
 
-/// The answers so far to the first items of the looking order: whether each was right.
+/// How good an answer is, from 0 to 1.
+pub trait Score: Copy {
+    /// As a number.
+    fn score(self) -> f64;
+}
+
+impl Score for bool {
+    fn score(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+}
+
+impl Score for f64 {
+    fn score(self) -> f64 {
+        self
+    }
+}
+
+/// The answers so far to the first items of the looking order: whether each was right, or its score.
 #[derive(Clone, Copy, Debug)]
-pub struct Looked<'a> {
+pub struct Looked<'a, T = bool> {
     /// Of the in-context finalist.
-    pub in_context: &'a [bool],
+    pub in_context: &'a [T],
     /// Of the fine-tuned finalist.
-    pub fine_tune: &'a [bool],
+    pub fine_tune: &'a [T],
     /// Of the floor that dev chose, if there is one.
-    pub floor: Option<&'a [bool]>,
+    pub floor: Option<&'a [T]>,
 }
 
 /// What the items so far decide; `None` where more of them are wanted.
-pub fn decided(looked: &Looked<'_>, decision: &Decision) -> Option<Outcome> {
+pub fn decided<T: Score>(looked: &Looked<'_, T>, decision: &Decision) -> Option<Outcome> {
     if looked.in_context.len() < FEWEST {
         return None;
     }
-    let contrast = counts(looked.in_context, looked.fine_tune);
+    let contrast = tally(looked.in_context, looked.fine_tune);
     let found = judged(&contrast, decision)?;
     let settled = looked.floor.is_none_or(|floor| floor_is_settled(looked, floor, decision));
     settled.then_some(found)
 }
 
-/// The decision rule on counts that were looked at one after the other: what [`crate::contrast`] says of the same counts.
-pub fn judged(counts: &PairedCounts, decision: &Decision) -> Option<Outcome> {
-    let (value, margin) = (counts.difference(), decision.margin);
-    if excludes(counts, 0.0, decision.confidence) && value.abs() >= margin - 1e-12 {
+/// The decision rule on differences that were looked at one after the other: what [`crate::contrast`] says of the same ones.
+pub fn judged(seen: &Tally, decision: &Decision) -> Option<Outcome> {
+    let (value, margin) = (seen.difference(), decision.margin);
+    if seen.excludes(0.0, decision.confidence) && value.abs() >= margin - 1e-12 {
         return Some(if value > 0.0 { Outcome::FineTuneBetter } else { Outcome::InContextBetter });
     }
-    let within = |bound: f64| excludes(counts, bound, 1.0 - EQUIVALENCE_ALPHA);
+    let within = |bound: f64| seen.excludes(bound, 1.0 - EQUIVALENCE_ALPHA);
     (value.abs() < margin && within(margin) && within(-margin)).then_some(Outcome::Equivalent)
 }
 
 /// Whether more items could not change what the floor means for the verdict: it is shown to be worse than the better
 /// finalist, or to win.
-fn floor_is_settled(looked: &Looked<'_>, floor: &[bool], decision: &Decision) -> bool {
-    let mut pairs = [looked.in_context, looked.fine_tune].map(|finalist| counts(finalist, floor));
+fn floor_is_settled<T: Score>(looked: &Looked<'_, T>, floor: &[T], decision: &Decision) -> bool {
+    let mut pairs = [looked.in_context, looked.fine_tune].map(|finalist| tally(finalist, floor));
     // The smaller difference is the one to the better finalist.
     pairs.sort_by(|left, right| left.difference().total_cmp(&right.difference()));
     let [better, other] = pairs;
-    let out = |pair: &PairedCounts, bound: f64| excludes(pair, bound, 1.0 - EQUIVALENCE_ALPHA);
-    let not_worse = |pair: &PairedCounts| pair.difference() > -decision.margin && out(pair, -decision.margin);
+    let out = |pair: &Tally, bound: f64| pair.excludes(bound, 1.0 - EQUIVALENCE_ALPHA);
+    let not_worse = |pair: &Tally| pair.difference() > -decision.margin && out(pair, -decision.margin);
     let wins = better.difference() >= 0.0 && not_worse(&better) && not_worse(&other);
     wins || (better.difference() < 0.0 && out(&better, 0.0))
 }
 
-fn counts(first: &[bool], second: &[bool]) -> PairedCounts {
-    PairedCounts::new(first.iter().copied().zip(second.iter().copied()))
+fn tally<T: Score>(first: &[T], second: &[T]) -> Tally {
+    Tally::new(first.iter().zip(second).map(|(first, second)| second.score() - first.score()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paired::PairedCounts;
     use crate::resample::Resampler;
 
     fn right(items: usize, wrong_every: usize, shift: usize) -> Vec<bool> {
@@ -111,7 +130,7 @@ mod tests {
                     let draw = source.uniform();
                     counts.observe((win..win + loss).contains(&draw), draw < win);
                     if item % 25 == 0 && item >= FEWEST {
-                        found = found.or_else(|| judged(&counts, &decision));
+                        found = found.or_else(|| judged(&Tally::from(&counts), &decision));
                     }
                 }
                 errors += u32::from(found.is_some_and(|found| wrong.contains(&found)));
@@ -119,5 +138,21 @@ mod tests {
             // 5% of 300.
             assert!(errors <= 15, "{errors} of {trials} at {win} against {loss}");
         }
+    }
+
+    #[test]
+    fn graded_scores_are_told_apart_too() {
+        let decision = Decision::default();
+        let graded = |low: f64, shift: usize| -> Vec<f64> {
+            (0..200).map(|item| low + 0.1 * ((item + shift) % 3) as f64).collect()
+        };
+        let (prompt, tuned, alike) = (graded(0.3, 0), graded(0.5, 1), graded(0.3, 0));
+        let looked = Looked { in_context: &prompt, fine_tune: &tuned, floor: None };
+        assert_eq!(decided(&looked, &decision), Some(Outcome::FineTuneBetter));
+        // Answers that are the same are not proof enough of a margin of two points in 200 items, but of ten.
+        let looked = Looked { fine_tune: &alike, ..looked };
+        assert_eq!(decided(&looked, &decision), None);
+        let wide = Decision { margin: 0.1, ..decision };
+        assert_eq!(decided(&looked, &wide), Some(Outcome::Equivalent));
     }
 }

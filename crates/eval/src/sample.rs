@@ -3,15 +3,15 @@
 //! | the items | interval of the difference |
 //! |---|---|
 //! | independent, their number fixed beforehand | that of [`Pairing`] |
-//! | independent, left before their end ([`task::record::TestStop`]) | [`confidence_sequence`], which holds at every number of items |
+//! | independent, left before their end ([`task::record::TestStop`]) | [`Tally::confidence_sequence`], which holds at every number of items |
 //! | in clusters (`data.cluster`) | Student's with cluster-robust standard errors ([`clustered`]) |
 
 use crate::Error;
 use crate::evidence::{Answered, Evidence};
 use crate::interval::Estimate;
 use crate::mean::clustered;
-use crate::paired::{EQUIVALENCE_ALPHA, Equivalence, PairedCounts, Pairing, pair, scores};
-use crate::sequential::{confidence_sequence, looking_order};
+use crate::paired::{EQUIVALENCE_ALPHA, Equivalence, Pairing, pair, scores};
+use crate::sequential::{Tally, looking_order};
 
 /// A paired sample.
 pub(crate) struct Sample<'a> {
@@ -24,7 +24,7 @@ enum Basis<'a> {
     /// Independent items, as many as were meant to be looked at.
     Fixed,
     /// Independent items, looked at until they decided.
-    Anytime(PairedCounts),
+    Anytime(Tally),
     /// Items that share sources.
     Clustered { differences: Vec<f64>, clusters: Vec<&'a str> },
 }
@@ -47,7 +47,11 @@ impl<'a> Sample<'a> {
                 let differences = scores.into_iter().map(|[one, other]| other - one).collect();
                 Basis::Clustered { differences, clusters }
             }
-            (None, Pairing::Counts(counts), Some(_)) => Basis::Anytime(*counts),
+            (None, Pairing::Counts(counts), Some(_)) => Basis::Anytime(counts.into()),
+            (None, Pairing::Scores(_), Some(_)) => {
+                let scores = scores(first.experiment, second.experiment)?;
+                Basis::Anytime(Tally::new(scores.into_iter().map(|[one, other]| other - one)))
+            }
             _ => Basis::Fixed,
         };
         Ok(Self { pairing, basis })
@@ -58,7 +62,7 @@ impl<'a> Sample<'a> {
         let fixed = || self.pairing.interval(confidence);
         match &self.basis {
             Basis::Fixed => fixed(),
-            Basis::Anytime(counts) => confidence_sequence(counts, confidence).unwrap_or_else(|_| fixed()),
+            Basis::Anytime(seen) => seen.confidence_sequence(confidence).unwrap_or_else(|_| fixed()),
             Basis::Clustered { differences, clusters } => {
                 match clustered(differences, clusters, confidence) {
                     // Without a single difference the clusters say nothing: as many ties leave more doubt than that.

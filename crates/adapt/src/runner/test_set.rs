@@ -86,11 +86,10 @@ impl<'a> Session<'a> {
         looking_order(&ids, &self.run.dataset.sha256)
     }
 
-    /// Whether items may be looked at one after the other: independent ones, answered right or wrong, enough of them.
+    /// Whether items may be looked at one after the other: independent ones, and enough of them.
     fn may_look(&self) -> bool {
         let dataset = self.run.dataset;
         self.run.settings.decision.early_stopping
-            && !dataset.labels.is_empty()
             && dataset.test.iter().all(|example| example.cluster.is_none())
             && dataset.test.len() > looking::FEWEST
     }
@@ -109,7 +108,7 @@ impl<'a> Session<'a> {
         let total = self.run.dataset.test.len();
         let floor = match find(&finalists.floor) {
             Some(floor) => {
-                Some(right(&self.answer(floor, self.run.dataset, None)?.predictions, &self.order_ids()))
+                Some(scores(&self.answer(floor, self.run.dataset, None)?.predictions, &self.order_ids()))
             }
             None => None,
         };
@@ -135,8 +134,8 @@ impl<'a> Session<'a> {
                 });
             }
             answered = next;
-            let outcomes = |side: &Answering| -> Vec<bool> {
-                side.experiment.iter().flat_map(|e| &e.predictions).map(|p| p.score() == 1.0).collect()
+            let outcomes = |side: &Answering| -> Vec<f64> {
+                side.experiment.iter().flat_map(|e| &e.predictions).map(Prediction::score).collect()
             };
             let looked = [outcomes(&sides[0]), outcomes(&sides[1])];
             let looked = Looked {
@@ -232,11 +231,11 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether each of `ids` was answered right.
-fn right(predictions: &[Prediction], ids: &[String]) -> Vec<bool> {
-    let of: std::collections::BTreeMap<&str, bool> =
-        predictions.iter().map(|p| (p.example.as_str(), p.score() == 1.0)).collect();
-    ids.iter().map(|id| of.get(id.as_str()).copied().unwrap_or(false)).collect()
+/// The score of each of `ids`.
+fn scores(predictions: &[Prediction], ids: &[String]) -> Vec<f64> {
+    let of: std::collections::BTreeMap<&str, f64> =
+        predictions.iter().map(|p| (p.example.as_str(), p.score())).collect();
+    ids.iter().map(|id| of.get(id.as_str()).copied().unwrap_or(0.0)).collect()
 }
 
 /// Two parts of one experiment's answers as one. Means are weighted by the items; a run is collapsed where both parts are.

@@ -456,7 +456,7 @@ pub const KEYS: &[Key] = &[
         "early_stopping",
         Kind::Flag,
         "true",
-        "Whether the test set may be left before its end once the finalists are told apart, by intervals that hold however often one looks. For answers that are right or wrong, from 100 test items on. `false` answers the whole test set.",
+        "Whether the test set may be left before its end once the finalists are told apart, by intervals that hold however often one looks. From 100 test items on; not for items that share sources. `false` answers the whole test set.",
     ),
     key("economics", "requests_per_month", Kind::Amount, "", "Requests expected a month."),
     key(
