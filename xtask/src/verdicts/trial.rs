@@ -46,9 +46,9 @@ impl Effort {
     pub(super) fn exhaustive() -> Self {
         Self {
             shots: vec![0, 4, 8, 16, 32],
-            draws: 4,
+            draws: 5,
             parts: vec![4, 2, 1],
-            seeds: 3,
+            seeds: 4,
             rates: 2,
             dev: 160,
             test: 1000,
@@ -60,9 +60,9 @@ impl Effort {
     pub(super) fn budgeted() -> Self {
         Self {
             shots: vec![16, 32],
-            draws: 1,
+            draws: 2,
             parts: vec![1],
-            seeds: 1,
+            seeds: 2,
             rates: 1,
             dev: 64,
             test: 400,
