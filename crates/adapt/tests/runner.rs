@@ -53,7 +53,7 @@ fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, ext
     task::atomic::write(&folder.join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();
     let text = format!(
         "[task]\nname = \"queues\"\n\n[data]\ntrain = \"rows.jsonl\"\nnear_duplicates = false\n\n[model]\nsource = \"embedded\"\n\n\
-         [in_context]\n{in_context}\n\n[fine_tune]\n{fine_tune}\nlearning_rates = [1e-3, 5e-4]\n{SEARCH}\n{extra}\n"
+         [in_context]\n{in_context}\n\n[fine_tune]\n{fine_tune}\nlearning_rates = [1e-3, 5e-4]\n{SEARCH}\n{extra}\n\n[budget]\ntop_up = false\n"
     );
     task::atomic::write(&folder.join("weigh.toml"), text.as_bytes()).unwrap();
 }

@@ -126,6 +126,11 @@ impl Printer {
                 if out.len() > 1 { " and so on" } else { "" }
             ),
         });
+        for (arm, reserve) in ["in-context", "fine-tuning"].into_iter().zip(&forecast.reserve) {
+            if let Some(text) = forecast::reserve(arm, reserve) {
+                self.print(&wrapped(&text));
+            }
+        }
     }
 
     /// Tells what may help next.
