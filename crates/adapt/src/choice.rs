@@ -102,11 +102,10 @@ pub(crate) fn semifinalists(experiments: &[Experiment]) -> Vec<&Experiment> {
             }
         }
         let finalist = finalist(experiments, family).map(|one| one.id.as_str());
-        let wanted = |group: &Group<'_>| {
-            group.members.iter().any(|one| !is_unlisted(one) || Some(one.id.as_str()) == finalist)
-        };
-        chosen
-            .extend(best.into_iter().filter(|(_, group)| wanted(group)).flat_map(|(_, group)| group.members));
+        for (_, group) in best {
+            let wins = group.members.iter().any(|one| Some(one.id.as_str()) == finalist);
+            chosen.extend(group.members.into_iter().filter(|one| wins || !is_unlisted(one)));
+        }
     }
     let whole = |e: &&Experiment| matches!(e.family, Family::Floor | Family::Hybrid) && e.part == Part::Dev;
     chosen.extend(experiments.iter().filter(whole));

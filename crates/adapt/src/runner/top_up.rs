@@ -20,8 +20,13 @@ use crate::plan::{
 };
 use crate::recipe::Search;
 
-/// By so much of it an arm may go beyond its share, and one arm's time may fall short of the other's.
+/// By so much of it one arm's time may fall short of the other's.
 const TOLERANCE: f64 = 0.2;
+/// By so much of it an arm's planned trials may go beyond its share. Where one arm takes 1.05 shares, 0.95 are left for the other one,
+/// which is a tenth less: half of the tolerance, the rest is for trials that come in whole pieces.
+const LATE: f64 = 0.05;
+/// By so much of it the budget may be exceeded where that makes uneven arms even.
+const CATCH_UP: f64 = 0.05;
 const ARMS: [Family; 2] = [Family::InContext, Family::FineTune];
 
 /// Where the search stands.
@@ -32,25 +37,33 @@ pub(super) struct Standing {
     budget: f64,
     /// Seconds of each arm until now.
     searched: [f64; 2],
-    /// Seconds that each arm's answers to test will take.
+    /// Seconds that each arm's answers to test will take, by what has run.
     test: [f64; 2],
+    /// The same for what is planned and has not run.
+    pending: [f64; 2],
     dev: Vec<Experiment>,
 }
 
 impl Standing {
     /// Seconds that either arm may search.
     fn share(&self) -> f64 {
-        ((self.budget - self.test[0] - self.test[1]) / 2.0).max(0.0)
+        ((self.budget - self.test.iter().chain(&self.pending).sum::<f64>()) / 2.0).max(0.0)
     }
 
     /// Seconds that nobody has used.
     fn left(&self) -> f64 {
-        self.budget - self.searched.iter().chain(&self.test).sum::<f64>()
+        self.budget - self.searched.iter().chain(&self.test).chain(&self.pending).sum::<f64>()
     }
 
-    /// Seconds that an arm may take before the other one falls too far behind.
+    /// Seconds that an arm may still take, test included: what is left, and a little more where it is too far behind.
+    fn room(&self, arm: usize) -> f64 {
+        let behind = self.searched[arm] < (1.0 - TOLERANCE) * self.searched[1 - arm];
+        self.left() + if behind { CATCH_UP * self.budget } else { 0.0 }
+    }
+
+    /// Seconds that an arm may take before the other one falls too far behind: half of the tolerance, the rest is for estimates.
     fn even(&self, arm: usize) -> f64 {
-        self.searched[1 - arm] / (1.0 - TOLERANCE) - self.searched[arm]
+        self.searched[1 - arm] / (1.0 - TOLERANCE / 2.0) - self.searched[arm]
     }
 }
 
@@ -73,7 +86,7 @@ impl Session<'_> {
             self.run.store.experiments()?.into_iter().filter(|one| one.part == Part::Dev).collect();
         let items = self.run.dataset.test.len() as f64;
         let chosen = choice::semifinalists(&dev);
-        let mut test = ARMS.map(|family| {
+        let test = ARMS.map(|family| {
             chosen
                 .iter()
                 .filter(|one| one.family == family)
@@ -83,26 +96,28 @@ impl Session<'_> {
         // What is planned and has not run will be answered on test as well.
         let pace = self.pace()?;
         let prompts = self.plan.prompts.iter().filter(|trial| !trial.unlisted && !pace.has(&trial.name()));
-        test[0] += prompts
-            .map(|trial| {
-                trial.seconds * (1.0 - wishes.dev_share()) * pace.rate(Family::InContext, trial.method())
-            })
-            .sum::<f64>();
-        let tunes = self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial)));
-        test[1] += tunes
-            .map(|trial| test_seconds(&wishes, &measured) * pace.rate(Family::FineTune, trial.method_name()))
-            .sum::<f64>();
+        let prompts = prompts.map(|trial| {
+            trial.seconds * (1.0 - wishes.dev_share()) * pace.rate(Family::InContext, trial.method())
+        });
+        let tunes =
+            self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial))).map(|trial| {
+                test_seconds(&wishes, &measured) * pace.rate(Family::FineTune, trial.method_name())
+            });
+        let pending = [prompts.sum::<f64>(), tunes.sum::<f64>()];
         let hybrids: f64 = self.plan.hybrids.iter().map(|trial| trial.seconds).sum();
         let budget = (wishes.budget - hybrids).max(0.0);
-        Ok(Some(Standing { wishes, measured, budget, searched, test, dev }))
+        Ok(Some(Standing { wishes, measured, budget, searched, test, pending, dev }))
     }
 
-    /// Whether a planned trial of `estimate` seconds would take its arm too far beyond its share.
-    fn is_late(&self, family: Family, kind: &str, estimate: f64) -> Result<bool, Error> {
-        let Some(standing) = self.standing()? else { return Ok(false) };
+    /// Whether a planned trial, of estimated seconds of search and of test, would take its arm too far beyond its share. What the arm
+    /// has planned after it does not count: it may be put off in its turn.
+    fn is_late(&self, family: Family, kind: &str, estimate: [f64; 2]) -> Result<bool, Error> {
+        let Some(mut standing) = self.standing()? else { return Ok(false) };
         let arm = usize::from(family == Family::FineTune);
-        let seconds = estimate * self.pace()?.rate(family, kind);
-        Ok(standing.searched[arm] + seconds > (1.0 + TOLERANCE) * standing.share())
+        let rate = self.pace()?.rate(family, kind);
+        let [search, test] = estimate.map(|seconds| seconds * rate);
+        standing.pending[arm] = test;
+        Ok(standing.searched[arm] + search > (1.0 + LATE) * standing.share())
     }
 
     /// Whether no time is left for a training with the recipe that was found.
@@ -110,12 +125,13 @@ impl Session<'_> {
         if !self.run.settings.budget.top_up {
             return Ok(false);
         }
-        Ok(self.has_ended()? || self.is_late(Family::FineTune, trial.method_name(), self.on_dev(trial)?)?)
+        Ok(self.has_ended()? || self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?)
     }
 
     /// Puts a planned prompt off where it comes too late: it goes to the front of the reserve.
     pub(super) fn put_off_prompt(&mut self, trial: &PromptTrial) -> Result<bool, Error> {
-        let estimate = trial.seconds * self.dev_share();
+        let share = self.dev_share();
+        let estimate = [share, 1.0 - share].map(|part| part * trial.seconds);
         let first = self.plan.prompts.first().is_none_or(|first| first == trial);
         if first
             || self.is_settled(&trial.name())?
@@ -138,7 +154,7 @@ impl Session<'_> {
         if first
             || !self.plan.tunes.contains(trial)
             || self.is_settled(&name)?
-            || !self.is_late(Family::FineTune, trial.method_name(), self.on_dev(trial)?)?
+            || !self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?
         {
             return Ok(false);
         }
@@ -175,6 +191,12 @@ impl Session<'_> {
         let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(trial.seconds) };
         let wishes = measure::wishes(self.run.settings, self.run.dataset);
         Ok((trial.seconds - test_seconds(&wishes, &measured)).max(0.0))
+    }
+
+    /// Estimated seconds of a training, and of its answers to test.
+    fn estimate(&self, trial: &TuneTrial) -> Result<[f64; 2], Error> {
+        let search = self.on_dev(trial)?;
+        Ok([search, trial.seconds - search])
     }
 
     /// Estimated seconds of a training that is not answered on test.
@@ -219,14 +241,14 @@ impl Session<'_> {
         }
         let pace = self.pace()?;
         let reserve = if arm == 0 { &self.plan.reserve.in_context } else { &self.plan.reserve.fine_tune };
-        let room = standing.left().min(standing.even(arm));
+        let room = standing.room(arm).min(standing.even(arm));
         let mut smallest: Option<(f64, String)> = None;
         for (index, extra) in reserve.iter().enumerate() {
             let Some((step, search, test)) = self.step(extra, standing, room)? else { continue };
             let (family, kind) = (ARMS[arm], step.kind());
             let rate = pace.rate(family, kind);
             let [search, test] = [search, test].map(|seconds| seconds * rate);
-            if search <= standing.even(arm) && search + test <= standing.left() {
+            if search <= standing.even(arm) && search + test <= standing.room(arm) {
                 return Ok(Ok((index, step)));
             }
             if smallest.as_ref().is_none_or(|(seconds, _)| search + test < *seconds) {
@@ -235,7 +257,7 @@ impl Session<'_> {
         }
         Ok(Err(match smallest {
             None => self.why_empty(arm),
-            Some((seconds, name)) if seconds > standing.left() => format!(
+            Some((seconds, name)) if seconds > standing.room(arm) => format!(
                 "{:.1} s of the budget are left, and the shortest trial in its reserve ({name}) takes about {seconds:.1} s",
                 standing.left().max(0.0)
             ),
@@ -312,7 +334,7 @@ impl Session<'_> {
             .iter()
             .filter(|one| one.selection == best.selection && one.shots == best.shots && !one.searched);
         let seed = draws.map(|one| one.seed + 1).max()?;
-        Some(PromptTrial { seed, ..*best })
+        Some(PromptTrial { seed, unlisted: true, ..*best })
     }
 
     /// The best planned training with the next seed.
@@ -380,7 +402,7 @@ impl Session<'_> {
         let arm = |index: usize, left: &[Extra], ended: String| ArmSearch {
             seconds: standing.searched[index],
             work: work.get(ARMS[index].name()).copied().unwrap_or_default(),
-            test_seconds: standing.test[index],
+            test_seconds: standing.test[index] + standing.pending[index],
             added: of(&self.plan.added, ARMS[index]),
             put_off: of(&self.plan.put_off, ARMS[index]),
             left: left.len(),
