@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 const RECORD: &str = "docs/record.md";
 
 /// Files whose public types stand in that page, outermost first.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "crates/eval/src/comparison.rs",
     "crates/task/src/record.rs",
     "crates/task/src/prompt_search.rs",
+    "crates/task/src/search_budget.rs",
     "crates/eval/src/arm.rs",
     "crates/eval/src/metrics.rs",
     "crates/eval/src/interval.rs",

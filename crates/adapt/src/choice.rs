@@ -87,7 +87,8 @@ pub(crate) fn learning_rate(experiments: &[Experiment], method: &str, labels: us
 }
 
 /// The dev experiments whose twins on test are wanted: for each prompt (method and shots) the calibration with the best mean over its
-/// seeds, for each training (method and labels) every seed at the chosen learning rate, every hybrid and every floor.
+/// seeds, for each training (method and labels) every seed at the chosen learning rate, every hybrid and every floor. A prompt beyond
+/// the lists of the task file is wanted only where it is the finalist's.
 pub(crate) fn semifinalists(experiments: &[Experiment]) -> Vec<&Experiment> {
     let mut chosen = Vec::new();
     for family in [Family::InContext, Family::FineTune] {
@@ -100,11 +101,26 @@ pub(crate) fn semifinalists(experiments: &[Experiment]) -> Vec<&Experiment> {
                 Some(_) => {}
             }
         }
-        chosen.extend(best.into_iter().flat_map(|(_, group)| group.members));
+        let finalist = finalist(experiments, family).map(|one| one.id.as_str());
+        for (_, group) in best {
+            let wins = group.members.iter().any(|one| Some(one.id.as_str()) == finalist);
+            chosen.extend(group.members.into_iter().filter(|one| wins || !is_unlisted(one)));
+        }
     }
     let whole = |e: &&Experiment| matches!(e.family, Family::Floor | Family::Hybrid) && e.part == Part::Dev;
     chosen.extend(experiments.iter().filter(whole));
     chosen
+}
+
+const UNLISTED: &str = "unlisted";
+
+/// Marks an experiment that lies beyond the lists of the task file.
+pub(crate) fn mark_unlisted(experiment: &mut Experiment) {
+    experiment.configuration.insert(UNLISTED.to_owned(), true.into());
+}
+
+fn is_unlisted(experiment: &Experiment) -> bool {
+    experiment.setting(UNLISTED) == Some(true)
 }
 
 /// The place on a learning curve that a configuration competes for.

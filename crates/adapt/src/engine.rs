@@ -21,6 +21,11 @@ pub trait Engine: Trainer {
         Work::default()
     }
 
+    /// Seconds on a clock of its own, which counts instead of the machine's; `None`: the machine's counts.
+    fn clock(&self) -> Option<f64> {
+        None
+    }
+
     /// The model's chat template; `None` where it has none.
     fn chat_template(&self) -> Option<Arc<ChatTemplate>>;
 }

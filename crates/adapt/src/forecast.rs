@@ -8,7 +8,7 @@ use task::settings::Settings;
 use crate::Error;
 use crate::engine::Engine;
 use crate::measure;
-use crate::plan::{LearningRate, Measured, Plan};
+use crate::plan::{Extra, LearningRate, Measured, Plan};
 use crate::writer::PromptWriter;
 
 /// A plan with what it costs.
@@ -20,6 +20,8 @@ pub struct Forecast {
     pub trainings: Vec<Planned>,
     /// What the budget or the context has no room for.
     pub left_out: Vec<String>,
+    /// What is tried where time is left, the prompting arm's and the fine-tuning arm's, in order.
+    pub reserve: [Vec<String>; 2],
     /// What the estimates rest on: speeds of this machine and lengths of this task's texts.
     pub measured: Measured,
 }
@@ -135,6 +137,8 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
         prompts: prompts.chain(search).collect(),
         trainings: trainings.chain(searches).chain(hybrids).collect(),
         left_out: plan.left_out.clone(),
+        reserve: [&plan.reserve.in_context, &plan.reserve.fine_tune]
+            .map(|extras| extras.iter().map(Extra::describe).collect()),
         measured: *measured,
     }
 }
@@ -162,9 +166,17 @@ mod tests {
             longest_demonstration: 44,
             answers: 0.0,
             writing: 0.0,
+            unshown_writing: 0.0,
             context: 2048,
         };
-        let prompt = |selection| PromptTrial { selection, shots: 4, seed: 0, seconds: 1.0, searched: false };
+        let prompt = |selection| PromptTrial {
+            selection,
+            shots: 4,
+            seed: 0,
+            seconds: 1.0,
+            searched: false,
+            unlisted: false,
+        };
         let tune = TuneTrial {
             method: TrainingMethod::Full,
             labels: 100,

@@ -8,7 +8,7 @@ use task::settings::{self, FineTuneMethod, Settings};
 
 use crate::Error;
 use crate::engine::Engine;
-use crate::plan::{Measured, Selection, Wishes};
+use crate::plan::{Measured, Open, Selection, Wishes};
 use crate::recipe;
 use crate::text_answers::TextAnswers;
 use crate::writer::{PromptWriter, target_index};
@@ -62,13 +62,18 @@ pub(crate) fn measure(
         // A tree of n answers of m tokens has at most n (m - 1) internal nodes; shared beginnings make it smaller.
         answers: answers.iter().map(|&tokens| tokens.saturating_sub(1) as f64).sum::<f64>(),
         writing: 0.0,
+        unshown_writing: 0.0,
         context,
     };
     check_context(settings, &measured)?;
-    (measured.forward_speed, measured.writing) = match writer.texts() {
-        Some(texts) => writing_speed(dataset, writer, texts, predictor.as_mut())?,
-        None => (forward_speed(dataset, writer, predictor.as_mut())?, 0.0),
-    };
+    match writer.texts() {
+        Some(texts) => {
+            let answer = measured.demonstration - measured.query - 1.0;
+            let speed = writing_speed(dataset, writer, texts, answer, predictor.as_mut())?;
+            [measured.forward_speed, measured.writing, measured.unshown_writing] = speed;
+        }
+        None => measured.forward_speed = forward_speed(dataset, writer, predictor.as_mut())?,
+    }
     drop(predictor);
     measured.training_speed = training_speed(settings, dataset, writer, engine, measured.demonstration)?;
     Ok(measured)
@@ -101,14 +106,15 @@ fn forward_speed(
     Ok(scored.usage.processed_tokens as f64 / scored.usage.seconds.max(1e-6))
 }
 
-/// Forward tokens a second, and how many of them take as long as the writing of an answer. The untuned model, which seldom ends an
-/// answer early, writes longer than a tuned one: the estimate is on the safe side.
+/// Forward tokens a second, and how many of them take as long as the writing of an answer: one of `answer` tokens, as the training
+/// rows have, and one as the untuned model writes it without demonstrations, which seldom ends before it must.
 fn writing_speed(
     dataset: &Dataset,
     writer: &PromptWriter,
     texts: &TextAnswers,
+    answer: f64,
     predictor: &mut dyn Predictor,
-) -> Result<(f64, f64), Error> {
+) -> Result<[f64; 3], Error> {
     let items = spread(&dataset.train, TIMED);
     let prompts = writer.tuned_prompts(&items.iter().map(|e| e.input.as_str()).collect::<Vec<_>>())?;
     let mut timed = |max_tokens: usize| -> Result<Usage, Error> {
@@ -120,7 +126,10 @@ fn writing_speed(
     let (brief, whole) = (timed(1)?, timed(texts.max_tokens())?);
     let speed = brief.processed_tokens as f64 / brief.seconds.max(1e-6);
     let each = (whole.seconds - brief.seconds).max(0.0) / items.len().max(1) as f64;
-    Ok((speed, each * speed))
+    // What was written beyond the first token took so long.
+    let further = (whole.tokens.completion - brief.tokens.completion).max(1.0);
+    let shown = each * ((answer - 1.0).max(0.0) / further).min(1.0);
+    Ok([speed, shown * speed, each * speed])
 }
 
 fn training_speed(
@@ -143,12 +152,14 @@ fn training_speed(
         batch_rows: settings.fine_tune.batch_rows,
         seed: 0,
     };
-    let mut clock = std::time::Instant::now();
+    let started = std::time::Instant::now();
+    let now = || engine.clock().unwrap_or_else(|| started.elapsed().as_secs_f64());
+    let mut before = now();
     let mut seconds = f64::INFINITY;
     engine
         .train(&job, &mut |_, _| {
-            seconds = seconds.min(clock.elapsed().as_secs_f64());
-            clock = std::time::Instant::now();
+            seconds = seconds.min(now() - before);
+            before = now();
             Ok(Control::Continue)
         })
         .map_err(Error::model("measuring"))?;
@@ -215,5 +226,19 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
         // What is left by the probes.
         budget: settings.budget.seconds * (1.0 - settings.probes.share),
         evaluated: [dataset.dev.len(), dataset.test.len()],
+        top_up: settings.budget.top_up,
+        open: open(settings),
+    }
+}
+
+/// The lists that are the default ones.
+fn open(settings: &Settings) -> Open {
+    let context = settings::InContextSettings::default();
+    let tune = task::task_file::FineTuneSection::default();
+    Open {
+        selections: settings.in_context.selection == context.selection,
+        shots: settings.in_context.shots == context.shots,
+        labels: settings.fine_tune.labels == tune.labels,
+        rates: settings.fine_tune.learning_rates == tune.learning_rates,
     }
 }

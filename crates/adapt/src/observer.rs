@@ -31,8 +31,10 @@ pub struct Summary {
     pub seconds: [f64; 2],
     /// Units of work that an earlier session has stored.
     pub done: usize,
-    /// Trials that the budget has no room for.
+    /// Trials that the context, or where there is no reserve the budget, has no room for.
     pub left_out: Vec<String>,
+    /// What the prompting arm and the fine-tuning arm try where time is left, in order.
+    pub reserve: [Vec<String>; 2],
 }
 
 /// An observer that tells nobody.

@@ -1,11 +1,13 @@
 //! Which experiments fit the budget, decided once, before any result is seen, and stored: a resumed run follows the same plan.
 //!
-//! Each arm gets half of the budget. Trials are listed in the order in which a careful person would want them (first every
-//! size once, then the alternatives of the learning rate, then more seeds) and taken until the arm's half is spent by the
-//! estimate. An estimate counts the trial's work on dev and its share of the work on test. A share of the prompting arm's half is
-//! kept for the search for a better instruction and format, where it is enough for one (docs/prompting.md).
+//! Both arms may search equally long: half each of what the answers to test leave of the budget. Trials are listed in the order in
+//! which a careful person would want them (first every size once, then the alternatives of the learning rate, then more seeds) and
+//! taken until the arm's share is spent by the estimate. Of the prompting arm's share a part is kept for the search for a better
+//! instruction and format, where it is enough for one (docs/prompting.md). What finds no room, and some more, is kept as a reserve:
+//! estimates are wrong, and the runner tops up the arm that took less (docs/budget.md).
 
 mod prompts;
+mod reserve;
 mod trainings;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +19,11 @@ use crate::hybrid::{self, HybridTrial};
 use crate::recipe::{self, Search};
 
 pub(crate) use prompts::prompt_bound;
-use prompts::{prompt_candidates, smallest_search};
-use trainings::{describe, tune_candidates};
-pub(crate) use trainings::{evaluated_epochs, tune_seconds};
+use prompts::prompt_candidates;
+pub(crate) use prompts::smallest_search;
+pub use reserve::{Extra, Open, Reserve};
+use trainings::tune_candidates;
+pub(crate) use trainings::{describe, evaluated_epochs, test_seconds, tune_seconds};
 
 /// How demonstrations are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +85,9 @@ pub struct PromptTrial {
     /// Whether its instruction and format are those that the search found, instead of the task's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub searched: bool,
+    /// Whether it lies beyond the lists of the task file: it is answered on dev, and on test only if it wins there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
 }
 
 impl PromptTrial {
@@ -166,6 +173,9 @@ pub struct Measured {
     /// What writing one answer costs, in forward tokens that take as long; 0 where answers are labels.
     #[serde(default)]
     pub writing: f64,
+    /// The same where nothing shows how long an answer is: without demonstrations or training a model writes on.
+    #[serde(default)]
+    pub unshown_writing: f64,
     /// Tokens that the model holds.
     pub context: usize,
 }
@@ -217,6 +227,10 @@ pub struct Wishes {
     pub budget: f64,
     /// Dev and test examples.
     pub evaluated: [usize; 2],
+    /// Whether there is a reserve.
+    pub top_up: bool,
+    /// What the reserve may go beyond.
+    pub open: Open,
 }
 
 /// The experiments of a run.
@@ -232,53 +246,119 @@ pub struct Plan {
     /// Combinations of both arms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hybrids: Vec<HybridTrial>,
-    /// Names of trials without room in the budget or the context.
+    /// Names of trials without room in the context, or, where there is no reserve, in the budget.
     pub left_out: Vec<String>,
-    /// Seconds for the search of instruction and format, and for answering test with what it finds; `None`: no search.
+    /// Seconds for the search of instruction and format, and for measuring what it finds on dev; `None`: no search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_search: Option<f64>,
+    /// What is tried where time is left.
+    #[serde(default, skip_serializing_if = "Reserve::is_empty")]
+    pub reserve: Reserve,
+    /// Names of the trials that were taken from the reserve, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// Names of the trials that were put off while the plan was carried out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub put_off: Vec<String>,
 }
 
+/// By so much the next smaller share of an arm is smaller.
+const STEP: f64 = 0.97;
+/// Below this part of half of the budget no share is tried: the first trial of each arm is all there is.
+const SMALLEST_SHARE: f64 = 0.01;
+
 impl Plan {
-    /// Fits `wishes` into the budget. The first trial of each arm is always taken: an arm is never empty.
+    /// Fits `wishes` into the budget: the largest share of time such that both arms may search for so long, and answer test
+    /// afterwards. The first trial of each arm is always taken: an arm is never empty.
     pub fn new(wishes: &Wishes, measured: &Measured) -> Self {
         let half = wishes.budget / 2.0;
+        let mut share = half;
+        loop {
+            let plan = Self::within(share, wishes, measured);
+            let total = plan.total(wishes, measured);
+            if total <= wishes.budget || share < SMALLEST_SHARE * half {
+                return plan.with_hybrids(wishes, measured, wishes.budget - total);
+            }
+            share *= STEP;
+        }
+    }
+
+    /// What either arm can try on dev in `share` seconds.
+    fn within(share: f64, wishes: &Wishes, measured: &Measured) -> Self {
         let mut plan = Self::default();
         let (prompts, unfit) = prompt_candidates(wishes, measured);
         plan.left_out.extend(unfit);
-        let mut spent = 0.0;
+        let (mut spent, mut late_prompts, mut late_tunes) = (0.0, Vec::new(), Vec::new());
         let smallest = smallest_search(measured);
-        let kept = Some(wishes.prompt_search_share * half).filter(|&kept| kept > smallest);
+        let kept = Some(wishes.prompt_search_share * share).filter(|&kept| kept > smallest);
         for trial in prompts {
-            if plan.prompts.is_empty() || spent + trial.seconds <= half - kept.unwrap_or(0.0) {
-                spent += trial.seconds;
+            let seconds = trial.seconds * wishes.dev_share();
+            if plan.prompts.is_empty() || spent + seconds <= share - kept.unwrap_or(0.0) {
+                spent += seconds;
                 plan.prompts.push(trial);
             } else {
-                plan.left_out.push(trial.name());
+                late_prompts.push(trial);
             }
         }
-        plan.prompt_search = kept.map(|_| half - spent).filter(|&left| left > smallest);
-        let prompted = spent + plan.prompt_search.unwrap_or(0.0);
+        plan.prompt_search = kept.map(|_| share - spent).filter(|&left| left > smallest);
         spent = 0.0;
-        let mut complete = true;
         for trial in tune_candidates(wishes, measured) {
-            if plan.tunes.is_empty() || spent + trial.seconds <= half {
-                spent += trial.seconds;
+            let seconds = trial.seconds - test_seconds(wishes, measured);
+            if plan.tunes.is_empty() || spent + seconds <= share {
+                spent += seconds;
                 plan.tunes.push(trial);
             } else {
-                complete = false;
-                plan.left_out.push(describe(&trial));
+                late_tunes.push(trial);
             }
         }
-        // A search, and what combines both arms, only where everything else has its time.
-        if complete && wishes.search_share > 0.0 && plan.has_lora() {
-            plan.search = Search::plan(wishes, measured, half - spent);
-            spent += plan.search.as_ref().map_or(0.0, Search::all_seconds);
+        // A search only where everything else has its time.
+        if late_tunes.is_empty() && wishes.search_share > 0.0 && plan.has_lora() {
+            plan.search = Search::plan(wishes, measured, share - spent);
         }
-        if complete && plan.has_lora() {
-            plan.hybrids = hybrid::plan(wishes, measured, wishes.budget - prompted - spent);
+        if wishes.top_up {
+            plan.reserve = Reserve::new(wishes, measured, &plan, late_prompts, late_tunes);
+        } else {
+            plan.left_out.extend(late_prompts.iter().map(PromptTrial::name));
+            plan.left_out.extend(late_tunes.iter().map(describe));
         }
         plan
+    }
+
+    /// What combines both arms, in what time is left, only where everything else has its time.
+    fn with_hybrids(mut self, wishes: &Wishes, measured: &Measured, left: f64) -> Self {
+        let tunes = tune_candidates(wishes, measured).len();
+        if self.tunes.len() == tunes && self.has_lora() {
+            self.hybrids = hybrid::plan(wishes, measured, left);
+        }
+        self
+    }
+
+    /// Seconds of the whole: the arm with less is to catch up with the other as far as its reserve goes, and both answer test.
+    fn total(&self, wishes: &Wishes, measured: &Measured) -> f64 {
+        let searched = self.search_seconds(wishes, measured);
+        let longest = searched[0].max(searched[1]);
+        let reserve = |extras: &[Extra], own: f64| {
+            let of = |extra: &Extra| match extra {
+                Extra::Prompt(trial) => trial.seconds * wishes.dev_share(),
+                Extra::Training(trial) => trial.seconds - test_seconds(wishes, measured),
+                _ => 0.0,
+            };
+            (own + extras.iter().map(of).sum::<f64>()).min(longest)
+        };
+        let [prompts, tunes] = self.seconds();
+        // What the plan itself takes, and what catching up adds to the arm that has less.
+        prompts + tunes - searched[0] - searched[1]
+            + reserve(&self.reserve.in_context, searched[0])
+            + reserve(&self.reserve.fine_tune, searched[1])
+    }
+
+    /// Estimated seconds that the arms search, without test.
+    fn search_seconds(&self, wishes: &Wishes, measured: &Measured) -> [f64; 2] {
+        let [prompts, tunes] = self.seconds();
+        let tested: f64 = self.prompts.iter().map(|trial| trial.seconds * (1.0 - wishes.dev_share())).sum();
+        let follow = self.search.as_ref().map_or(0, |search| search.follow.len());
+        let trained = (self.tunes.len() + follow) as f64 * test_seconds(wishes, measured);
+        [prompts - tested, tunes - trained]
     }
 
     fn has_lora(&self) -> bool {
@@ -303,6 +383,19 @@ impl Plan {
                 + self.search.as_ref().map_or(0.0, Search::all_seconds),
         ]
     }
+}
+
+impl Wishes {
+    /// Share of the answers that are on dev.
+    pub(crate) fn dev_share(&self) -> f64 {
+        let [dev, test] = self.evaluated.map(|items| items as f64);
+        dev / (dev + test).max(1.0)
+    }
+}
+
+/// A learning rate with two digits, as a person would write it.
+pub(crate) fn rounded(rate: f64) -> f64 {
+    format!("{rate:.1e}").parse().unwrap_or(rate)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub(crate) mod halving;
 pub(crate) mod proposals;
 
 pub(crate) use candidates::{Candidate, Kind, together};
-pub(crate) use halving::{Halving, affordable, halve, rungs};
+pub(crate) use halving::{Asked, Halving, OUT_OF_TIME, UNABLE, affordable, halve, rungs};
 
 use crate::plan::{Measured, PromptTrial};
 

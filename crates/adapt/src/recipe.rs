@@ -139,6 +139,21 @@ impl Search {
         Some(kept)
     }
 
+    /// The best recipe of a search that was ended early: of the last round in which at least two healthy ones can be compared.
+    pub(crate) fn best_so_far(&self, experiments: &[Experiment]) -> Option<Recipe> {
+        (0..self.rungs.len()).rev().find_map(|rung| {
+            let score = |recipe: usize| {
+                let id = format!("{}@dev", self.name(rung, recipe));
+                let found = experiments.iter().find(|one| one.id == id && one.collapse.is_none())?;
+                Some((recipe, found.mean_score()))
+            };
+            let scored: Vec<(usize, f64)> = (0..self.recipes.len()).filter_map(score).collect();
+            // A tie goes to the recipe that stands first.
+            let best = scored.iter().copied().reduce(|best, one| if one.1 > best.1 { one } else { best })?;
+            (scored.len() > 1).then_some(self.recipes[best.0])
+        })
+    }
+
     /// The recipe that won; `None` until all is stored, or where it collapsed in the last round.
     pub(crate) fn winner(&self, experiments: &[Experiment]) -> Option<Recipe> {
         let last = self.rungs.len();
@@ -310,6 +325,20 @@ mod tests {
         assert_eq!(search.winner(&stored).map(|recipe| recipe.learning_rate), Some(4.0));
         stored[5].collapse = Some("diverged".to_owned());
         assert_eq!(search.winner(&stored), None, "nothing healthy is left");
+    }
+
+    #[test]
+    fn a_search_that_ends_early_has_the_best_of_the_last_comparison() {
+        let search = search(4);
+        let mut stored = vec![result(&search, 0, 0, 9)];
+        assert_eq!(search.best_so_far(&stored), None, "nothing to compare it with");
+        stored.extend([result(&search, 0, 1, 5), result(&search, 0, 2, 9)]);
+        let rate = |stored: &[Experiment]| search.best_so_far(stored).map(|recipe| recipe.learning_rate);
+        assert_eq!(rate(&stored), Some(1.0), "a tie: the first");
+        stored.push(result(&search, 1, 2, 10));
+        assert_eq!(rate(&stored), Some(1.0), "one result of a round is no comparison");
+        stored.push(result(&search, 1, 0, 4));
+        assert_eq!(rate(&stored), Some(3.0));
     }
 
     #[test]

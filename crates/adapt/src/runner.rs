@@ -6,10 +6,12 @@
 
 mod hybrids;
 mod label_noise;
+mod pace;
 mod prompt_search;
 mod recipe_search;
 mod spending;
 mod test_set;
+mod top_up;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,10 +32,11 @@ use crate::floor_arm::FloorArm;
 use crate::in_context::{self, InContext, calibration_name};
 use crate::measure;
 use crate::observer::{Observer, Summary};
-use crate::plan::{LearningRate, Plan, PromptTrial, TuneTrial};
+use crate::plan::{Extra, LearningRate, Plan, PromptTrial, TuneTrial, describe};
 use crate::probes::{self, Prober};
 use crate::rounding::{self, Rounding};
 use crate::writer::{PromptWriter, target_index};
+use pace::Unit;
 
 /// What a run is made of.
 pub struct Run<'a> {
@@ -58,8 +61,10 @@ struct Session<'a> {
     targets: &'a [usize],
     embedder: &'a Embedder<'a>,
     plan: Plan,
-    /// When time was last added to the store.
-    clock: Instant,
+    /// When time was last added to the store, in seconds of this session.
+    lapped: f64,
+    /// What is running, if its time is kept.
+    unit: Option<(String, Unit)>,
     done_seconds: f64,
     /// When this session began.
     began: Instant,
@@ -107,12 +112,14 @@ impl Run<'_> {
             targets: &targets,
             embedder: &embedder,
             plan,
-            clock: Instant::now(),
+            lapped: 0.0,
+            unit: None,
             done_seconds: 0.0,
             began: Instant::now(),
             meter: Meter::of_machine(),
             worked: engine.work(),
         };
+        session.lapped = session.now();
         session.announce()?;
         session.dev()?;
         session.test()?;
@@ -130,6 +137,8 @@ impl Session<'_> {
             seconds: self.plan.seconds(),
             done: stored,
             left_out: self.plan.left_out.clone(),
+            reserve: [&self.plan.reserve.in_context, &self.plan.reserve.fine_tune]
+                .map(|extras| extras.iter().map(Extra::describe).collect()),
         };
         self.run.observer.planned(&summary);
         Ok(())
@@ -147,6 +156,7 @@ impl Session<'_> {
             self.tune_on_dev(&trial)?;
         }
         self.search_recipe()?;
+        self.top_up()?;
         self.hybrids()
     }
 
@@ -173,14 +183,23 @@ impl Session<'_> {
             self.done_seconds += trial.seconds * self.dev_share();
             return Ok(());
         }
+        if self.put_off_prompt(trial)? {
+            return Ok(());
+        }
         self.stop_if_wanted()?;
         self.run.observer.started(&trial.name());
+        let share = trial.seconds * self.dev_share();
+        self.begins(Family::InContext, trial.method(), &trial.name(), share);
         let writer = self.writer_of(trial)?;
         let arm = self.in_context(&writer);
         let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
-        let share = trial.seconds * self.dev_share();
         match outcome {
-            Ok(experiments) => self.put_all(experiments, share),
+            Ok(mut experiments) => {
+                if trial.unlisted {
+                    experiments.iter_mut().for_each(choice::mark_unlisted);
+                }
+                self.put_all(experiments, share)
+            }
             Err(error) if error.is_metric() => Err(error),
             Err(error) => self.failed(&trial.name(), &error, Family::InContext),
         }
@@ -204,8 +223,14 @@ impl Session<'_> {
             self.done_seconds += trial.seconds;
             return self.train_again(trial, rate);
         }
+        if self.put_off_training(trial)? {
+            return Ok(());
+        }
         self.stop_if_wanted()?;
         self.run.observer.started(&name);
+        let planned = self.plan.tunes.contains(trial);
+        let unit = if planned { describe(trial) } else { name.clone() };
+        self.begins(Family::FineTune, trial.method_name(), &unit, self.on_dev(trial)?);
         let folder = self.folder(&name)?;
         let arm = self.fine_tune();
         let experiment = arm.on_dev(trial, rate, self.run.engine, &folder)?;
@@ -220,7 +245,8 @@ impl Session<'_> {
     fn failed(&mut self, name: &str, error: &Error, family: Family) -> Result<(), Error> {
         self.run.observer.noted(&format!("left out: {error}"));
         self.run.store.set_fact(&format!("failed/{name}"), &error.to_string())?;
-        self.spent(family)
+        self.spent(family)?;
+        Ok(())
     }
 
     /// Weights that lost on dev are deleted once everything is measured.
@@ -319,6 +345,7 @@ impl Session<'_> {
         self.done_seconds += planned;
         let share = self.share();
         let mut seconds = self.lap();
+        self.ended(seconds)?;
         let spending = self.spending();
         if let Some(experiment) = experiments.first() {
             self.put_spending(experiment.family, spending)?;
@@ -344,15 +371,25 @@ impl Session<'_> {
 
     /// Share of the planned seconds that is behind us.
     fn share(&self) -> f64 {
-        let total: f64 = self.plan.seconds().iter().sum();
+        let mut total: f64 = self.plan.seconds().iter().sum();
+        if !self.plan.reserve.is_empty() {
+            // What is not planned is spent on the reserve.
+            total = total.max(self.run.settings.budget.seconds * (1.0 - self.run.settings.probes.share));
+        }
         (self.done_seconds / total.max(1e-9)).min(1.0)
     }
 
     /// Seconds since the last call.
     fn lap(&mut self) -> f64 {
-        let seconds = self.clock.elapsed().as_secs_f64();
-        self.clock = Instant::now();
+        let now = self.now();
+        let seconds = (now - self.lapped).max(0.0);
+        self.lapped = now;
         seconds
+    }
+
+    /// Seconds on the clock that counts: the engine's own, where it has one, else those of this session.
+    fn now(&self) -> f64 {
+        self.run.engine.clock().unwrap_or_else(|| self.began.elapsed().as_secs_f64())
     }
 
     fn record(&mut self) -> Result<RunRecord, Error> {

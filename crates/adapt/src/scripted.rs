@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -26,11 +26,60 @@ pub struct ScriptedModel {
     pub context: usize,
     /// A learning rate at or above which training "diverges"; for tests of collapse.
     pub diverges_at: f64,
+    /// A clock on which work takes as long as it says; `None`: the machine's clock counts.
+    pub clock: Option<Arc<ScriptedClock>>,
+}
+
+/// Time that passes by work alone, the same on every machine. Estimates are taken from short prompts and one short training: with
+/// a power other than 1, or trainings that take long to begin, they are wrong.
+#[derive(Debug)]
+pub struct ScriptedClock {
+    /// Seconds of a prompt of one token.
+    pub each: f64,
+    /// A prompt of `n` tokens takes `each * n^power`.
+    pub power: f64,
+    /// Seconds of a trained token.
+    pub trained: f64,
+    /// Seconds of an epoch of more rows than the measurement has, beside its tokens.
+    pub epoch: f64,
+    seconds: Mutex<f64>,
+}
+
+/// Rows of an epoch that the measurement of speed has at most.
+const MEASURED_ROWS: usize = 16;
+
+impl ScriptedClock {
+    /// A clock at zero.
+    pub fn new(each: f64, power: f64, trained: f64, epoch: f64) -> Self {
+        Self { each, power, trained, epoch, seconds: Mutex::new(0.0) }
+    }
+
+    fn pass(&self, seconds: f64) {
+        *self.seconds.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += seconds;
+    }
+
+    fn now(&self) -> f64 {
+        *self.seconds.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl ScriptedModel {
+    /// Lets requests take their time; returns the seconds.
+    fn ask(&self, prompts: impl Iterator<Item = usize>) -> f64 {
+        match &self.clock {
+            Some(clock) => {
+                let seconds = prompts.map(|tokens| clock.each * (tokens as f64).powf(clock.power)).sum();
+                clock.pass(seconds);
+                seconds
+            }
+            None => 1e-3 * prompts.count().max(1) as f64,
+        }
+    }
 }
 
 impl Default for ScriptedModel {
     fn default() -> Self {
-        Self { context: 100_000, diverges_at: f64::INFINITY }
+        Self { context: 100_000, diverges_at: f64::INFINITY, clock: None }
     }
 }
 
@@ -69,7 +118,13 @@ fn noise(seed: u64, text: &str) -> f64 {
 }
 
 /// What requests took: a word is a token, and each prompt takes a millisecond. Written answers are processed, given ones are not.
-fn usage(shared: &str, prompts: &[String], answers: &[String], written: bool) -> Usage {
+fn usage(
+    model: &ScriptedModel,
+    shared: &str,
+    prompts: &[String],
+    answers: &[String],
+    written: bool,
+) -> Usage {
     let shared = length(shared);
     let total = |texts: &[String]| texts.iter().map(|text| length(text)).sum::<usize>();
     let (prompt, answer) = (total(prompts), total(answers));
@@ -83,8 +138,8 @@ fn usage(shared: &str, prompts: &[String], answers: &[String], written: bool) ->
         },
         processed_tokens: (own + shared) as u64,
         shared_tokens: shared as u64,
-        seconds: 1e-3 * requests,
-        shared_seconds: 1e-3,
+        seconds: model.ask(prompts.iter().map(|text| length(text))),
+        shared_seconds: if model.clock.is_some() { 0.0 } else { 1e-3 },
     }
 }
 
@@ -177,7 +232,10 @@ impl Predictor for ScriptedPredictor<'_> {
         let prompts = self.prompts(batch.shared, batch.requests)?;
         let log_probabilities =
             prompts.iter().map(|text| self.log_probabilities(text, batch.answers)).collect();
-        Ok(Scored { log_probabilities, usage: usage(batch.shared, &prompts, batch.answers, false) })
+        Ok(Scored {
+            log_probabilities,
+            usage: usage(self.model, batch.shared, &prompts, batch.answers, false),
+        })
     }
 
     /// Words counted in 32 places by their hash.
@@ -190,7 +248,7 @@ impl Predictor for ScriptedPredictor<'_> {
         Ok(Embedded {
             vectors: texts.iter().map(vector).collect(),
             tokens: texts.iter().map(|text| length(text) as u64).collect(),
-            seconds: 1e-3 * texts.len() as f64,
+            seconds: self.model.ask(texts.iter().map(|text| length(text))),
         })
     }
 
@@ -204,7 +262,7 @@ impl Predictor for ScriptedPredictor<'_> {
                 if batch.schema.is_some() && known.is_empty() { "{}".to_owned() } else { known }
             })
             .collect();
-        let usage = usage(batch.shared, &prompts, &texts, true);
+        let usage = usage(self.model, batch.shared, &prompts, &texts, true);
         Ok(Written { texts, usage })
     }
 }
@@ -253,6 +311,10 @@ impl Trainer for ScriptedModel {
             let seen = (rows.len() * epoch).div_ceil(job.epochs);
             predictor.memory = Memory { rows: rows[..seen].to_vec(), seed: job.seed };
             tokens += each;
+            if let Some(clock) = &self.clock {
+                let more = if rows.len() > MEASURED_ROWS { clock.epoch } else { 0.0 };
+                clock.pass(each as f64 * clock.trained + more);
+            }
             let steps = (epoch * rows.len().div_ceil(job.batch_rows.max(1))) as u32;
             let report = EpochReport { epoch, loss: 1.0 / epoch as f64, tokens, steps };
             let control = on_epoch(report, &mut predictor)?;
@@ -275,6 +337,10 @@ impl Trainer for ScriptedModel {
 impl Engine for ScriptedModel {
     fn base(&self) -> Box<dyn Predictor + '_> {
         Box::new(ScriptedPredictor { model: self, memory: Memory::default() })
+    }
+
+    fn clock(&self) -> Option<f64> {
+        self.clock.as_ref().map(|clock| clock.now())
     }
 
     fn chat_template(&self) -> Option<Arc<ChatTemplate>> {

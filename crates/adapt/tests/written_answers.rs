@@ -18,7 +18,7 @@ use task::store::Store;
 use support::{embedded, run};
 
 const GRID: &str = "[model]\nsource = \"embedded\"\n[in_context]\nshots = [0, 3]\nseeds = 2\n\
-                    [fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3]\nmethods = [\"lora\"]\nsearch_share = 0\nhybrids = [\"none\"]\n";
+                    [fine_tune]\nlabels = [6, 24]\nseeds = 2\nlearning_rates = [1e-3]\nmethods = [\"lora\"]\nsearch_share = 0\nhybrids = [\"none\"]\n[budget]\ntop_up = false\n";
 const SCHEMA: &str = r#"schema = '''{"type": "object", "additionalProperties": false, "properties": {
     "thing": {"type": "string"}, "count": {"type": "integer"}}}'''"#;
 
@@ -169,7 +169,7 @@ fn a_users_command_is_the_metric_and_its_failure_stops_the_run() {
 fn the_embedded_model_answers_in_valid_json_in_both_arms() {
     let folder = tempfile::tempdir().unwrap();
     let grid = "[model]\nsource = \"embedded\"\n[prompt]\nstyle = \"arrow\"\n[in_context]\nshots = [0, 2]\nseeds = 1\n\
-                [fine_tune]\nlabels = [16]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\nepochs = 4\nsearch_share = 0\nhybrids = [\"none\"]\n";
+                [fine_tune]\nlabels = [16]\nseeds = 1\nlearning_rates = [3e-3]\nmethods = [\"lora\"]\nepochs = 4\nsearch_share = 0\nhybrids = [\"none\"]\n[budget]\ntop_up = false\n";
     write_task(folder.path(), 50, true, &format!("kind = \"extract\"\n{SCHEMA}"), grid);
     // So small a model may give one answer to everything after so little training: a collapsed run, and no finalist then. Its
     // answers are stored all the same.

@@ -119,13 +119,21 @@ impl Printer {
         let out = &forecast.left_out;
         let budget = eval::wording::seconds(seconds);
         self.print(&match out.first() {
-            None => format!("Everything that the task file asks for fits the budget of {budget}."),
+            None if forecast.reserve.iter().all(Vec::is_empty) => {
+                format!("Everything that the task file asks for fits the budget of {budget}.")
+            }
+            None => format!("Budget: {budget}; what it leaves is spent on the reserve."),
             Some(first) => format!(
                 "No room within the budget of {budget} (or the context) for {} more: {first}{}.",
                 out.len(),
                 if out.len() > 1 { " and so on" } else { "" }
             ),
         });
+        for (arm, reserve) in ["in-context", "fine-tuning"].into_iter().zip(&forecast.reserve) {
+            if let Some(text) = forecast::reserve(arm, reserve) {
+                self.print(&wrapped(&text));
+            }
+        }
     }
 
     /// Tells what may help next.

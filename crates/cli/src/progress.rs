@@ -121,6 +121,14 @@ impl Observer for Progress {
             let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
             self.say(&format!("Left out, for lack of time or context: {}{tail}.", shown.join(", ")));
         }
+        let [prompts_more, trainings_more] = &plan.reserve;
+        if !(prompts_more.is_empty() && trainings_more.is_empty()) {
+            self.say(&format!(
+                "In reserve for time that is left: {} more in-context, {} more of fine-tuning.",
+                prompts_more.len(),
+                trainings_more.len()
+            ));
+        }
         self.started = Instant::now();
         self.planned_seconds = prompts + trainings;
         let arms = [

@@ -30,6 +30,7 @@ search_share = 0
 hybrids = ["none"]
 [budget]
 time = "10h"
+top_up = false
 "#;
 
 fn rows() -> String {

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use task::record::{Family, Work};
+use task::search_budget::{ArmSearch, SearchBudget};
 
 use crate::effort::Effort;
 use crate::evidence::Evidence;
-use crate::wording::{number, percent, seconds};
+use crate::wording::{count, number, percent, seconds};
 
 /// Up to this share of the larger one, two arms' times count as even.
 pub const EVEN: f64 = 0.2;
@@ -22,13 +23,17 @@ pub struct Spent {
 }
 
 /// Both arms beside each other.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budgets {
     /// Prompts.
     pub in_context: Spent,
     /// Training.
     pub fine_tune: Spent,
-    /// By how much the smaller time falls short of the larger one, as a share of that; `None` where one is not known.
+    /// What of that was search, before the test set was opened; `None` for runs before it was kept apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchBudget>,
+    /// By how much the smaller time of search (of everything, where search was not kept apart) falls short of the larger one, as a share
+    /// of that; `None` where one is not known.
     pub difference: Option<f64>,
 }
 
@@ -38,11 +43,14 @@ impl Budgets {
             let Effort { trials, seconds, .. } = Effort::of(evidence, family);
             Spent { trials, seconds, work: evidence.record.work_by_family.get(family.name()).copied() }
         });
-        let difference = match (in_context.seconds, fine_tune.seconds) {
-            (Some(one), Some(other)) if one.max(other) > 0.0 => Some((one - other).abs() / one.max(other)),
-            _ => None,
+        let search = evidence.record.search_budget.clone();
+        let times = match &search {
+            Some(search) => Some((search.in_context.seconds, search.fine_tune.seconds)),
+            None => in_context.seconds.zip(fine_tune.seconds),
         };
-        Self { in_context, fine_tune, difference }
+        let difference = times.filter(|(one, other)| one.max(*other) > 0.0);
+        let difference = difference.map(|(one, other)| (one - other).abs() / one.max(other));
+        Self { in_context, fine_tune, search, difference }
     }
 
     /// Whether the arms had even times, within [`EVEN`].
@@ -52,23 +60,77 @@ impl Budgets {
 
     /// Both arms in a sentence or three.
     pub fn sentences(&self) -> String {
-        let mut text = format!(
-            "Budgets, search, training and evaluations together: in-context {}; fine-tuning {}.",
-            self.in_context.words(),
-            self.fine_tune.words()
-        );
-        if let Some(difference) = self.difference {
-            let share = percent(difference);
-            text += &match self.even() {
-                Some(true) => format!(" Their times differ by {share}."),
-                _ => format!(
-                    " Their times differ by {share}, more than {}: the arm with less could have tried more.",
-                    percent(EVEN)
-                ),
-            };
+        match &self.search {
+            None => {
+                let took = self.both(
+                    "Budgets, search, training and evaluations together",
+                    &self.in_context,
+                    &self.fine_tune,
+                );
+                let late = self
+                    .unevenness()
+                    .map(|share| format!("{share}: the arm with less could have tried more."));
+                took + &late.unwrap_or_default() + &self.evenness()
+            }
+            Some(search) => {
+                let [prompted, tuned] = [&search.in_context, &search.fine_tune];
+                let mut text =
+                    self.both("Search, trainings and dev included", &searched(prompted), &searched(tuned));
+                text += &self.evenness();
+                if let Some(share) = self.unevenness() {
+                    let (arm, less) = if prompted.seconds < tuned.seconds {
+                        ("in-context", prompted)
+                    } else {
+                        ("fine-tuning", tuned)
+                    };
+                    text += &format!("{share}: {arm} tried no more because {}.", less.ended);
+                }
+                for (arm, one) in [("In-context", prompted), ("Fine-tuning", tuned)] {
+                    text += &changes(arm, one);
+                }
+                text + &self.both(" With the test set", &self.in_context, &self.fine_tune)
+            }
         }
-        text
     }
+
+    fn both(&self, what: &str, in_context: &Spent, fine_tune: &Spent) -> String {
+        format!("{what}: in-context {}; fine-tuning {}.", in_context.words(), fine_tune.words())
+    }
+
+    /// That the times are even, where they are.
+    fn evenness(&self) -> String {
+        match self.difference.filter(|_| self.even() == Some(true)) {
+            Some(difference) => format!(" Their times differ by {}.", percent(difference)),
+            None => String::new(),
+        }
+    }
+
+    /// That the times are not even, where they are not: the beginning of a sentence.
+    fn unevenness(&self) -> Option<String> {
+        let difference = self.difference.filter(|_| self.even() == Some(false))?;
+        Some(format!(" Their times differ by {}, more than {}", percent(difference), percent(EVEN)))
+    }
+}
+
+/// What an arm took to search.
+fn searched(arm: &ArmSearch) -> Spent {
+    let trials = arm.added.len();
+    Spent { trials, seconds: Some(arm.seconds), work: Some(arm.work).filter(|work| work.tokens > 0) }
+}
+
+/// How far an arm left its plan; nothing where it did not.
+fn changes(arm: &str, search: &ArmSearch) -> String {
+    let mut said = Vec::new();
+    if !search.added.is_empty() {
+        said.push(format!("took {} of its reserve", count(search.added.len() as u64, "trial")));
+    }
+    if !search.put_off.is_empty() {
+        said.push(format!(
+            "put off {} of its plan, for lack of time",
+            count(search.put_off.len() as u64, "trial")
+        ));
+    }
+    if said.is_empty() { String::new() } else { format!(" {arm} {}.", said.join(" and ")) }
 }
 
 impl Spent {

@@ -15,6 +15,7 @@ pub mod prompt;
 pub mod prompt_search;
 pub mod record;
 pub mod schema;
+pub mod search_budget;
 pub mod sensitive;
 pub mod settings;
 pub mod split;

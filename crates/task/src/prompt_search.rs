@@ -15,6 +15,9 @@ pub struct PromptSearch {
     pub tokens: u64,
     /// Seconds that it took.
     pub seconds: f64,
+    /// Whether its time was over before every candidate had its turn: what was found is the best until then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_time: bool,
     /// The candidate that was then measured on all of dev; `None` where nothing was better than the prompt that it started from.
     pub found: Option<String>,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::probe::Probes;
 use crate::prompt_search::PromptSearch;
+use crate::search_budget::SearchBudget;
 
 /// Which side of the comparison an experiment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -394,6 +395,9 @@ pub struct RunRecord {
     /// What the search of the prompting arm's instruction and format tried; `None` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_search: Option<PromptSearch>,
+    /// What each arm took to search, and why it tried no more; `None` where the search has not ended, and in runs before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_budget: Option<SearchBudget>,
 }
 
 /// What a model computed.

@@ -209,6 +209,8 @@ pub fn default_epochs(rows: usize) -> usize {
 pub struct BudgetSettings {
     /// Seconds for the whole run, all its sessions together.
     pub seconds: f64,
+    /// Whether time that the plan leaves is spent on trials of the reserve.
+    pub top_up: bool,
 }
 
 /// A task file longer than this is not a task file.
@@ -301,7 +303,7 @@ impl Settings {
             fine_tune: fine_tune_settings(&parsed.fine_tune),
             in_context: in_context_settings(parsed.in_context, parsed.task.kind),
             prompt: parsed.prompt,
-            budget: BudgetSettings { seconds },
+            budget: BudgetSettings { seconds, top_up: parsed.budget.top_up },
             probes: probes::resolve(&parsed.probes, folder).map_err(wrong)?,
             decision: parsed.decision,
             economics,

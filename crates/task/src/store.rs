@@ -29,7 +29,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use archive::archive;
 pub use audit::{AuditEntry, AuditReport};
-pub use facts::{Event, PROMPT_SEARCH};
+pub use facts::{Event, PROMPT_SEARCH, SEARCH_BUDGET};
 
 use crate::Error;
 use crate::settings::Fingerprint;

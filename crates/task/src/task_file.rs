@@ -465,11 +465,13 @@ impl Default for FineTuneSection {
 pub struct BudgetSection {
     /// Time for a whole run: `90s`, `10m`, `1h30m`.
     pub time: String,
+    /// Whether time that the plan leaves is spent on further trials.
+    pub top_up: bool,
 }
 
 impl Default for BudgetSection {
     fn default() -> Self {
-        Self { time: "10m".to_owned() }
+        Self { time: "10m".to_owned(), top_up: true }
     }
 }
 

@@ -306,5 +306,6 @@ fn record(
         label_noise: Vec::new(),
         probes: None,
         prompt_search: None,
+        search_budget: None,
     }
 }

@@ -6,7 +6,7 @@ use super::{Measured, PromptTrial, Selection, Wishes};
 const SMALLEST_SEARCH: [f64; 2] = [4.0, 16.0];
 
 /// Seconds of the smallest search, around a prompt without demonstrations.
-pub(super) fn smallest_search(measured: &Measured) -> f64 {
+pub(crate) fn smallest_search(measured: &Measured) -> f64 {
     let [candidates, items] = SMALLEST_SEARCH;
     let each = measured.query + measured.answers + measured.writing;
     candidates * (measured.instruction + items * each) / measured.forward_speed
@@ -14,21 +14,6 @@ pub(super) fn smallest_search(measured: &Measured) -> f64 {
 
 /// Prompts in order of interest, and the names of those that cannot fit the context.
 pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<PromptTrial>, Vec<String>) {
-    let items: usize = wishes.evaluated.iter().sum();
-    let each = measured.query + measured.answers + measured.writing;
-    let seconds = |selection: Selection, shots: usize, first: bool| {
-        let own = selection.retrieved(shots);
-        let [own, shared] = [own, shots - own].map(|shots| shots as f64 * measured.demonstration);
-        let mut tokens = items as f64 * (own + each);
-        tokens += match selection {
-            Selection::ZeroShot | Selection::Random => 2.0 * (measured.instruction + shared),
-            _ => measured.instruction + 2.0 * shared,
-        };
-        if selection == Selection::Embedding && first {
-            tokens += (wishes.train + items) as f64 * measured.query;
-        }
-        tokens / measured.forward_speed
-    };
     let mut wanted = Vec::new();
     if wishes.shots.contains(&0) || !(wishes.random || wishes.bm25) {
         wanted.push((Selection::ZeroShot, 0, 0));
@@ -52,8 +37,8 @@ pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<Pr
     let mut fitting = Vec::new();
     let mut unfit = Vec::new();
     for (selection, shots, seed) in wanted {
-        let seconds = seconds(selection, shots, Some(&shots) == shown.first());
-        let trial = PromptTrial { selection, shots, seed, seconds, searched: false };
+        let seconds = prompt_seconds(wishes, measured, selection, shots, Some(&shots) == shown.first());
+        let trial = PromptTrial { selection, shots, seed, seconds, searched: false, unlisted: false };
         if prompt_bound(measured, shots) <= measured.context as f64 {
             fitting.push(trial);
         } else {
@@ -61,6 +46,30 @@ pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<Pr
         }
     }
     (fitting, unfit)
+}
+
+/// Estimated seconds of a prompt on dev and test; `first`: of those that embed, the one that embeds the rows.
+pub(super) fn prompt_seconds(
+    wishes: &Wishes,
+    measured: &Measured,
+    selection: Selection,
+    shots: usize,
+    first: bool,
+) -> f64 {
+    let items: usize = wishes.evaluated.iter().sum();
+    let writing = if shots == 0 { measured.unshown_writing } else { measured.writing };
+    let each = measured.query + measured.answers + writing;
+    let own = selection.retrieved(shots);
+    let [own, shared] = [own, shots - own].map(|shots| shots as f64 * measured.demonstration);
+    let mut tokens = items as f64 * (own + each);
+    tokens += match selection {
+        Selection::ZeroShot | Selection::Random => 2.0 * (measured.instruction + shared),
+        _ => measured.instruction + 2.0 * shared,
+    };
+    if selection == Selection::Embedding && first {
+        tokens += (wishes.train + items) as f64 * measured.query;
+    }
+    tokens / measured.forward_speed
 }
 
 /// The most demonstrations, at most `train`, whose prompt fits the context.

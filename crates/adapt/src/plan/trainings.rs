@@ -19,7 +19,7 @@ pub(crate) fn evaluated_epochs(epochs: usize) -> Vec<usize> {
 }
 
 /// A training run in words, for the list of what was left out.
-pub(super) fn describe(trial: &TuneTrial) -> String {
+pub(crate) fn describe(trial: &TuneTrial) -> String {
     let rate = match trial.learning_rate {
         LearningRate::Candidate(rate) => format!("lr{rate}"),
         LearningRate::Best => "best lr".to_owned(),
@@ -93,6 +93,12 @@ impl Candidates<'_> {
     }
 }
 
+/// Estimated seconds for the answers of a trained model to test.
+pub(crate) fn test_seconds(wishes: &Wishes, measured: &Measured) -> f64 {
+    let each = measured.query + measured.answers + measured.writing;
+    wishes.evaluated[1] as f64 * each / measured.forward_speed
+}
+
 /// Estimated seconds of a training on so many rows, so many times over, with the scoring of dev on the way and of test at
 /// the end where it is wanted.
 pub(crate) fn tune_seconds(
@@ -102,7 +108,7 @@ pub(crate) fn tune_seconds(
     (labels, epochs): (usize, usize),
     test: bool,
 ) -> f64 {
-    let [dev, items] = wishes.evaluated.map(|items| items as f64);
+    let dev = wishes.evaluated[0] as f64;
     let each = measured.query + measured.answers + measured.writing;
     let slowdown = match method {
         TrainingMethod::Lora { variant: LoraVariant::Dora, .. } => DORA_SLOWDOWN,
@@ -113,6 +119,6 @@ pub(crate) fn tune_seconds(
         TrainingMethod::VirtualTokens { tokens } => 1.0 + tokens as f64 / measured.demonstration.max(1.0),
     };
     let training = (epochs * labels) as f64 * measured.demonstration * slowdown / measured.training_speed;
-    let scored = evaluated_epochs(epochs).len() as f64 * dev + if test { items } else { 0.0 };
-    training + scored * each / measured.forward_speed
+    let scored = evaluated_epochs(epochs).len() as f64 * dev * each / measured.forward_speed;
+    training + scored + if test { test_seconds(wishes, measured) } else { 0.0 }
 }

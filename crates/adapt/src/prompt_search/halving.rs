@@ -35,6 +35,22 @@ pub(crate) fn affordable(most: usize, rungs: &[usize], rung: f64, item: f64, sec
     (1..=most).take_while(|&candidates| cost(candidates) <= seconds).last().unwrap_or(0)
 }
 
+/// Why a candidate that broke down went no further.
+pub(crate) const UNABLE: &str = "it could not answer";
+/// Why a candidate went no further when the search's time was over.
+pub(crate) const OUT_OF_TIME: &str = "no time was left";
+
+/// What came of asking a candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asked {
+    /// Its scores on the items.
+    Scores(Vec<f64>),
+    /// It cannot answer.
+    Unable,
+    /// The search's time is over: nobody else is asked.
+    OutOfTime,
+}
+
 /// How far each candidate came.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Halving {
@@ -67,23 +83,27 @@ impl Halving {
     }
 }
 
-/// Halves `candidates`. `ask(rung, candidate, from, to)` scores items `from..to`; `None` where the candidate cannot answer.
+/// Halves `candidates`. `ask(rung, candidate, from, to)` scores items `from..to`. Where its time is over the halving ends as it stands.
 pub(crate) fn halve<E>(
     candidates: usize,
     incumbent: &[f64],
     rungs: &[usize],
-    mut ask: impl FnMut(usize, usize, usize, usize) -> Result<Option<Vec<f64>>, E>,
+    mut ask: impl FnMut(usize, usize, usize, usize) -> Result<Asked, E>,
 ) -> Result<Halving, E> {
     let mut found = Halving { scores: vec![Vec::new(); candidates], dropped: vec![None; candidates] };
     let mut left: Vec<usize> = (0..candidates).collect();
     let mut before = 0;
     for (rung, &size) in rungs.iter().enumerate() {
-        for &candidate in &left {
+        for (place, &candidate) in left.iter().enumerate() {
             match ask(rung, candidate, before, size)? {
-                Some(scores) => found.scores[candidate].extend(scores),
-                None => {
-                    found.dropped[candidate] = Some("it could not answer");
+                Asked::Scores(scores) => found.scores[candidate].extend(scores),
+                Asked::Unable => {
+                    found.dropped[candidate] = Some(UNABLE);
                     found.scores[candidate].clear();
+                }
+                Asked::OutOfTime => {
+                    left[place..].iter().for_each(|&late| found.dropped[late] = Some(OUT_OF_TIME));
+                    return Ok(found);
                 }
             }
         }
@@ -162,7 +182,7 @@ mod tests {
         let mut asked = 0;
         let found = halve::<()>(8, &incumbent, &rungs(128), |_, candidate, from, to| {
             asked += to - from;
-            Ok(Some(scripted(strengths[candidate], from, to)))
+            Ok(Asked::Scores(scripted(strengths[candidate], from, to)))
         })
         .unwrap();
         assert_eq!(found.best(|_| true), Some(3));
@@ -175,12 +195,37 @@ mod tests {
 
     #[test]
     fn a_candidate_that_cannot_answer_is_left_out() {
-        let ask =
-            |_, candidate, from, to| Ok::<_, ()>((candidate != 0).then(|| scripted(5 + candidate, from, to)));
+        let ask = |_, candidate, from, to| {
+            Ok::<_, ()>(match candidate {
+                0 => Asked::Unable,
+                _ => Asked::Scores(scripted(5 + candidate, from, to)),
+            })
+        };
         let found = halve(2, &scripted(5, 0, 40), &rungs(40), ask).unwrap();
         assert_eq!(found.dropped[0], Some("it could not answer"));
         assert_eq!(found.best(|_| true), Some(1));
         assert_eq!(found.best(|index| index == 0), None);
+    }
+
+    #[test]
+    fn a_search_whose_time_is_over_ends_with_the_best_until_then() {
+        let strengths = [5, 6, 9, 8];
+        let mut asked = 0;
+        // Four answer the first rung, and of the two that go on the better one the second.
+        let found = halve::<()>(4, &scripted(5, 0, 64), &rungs(64), |_, candidate, from, to| {
+            asked += 1;
+            let scores = scripted(strengths[candidate], from, to);
+            Ok(if asked <= 5 { Asked::Scores(scores) } else { Asked::OutOfTime })
+        })
+        .unwrap();
+        assert_eq!(found.scores.iter().map(Vec::len).collect::<Vec<_>>(), [16, 16, 32, 16]);
+        assert_eq!(
+            (found.best(|_| true), found.dropped[2], found.dropped[3]),
+            (Some(2), None, Some(OUT_OF_TIME))
+        );
+        let none =
+            halve::<()>(2, &scripted(5, 0, 64), &rungs(64), |_, _, _, _| Ok(Asked::OutOfTime)).unwrap();
+        assert_eq!(none.best(|_| true), None);
     }
 
     #[test]

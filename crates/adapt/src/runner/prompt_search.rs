@@ -16,11 +16,13 @@ use super::Session;
 use crate::Error;
 use crate::choice;
 use crate::plan::{Measured, PromptTrial};
-use crate::prompt_search::{self, Candidate, Halving, Price, candidates, proposals};
+use crate::prompt_search::{self, Asked, Candidate, Halving, Price, candidates, proposals};
 use crate::writer::PromptWriter;
 
 const PLAN: &str = "prompt_search/plan";
 const LAYOUT: &str = "prompt_search/layout";
+/// What its time is told by.
+pub(super) const KIND: &str = "prompt_search";
 const DONE: &str = task::store::PROMPT_SEARCH;
 
 /// What is searched, decided once.
@@ -41,6 +43,14 @@ struct Answered {
     scores: Option<Vec<f64>>,
     tokens: u64,
     seconds: f64,
+}
+
+/// The time of a search.
+struct Clock {
+    spent: f64,
+    limit: f64,
+    /// Whether a candidate had to be left for want of time.
+    over: bool,
 }
 
 /// The prompt that a search starts from.
@@ -108,10 +118,11 @@ impl Session<'_> {
         let planned = self.planned(base, budget)?;
         let mut candidates = planned.candidates.clone();
         let rungs = prompt_search::rungs(base.items.len());
+        let mut clock = Clock { spent: planned.seconds, limit: self.search_time(base, budget), over: false };
         let mut halving =
             prompt_search::halve(candidates.len(), &base.scores, &rungs, |rung, candidate, from, to| {
                 let key = format!("prompt_search/{rung}/{candidate}");
-                self.ask(base, &candidates[candidate], &key, &base.items[from..to])
+                self.ask(base, &candidates[candidate], &key, &base.items[from..to], &mut clock)
             })?;
         let ending = prompt_search::ending(&candidates, &halving, &base.scores);
         if let Some(ending) = &ending
@@ -119,9 +130,13 @@ impl Session<'_> {
             && let Some(both) = prompt_search::together(&candidates[one], &candidates[other])
         {
             let items = &base.items[..halving.scores[ending.leader].len()];
-            let scores = self.ask(base, &both, "prompt_search/both", items)?;
-            halving.dropped.push(scores.is_none().then_some("it could not answer"));
-            halving.scores.push(scores.unwrap_or_default());
+            let (scores, dropped) = match self.ask(base, &both, "prompt_search/both", items, &mut clock)? {
+                Asked::Scores(scores) => (scores, None),
+                Asked::Unable => (Vec::new(), Some(prompt_search::UNABLE)),
+                Asked::OutOfTime => (Vec::new(), Some(prompt_search::OUT_OF_TIME)),
+            };
+            halving.dropped.push(dropped);
+            halving.scores.push(scores);
             candidates.push(both);
         }
         let best = halving.best(|_| true).filter(|&index| halving.lead(index, &base.scores) > 0.0);
@@ -129,7 +144,7 @@ impl Session<'_> {
             self.run.store.set_fact(LAYOUT, &candidates[best].layout)?;
             self.plan_found(base)?;
         }
-        self.summary(base, &planned, &candidates, &halving, best)
+        self.summary(base, &planned, &candidates, &halving, (best, clock.over))
     }
 
     /// What is searched: as stored, or candidates as far as there is time for them.
@@ -141,7 +156,7 @@ impl Session<'_> {
         let (settings, dataset, engine) = (self.run.settings, self.run.dataset, self.run.engine);
         let mut planned =
             Planned { base: base.experiment.id.clone(), candidates: Vec::new(), tokens: 0, seconds: 0.0 };
-        let left = budget - self.alike(base).map(|trial| trial.seconds).sum::<f64>();
+        let left = self.search_time(base, budget);
         if let Some(measured) = self.run.store.fact::<Measured>("measured")?.filter(|_| left > 0.0) {
             let price = Price::new(&measured, &base.trial, base.experiment.seconds_per_request);
             let rungs = prompt_search::rungs(base.items.len());
@@ -154,10 +169,10 @@ impl Session<'_> {
                 let wrote = proposals::write(format, dataset, self.targets, chat, engine.base().as_mut());
                 // A model that only scores writes none.
                 if let Ok((texts, usage)) = wrote {
-                    (written, planned.tokens, planned.seconds) =
-                        (texts, usage.processed_tokens, usage.seconds);
+                    (written, planned.tokens) = (texts, usage.processed_tokens);
                 }
             }
+            planned.seconds = self.spent(Family::InContext)?;
             let all = candidates::candidates(settings, dataset, self.writer.format(), &written, chat);
             let fit = affordable(left - planned.seconds);
             planned.candidates = all.into_iter().take(fit).collect();
@@ -166,6 +181,11 @@ impl Session<'_> {
         self.spent(Family::InContext)?;
         self.stop_if_over()?;
         Ok(planned)
+    }
+
+    /// Seconds of `budget` for the search itself: what is found is measured on all of dev, with every draw.
+    fn search_time(&self, base: &Base, budget: f64) -> f64 {
+        budget - self.dev_share() * self.alike(base).map(|trial| trial.seconds).sum::<f64>()
     }
 
     /// The planned trials that differ from the base in their draw alone.
@@ -177,16 +197,22 @@ impl Session<'_> {
         self.plan.prompts.iter().filter(same)
     }
 
-    /// The scores of one candidate on `items`: as stored under `key`, or asked now. `None` where it cannot answer.
+    /// What one candidate answers to `items`: as stored under `key`, or asked now, where the search has time for it.
     fn ask(
         &mut self,
         base: &Base,
         candidate: &Candidate,
         key: &str,
         items: &[Example],
-    ) -> Result<Option<Vec<f64>>, Error> {
+        clock: &mut Clock,
+    ) -> Result<Asked, Error> {
         if let Some(answered) = self.run.store.fact::<Answered>(key)? {
-            return Ok(answered.scores);
+            clock.spent += answered.seconds;
+            return Ok(answered.scores.map_or(Asked::Unable, Asked::Scores));
+        }
+        if clock.spent >= clock.limit {
+            clock.over = true;
+            return Ok(Asked::OutOfTime);
         }
         self.stop_if_wanted()?;
         self.run.observer.started(&format!(
@@ -199,21 +225,20 @@ impl Session<'_> {
             let arm = session.in_context(&writer);
             arm.scores(&base.trial, base.calibration, items, session.run.engine.base().as_mut())
         };
-        let answered = match asked(self) {
-            Ok((scores, usage)) => {
-                let (tokens, seconds) = (usage.processed_tokens, usage.seconds);
-                Answered { scores: Some(scores), tokens, seconds }
-            }
+        let (scores, tokens) = match asked(self) {
+            Ok((scores, usage)) => (Some(scores), usage.processed_tokens),
             Err(error) if error.is_metric() => return Err(error),
             Err(error) => {
                 self.run.observer.noted(&format!("left out of the search: {}: {error}", candidate.name));
-                Answered { scores: None, tokens: 0, seconds: 0.0 }
+                (None, 0)
             }
         };
+        let seconds = self.spent(Family::InContext)?;
+        clock.spent += seconds;
+        let answered = Answered { scores, tokens, seconds };
         self.run.store.set_fact(key, &answered)?;
-        self.spent(Family::InContext)?;
         self.stop_if_over()?;
-        Ok(answered.scores)
+        Ok(answered.scores.map_or(Asked::Unable, Asked::Scores))
     }
 
     /// Puts what was found into the plan, with every draw that the prompt before it had.
@@ -231,7 +256,7 @@ impl Session<'_> {
         planned: &Planned,
         candidates: &[Candidate],
         halving: &Halving,
-        best: Option<usize>,
+        (best, out_of_time): (Option<usize>, bool),
     ) -> Result<PromptSearch, Error> {
         let (mut tokens, mut seconds, mut answers) = (planned.tokens, planned.seconds, 0);
         let rungs = prompt_search::rungs(base.items.len()).len();
@@ -260,6 +285,7 @@ impl Session<'_> {
             answers,
             tokens,
             seconds,
+            out_of_time,
             found: best.map(|best| candidates[best].name.clone()),
         })
     }
@@ -274,11 +300,12 @@ fn said(search: &PromptSearch) -> String {
         search.answers,
         search.seconds
     );
+    let over = if search.out_of_time { " until its time was over" } else { "" };
     match &search.found {
         None if search.candidates.is_empty() => {
             "No time to search for another instruction or format.".to_owned()
         }
-        Some(found) => format!("{tried}: \"{found}\" is measured on all of dev."),
-        None => format!("{tried}: none is better."),
+        Some(found) => format!("{tried}{over}: \"{found}\" is measured on all of dev."),
+        None => format!("{tried}{over}: none is better."),
     }
 }

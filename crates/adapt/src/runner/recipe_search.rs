@@ -6,11 +6,13 @@ use task::record::{Family, RECIPE_SEARCH};
 use super::Session;
 use crate::Error;
 use crate::fine_tune::{self, Training};
-use crate::plan::{LearningRate, TuneTrial};
-use crate::recipe::Search;
+use crate::plan::{LearningRate, TuneTrial, rounded};
+use crate::recipe::{Recipe, Search};
 
 /// What the rate of a collapsed training is divided by.
 const SMALLER: f64 = 3.0;
+/// Kept where the search ended before its last round.
+const OUT_OF_TIME: &str = "recipe_search/out_of_time";
 
 impl Session<'_> {
     /// All rounds of the search, then the trainings with the recipe that won.
@@ -21,10 +23,28 @@ impl Session<'_> {
             let experiments = self.run.store.experiments()?;
             let Some(survivors) = search.survivors(&experiments, rung) else { return Ok(()) };
             for recipe in survivors {
+                let stored = self.run.store.contains(&format!("{}@dev", search.name(rung, recipe)))?;
+                if !stored && self.pace()?.seconds(RECIPE_SEARCH) >= search.seconds {
+                    return self.out_of_time(&search);
+                }
                 self.searched(&search, rung, recipe, if rung == 0 { each } else { 0.0 })?;
             }
         }
-        let Some(recipe) = search.winner(&self.run.store.experiments()?) else {
+        let recipe = search.winner(&self.run.store.experiments()?);
+        self.follow(&search, recipe)
+    }
+
+    /// Ends a search that has had its share of the arm's time.
+    fn out_of_time(&mut self, search: &Search) -> Result<(), Error> {
+        self.run.observer.noted("the search for a recipe has had its time: it ends with the best so far");
+        self.run.store.set_fact(OUT_OF_TIME, &true)?;
+        let best = search.best_so_far(&self.run.store.experiments()?);
+        self.follow(search, best)
+    }
+
+    /// Trains with the recipe that won.
+    fn follow(&mut self, search: &Search, recipe: Option<Recipe>) -> Result<(), Error> {
+        let Some(recipe) = recipe else {
             self.run.observer.noted("every recipe of the search collapsed: the default stays");
             return Ok(());
         };
@@ -36,7 +56,11 @@ impl Session<'_> {
             if known { ", which was trained already" } else { "" }
         ));
         for trial in search.follow.iter().filter(|_| !known) {
-            self.train_on_dev(&TuneTrial { method: recipe.method, ..*trial }, recipe.learning_rate)?;
+            let trial = TuneTrial { method: recipe.method, ..*trial };
+            let name = fine_tune::name(&trial, recipe.learning_rate);
+            if self.run.store.contains(&format!("{name}@dev"))? || !self.is_too_late(&trial)? {
+                self.train_on_dev(&trial, recipe.learning_rate)?;
+            }
         }
         Ok(())
     }
@@ -60,6 +84,7 @@ impl Session<'_> {
             seconds: 0.0,
             searched: true,
         };
+        self.begins(Family::FineTune, RECIPE_SEARCH, &name, self.alone(&trial)?);
         let arm = self.fine_tune();
         let job: TrainingJob = arm.job(&trial, recipe.learning_rate)?;
         let training = Training {
@@ -97,14 +122,9 @@ impl Session<'_> {
     }
 }
 
-/// With two digits, as a person would write it.
-fn rounded(rate: f64) -> f64 {
-    format!("{rate:.1e}").parse().unwrap_or(rate)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::rounded;
+    use crate::plan::rounded;
 
     #[test]
     fn a_third_of_a_rate_is_a_short_number() {

@@ -31,12 +31,15 @@ impl Session<'_> {
     }
 
     /// Counts the time and the work since the last unit of work as the arm's, where they end in no stored experiment.
-    pub(super) fn spent(&mut self, family: Family) -> Result<(), Error> {
+    /// Returns the seconds.
+    pub(super) fn spent(&mut self, family: Family) -> Result<f64, Error> {
         let seconds = self.lap();
+        self.ended(seconds)?;
         let spending = self.spending();
         self.put_spending(family, spending)?;
         self.run.store.add_family_seconds(family, seconds)?;
-        Ok(self.run.store.add_wall_seconds(seconds)?)
+        self.run.store.add_wall_seconds(seconds)?;
+        Ok(seconds)
     }
 
     /// Adds to what an arm has spent.

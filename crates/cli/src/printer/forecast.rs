@@ -40,3 +40,16 @@ fn row(name: &str, one: &Planned, money: bool) -> Vec<String> {
     }
     row
 }
+
+/// Items of a reserve that are named.
+const NAMED: usize = 4;
+
+/// What an arm tries where time is left; `None` where it has nothing in reserve.
+pub(super) fn reserve(arm: &str, reserve: &[String]) -> Option<String> {
+    let named = reserve.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = match reserve.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!reserve.is_empty()).then(|| format!("In reserve for time that is left, {arm}: {named}{more}."))
+}

@@ -68,6 +68,7 @@ mod tests {
             answers: 80,
             tokens: 12_345,
             seconds: 9.0,
+            out_of_time: false,
             found: Some("format 2".to_owned()),
         };
         let text = summary(&search);

@@ -144,6 +144,7 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         label_noise: Vec::new(),
         probes: None,
         prompt_search: None,
+        search_budget: None,
     }
 }
 

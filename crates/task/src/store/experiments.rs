@@ -107,6 +107,7 @@ impl Store {
             label_noise: self.noisy_runs()?,
             probes: self.probes()?,
             prompt_search: self.fact(facts::PROMPT_SEARCH)?,
+            search_budget: self.fact(facts::SEARCH_BUDGET)?,
         })
     }
 

@@ -20,6 +20,8 @@ pub(super) const TEST_STOP: &str = "test_stop";
 pub(super) const CLUSTERS: &str = "clusters";
 /// What the search of instructions and formats tried.
 pub const PROMPT_SEARCH: &str = "prompt_search";
+/// What each arm took to search.
+pub const SEARCH_BUDGET: &str = "search_budget";
 /// Begins the names of the finalists' runs with flipped labels.
 const NOISE: &str = "label_noise/";
 /// Begins the names of activities that count joules instead of seconds.
@@ -241,7 +243,10 @@ impl Store {
     }
 
     /// What each family computed over all sessions.
-    pub(super) fn work(&self) -> Result<BTreeMap<String, Work>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn work(&self) -> Result<BTreeMap<String, Work>, Error> {
         let flops = self.amounts(FLOPS)?;
         let work = |(family, tokens): (String, f64)| {
             let flops = flops.get(&family).copied().unwrap_or(0.0);

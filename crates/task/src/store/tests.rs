@@ -167,6 +167,7 @@ fn the_record_holds_everything() {
         label_noise: Vec::new(),
         probes: None,
         prompt_search: None,
+        search_budget: None,
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.

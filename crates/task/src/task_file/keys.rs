@@ -392,7 +392,14 @@ pub const KEYS: &[Key] = &[
         "time",
         Kind::Duration,
         "\"10m\"",
-        "Time for the whole run, what `probes.share` leaves split evenly between the arms: `90s`, `10m`, `1h30m`.",
+        "Time for the whole run: `90s`, `10m`, `1h30m`. Of what `probes.share` and the answers to the test set leave, both arms have half to search.",
+    ),
+    key(
+        "budget",
+        "top_up",
+        Kind::Flag,
+        "true",
+        "Whether time that the planned trials leave is spent on trials of the reserve, until both arms have searched equally long (docs/budget.md). false: what is planned, and no more.",
     ),
     key(
         "probes",

@@ -1,0 +1,431 @@
+//! Equal time for both arms, whatever the estimates were: planned trials that come too late are put off, and what is left of the
+//! budget goes to the reserve of the arm that searched less.
+//!
+//! What is measured is an arm's search: everything before the test set is opened. Both arms' answers to the test set are kept free, as
+//! long as they will take by what dev took. A trial of the reserve becomes a trial of the plan before it begins, so that a killed
+//! run finds it there; once the search has ended that is stored, too, and a finished run does not begin again.
+
+use task::predictor::TrainingMethod;
+use task::record::{Experiment, Family, Part};
+use task::search_budget::{ArmSearch, SearchBudget};
+use task::store::SEARCH_BUDGET;
+
+use super::Session;
+use crate::Error;
+use crate::choice;
+use crate::measure;
+use crate::plan::{
+    Extra, LearningRate, Measured, PromptTrial, Selection, TuneTrial, Wishes, describe, method_name,
+    smallest_search, test_seconds, tune_seconds,
+};
+use crate::recipe::Search;
+
+/// By so much of it one arm's time may fall short of the other's.
+const TOLERANCE: f64 = 0.2;
+/// By so much of it an arm's planned trials may go beyond its share. Where one arm takes 1.05 shares, 0.95 are left for the other one,
+/// which is a tenth less: half of the tolerance, the rest is for trials that come in whole pieces.
+const LATE: f64 = 0.05;
+/// By so much of it the budget may be exceeded where that makes uneven arms even.
+const CATCH_UP: f64 = 0.05;
+const ARMS: [Family; 2] = [Family::InContext, Family::FineTune];
+
+/// Where the search stands.
+pub(super) struct Standing {
+    wishes: Wishes,
+    measured: Measured,
+    /// What both arms may take together, test included.
+    budget: f64,
+    /// Seconds of each arm until now.
+    searched: [f64; 2],
+    /// Seconds that each arm's answers to test will take, by what has run.
+    test: [f64; 2],
+    /// The same for what is planned and has not run.
+    pending: [f64; 2],
+    dev: Vec<Experiment>,
+}
+
+impl Standing {
+    /// Seconds that either arm may search.
+    fn share(&self) -> f64 {
+        ((self.budget - self.test.iter().chain(&self.pending).sum::<f64>()) / 2.0).max(0.0)
+    }
+
+    /// Seconds that nobody has used.
+    fn left(&self) -> f64 {
+        self.budget - self.searched.iter().chain(&self.test).chain(&self.pending).sum::<f64>()
+    }
+
+    /// Seconds that an arm may still take, test included: what is left, and a little more where it is too far behind.
+    fn room(&self, arm: usize) -> f64 {
+        let behind = self.searched[arm] < (1.0 - TOLERANCE) * self.searched[1 - arm];
+        self.left() + if behind { CATCH_UP * self.budget } else { 0.0 }
+    }
+
+    /// Seconds that an arm may take before the other one falls too far behind: half of the tolerance, the rest is for estimates.
+    fn even(&self, arm: usize) -> f64 {
+        self.searched[1 - arm] / (1.0 - TOLERANCE / 2.0) - self.searched[arm]
+    }
+}
+
+/// What an item of the reserve comes to now.
+enum Step {
+    Prompt(PromptTrial),
+    Training(TuneTrial),
+    PromptSearch(f64),
+    RecipeSearch(Search),
+}
+
+impl Session<'_> {
+    /// Where the search stands; `None` for runs of versions that kept no measurements.
+    fn standing(&self) -> Result<Option<Standing>, Error> {
+        let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(None) };
+        let wishes = measure::wishes(self.run.settings, self.run.dataset);
+        let (_, seconds) = self.run.store.seconds()?;
+        let searched = ARMS.map(|family| seconds.get(family.name()).copied().unwrap_or(0.0));
+        let dev: Vec<Experiment> =
+            self.run.store.experiments()?.into_iter().filter(|one| one.part == Part::Dev).collect();
+        let items = self.run.dataset.test.len() as f64;
+        let chosen = choice::semifinalists(&dev);
+        let test = ARMS.map(|family| {
+            chosen
+                .iter()
+                .filter(|one| one.family == family)
+                .map(|one| one.seconds_per_request * items)
+                .sum::<f64>()
+        });
+        // What is planned and has not run will be answered on test as well.
+        let pace = self.pace()?;
+        let prompts = self.plan.prompts.iter().filter(|trial| !trial.unlisted && !pace.has(&trial.name()));
+        let prompts = prompts.map(|trial| {
+            trial.seconds * (1.0 - wishes.dev_share()) * pace.rate(Family::InContext, trial.method())
+        });
+        let tunes =
+            self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial))).map(|trial| {
+                test_seconds(&wishes, &measured) * pace.rate(Family::FineTune, trial.method_name())
+            });
+        let pending = [prompts.sum::<f64>(), tunes.sum::<f64>()];
+        let hybrids: f64 = self.plan.hybrids.iter().map(|trial| trial.seconds).sum();
+        let budget = (wishes.budget - hybrids).max(0.0);
+        Ok(Some(Standing { wishes, measured, budget, searched, test, pending, dev }))
+    }
+
+    /// Whether a planned trial, of estimated seconds of search and of test, would take its arm too far beyond its share. What the arm
+    /// has planned after it does not count: it may be put off in its turn.
+    fn is_late(&self, family: Family, kind: &str, estimate: [f64; 2]) -> Result<bool, Error> {
+        let Some(mut standing) = self.standing()? else { return Ok(false) };
+        let arm = usize::from(family == Family::FineTune);
+        let rate = self.pace()?.rate(family, kind);
+        let [search, test] = estimate.map(|seconds| seconds * rate);
+        standing.pending[arm] = test;
+        Ok(standing.searched[arm] + search > (1.0 + LATE) * standing.share())
+    }
+
+    /// Whether no time is left for a training with the recipe that was found.
+    pub(super) fn is_too_late(&self, trial: &TuneTrial) -> Result<bool, Error> {
+        if !self.run.settings.budget.top_up {
+            return Ok(false);
+        }
+        Ok(self.has_ended()? || self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?)
+    }
+
+    /// Puts a planned prompt off where it comes too late: it goes to the front of the reserve.
+    pub(super) fn put_off_prompt(&mut self, trial: &PromptTrial) -> Result<bool, Error> {
+        let share = self.dev_share();
+        let estimate = [share, 1.0 - share].map(|part| part * trial.seconds);
+        let first = self.plan.prompts.first().is_none_or(|first| first == trial);
+        if first
+            || self.is_settled(&trial.name())?
+            || !self.is_late(Family::InContext, trial.method(), estimate)?
+        {
+            return Ok(false);
+        }
+        self.plan.prompts.retain(|one| one != trial);
+        let before = self.plan.put_off.iter().filter(|name| name.starts_with("in_context")).count();
+        let place = before.min(self.plan.reserve.in_context.len());
+        self.plan.reserve.in_context.insert(place, Extra::Prompt(*trial));
+        self.put_off(trial.name())
+    }
+
+    /// The same for a training.
+    pub(super) fn put_off_training(&mut self, trial: &TuneTrial) -> Result<bool, Error> {
+        let name = describe(trial);
+        let first = self.plan.tunes.first().is_none_or(|first| first == trial);
+        // What a search or a second try trains is no trial of its own.
+        if first
+            || !self.plan.tunes.contains(trial)
+            || self.is_settled(&name)?
+            || !self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?
+        {
+            return Ok(false);
+        }
+        self.plan.tunes.retain(|one| one != trial);
+        let before = self.plan.put_off.iter().filter(|name| name.starts_with("fine_tune")).count();
+        let place = before.min(self.plan.reserve.fine_tune.len());
+        self.plan.reserve.fine_tune.insert(place, Extra::Training(*trial));
+        self.put_off(name)
+    }
+
+    fn put_off(&mut self, name: String) -> Result<bool, Error> {
+        self.run.observer.noted(&format!("put off, the arm is late: {name}"));
+        self.plan.put_off.push(name);
+        self.run.store.set_fact("plan", &self.plan)?;
+        Ok(true)
+    }
+
+    /// Whether nothing is to be decided about a trial any more: it has run, it was taken from the reserve, there is none, or the
+    /// search has ended.
+    fn is_settled(&self, name: &str) -> Result<bool, Error> {
+        Ok(!self.run.settings.budget.top_up
+            || self.plan.added.iter().any(|added| added == name)
+            || self.pace()?.has(name)
+            || self.has_ended()?)
+    }
+
+    fn has_ended(&self) -> Result<bool, Error> {
+        Ok(self.run.store.fact::<SearchBudget>(SEARCH_BUDGET)?.is_some()
+            || self.run.store.finalists()?.is_some())
+    }
+
+    /// Estimated seconds of a training without test.
+    pub(super) fn on_dev(&self, trial: &TuneTrial) -> Result<f64, Error> {
+        let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(trial.seconds) };
+        let wishes = measure::wishes(self.run.settings, self.run.dataset);
+        Ok((trial.seconds - test_seconds(&wishes, &measured)).max(0.0))
+    }
+
+    /// Estimated seconds of a training, and of its answers to test.
+    fn estimate(&self, trial: &TuneTrial) -> Result<[f64; 2], Error> {
+        let search = self.on_dev(trial)?;
+        Ok([search, trial.seconds - search])
+    }
+
+    /// Estimated seconds of a training that is not answered on test.
+    pub(super) fn alone(&self, trial: &TuneTrial) -> Result<f64, Error> {
+        let wishes = measure::wishes(self.run.settings, self.run.dataset);
+        let rows = (trial.labels, trial.epochs);
+        let estimate = |measured| tune_seconds(&wishes, &measured, trial.method, rows, false);
+        Ok(self.run.store.fact::<Measured>("measured")?.map_or(0.0, estimate))
+    }
+
+    /// Takes from the reserves what fits, always for the arm that searched less, and stores how the search ended.
+    pub(super) fn top_up(&mut self) -> Result<(), Error> {
+        if self.has_ended()? {
+            return Ok(());
+        }
+        let ended = loop {
+            let Some(standing) = self.standing()? else { return Ok(()) };
+            let behind = usize::from(standing.searched[1] < standing.searched[0]);
+            let mut ended = [String::new(), String::new()];
+            let mut next = None;
+            for arm in [behind, 1 - behind] {
+                match self.next(arm, &standing)? {
+                    Ok((index, step)) => {
+                        next = Some((arm, index, step));
+                        break;
+                    }
+                    Err(reason) => ended[arm] = reason,
+                }
+            }
+            match next {
+                Some((arm, index, step)) => self.take(arm, index, step)?,
+                None => break ended,
+            }
+        };
+        self.close(ended)
+    }
+
+    /// The first item of an arm's reserve that fits, or why there is none.
+    fn next(&self, arm: usize, standing: &Standing) -> Result<Result<(usize, Step), String>, Error> {
+        if !self.run.settings.budget.top_up {
+            return Ok(Err("budget.top_up is off: the plan is all that is tried".to_owned()));
+        }
+        let pace = self.pace()?;
+        let reserve = if arm == 0 { &self.plan.reserve.in_context } else { &self.plan.reserve.fine_tune };
+        let room = standing.room(arm).min(standing.even(arm));
+        let mut smallest: Option<(f64, String)> = None;
+        for (index, extra) in reserve.iter().enumerate() {
+            let Some((step, search, test)) = self.step(extra, standing, room)? else { continue };
+            let (family, kind) = (ARMS[arm], step.kind());
+            let rate = pace.rate(family, kind);
+            let [search, test] = [search, test].map(|seconds| seconds * rate);
+            if search <= standing.even(arm) && search + test <= standing.room(arm) {
+                return Ok(Ok((index, step)));
+            }
+            if smallest.as_ref().is_none_or(|(seconds, _)| search + test < *seconds) {
+                smallest = Some((search + test, extra.describe()));
+            }
+        }
+        Ok(Err(match smallest {
+            None => self.why_empty(arm),
+            Some((seconds, name)) if seconds > standing.room(arm) => format!(
+                "{:.1} s of the budget are left, and the shortest trial in its reserve ({name}) takes about {seconds:.1} s",
+                standing.left().max(0.0)
+            ),
+            Some((seconds, name)) => format!(
+                "the shortest trial in its reserve ({name}, about {seconds:.1} s) would take it too far beyond the other arm"
+            ),
+        }))
+    }
+
+    /// Why an arm's reserve has nothing to try.
+    fn why_empty(&self, arm: usize) -> String {
+        let open = measure::wishes(self.run.settings, self.run.dataset).open;
+        let lists: Vec<&str> = match arm {
+            0 => [("in_context.selection", open.selections), ("in_context.shots", open.shots)],
+            _ => [("fine_tune.labels", open.labels), ("fine_tune.learning_rates", open.rates)],
+        }
+        .into_iter()
+        .filter_map(|(name, open)| (!open).then_some(name))
+        .collect();
+        match lists[..] {
+            [] => "its reserve is empty".to_owned(),
+            _ => format!(
+                "its reserve is empty, and nothing is added to a list of the task file ({})",
+                lists.join(", ")
+            ),
+        }
+    }
+
+    /// What an item comes to, with its estimated seconds of search and of test; `None` where it comes to nothing.
+    fn step(&self, extra: &Extra, standing: &Standing, room: f64) -> Result<Option<(Step, f64, f64)>, Error> {
+        let share = standing.wishes.dev_share();
+        Ok(match *extra {
+            Extra::Prompt(trial) => Some(Self::prompt_step(trial, share)),
+            Extra::Draw => self.next_draw(standing).map(|trial| Self::prompt_step(trial, share)),
+            Extra::Training(trial) => Some(self.training_step(trial, standing)?),
+            Extra::Seed => match self.next_seed(standing) {
+                Some(trial) => Some(self.training_step(trial, standing)?),
+                None => None,
+            },
+            Extra::PromptSearch => {
+                let seconds = room.min(standing.wishes.prompt_search_share * standing.share());
+                (self.plan.prompt_search.is_none() && seconds > smallest_search(&standing.measured))
+                    .then_some((Step::PromptSearch(seconds), seconds, 0.0))
+            }
+            Extra::RecipeSearch => {
+                let room = room / self.pace()?.rate(Family::FineTune, "lora");
+                let search = Search::plan(&standing.wishes, &standing.measured, room);
+                search.map(|search| {
+                    let seconds = search.all_seconds();
+                    (Step::RecipeSearch(search), seconds, 0.0)
+                })
+            }
+        })
+    }
+
+    fn prompt_step(trial: PromptTrial, share: f64) -> (Step, f64, f64) {
+        // What lies beyond the lists is answered on test only if it wins.
+        let test = if trial.unlisted { 0.0 } else { trial.seconds * (1.0 - share) };
+        (Step::Prompt(trial), trial.seconds * share, test)
+    }
+
+    fn training_step(&self, trial: TuneTrial, standing: &Standing) -> Result<(Step, f64, f64), Error> {
+        Ok((Step::Training(trial), self.on_dev(&trial)?, test_seconds(&standing.wishes, &standing.measured)))
+    }
+
+    /// The best random prompt with the next draw; `None` where there is none.
+    fn next_draw(&self, standing: &Standing) -> Option<PromptTrial> {
+        let random: Vec<Experiment> =
+            standing.dev.iter().filter(|one| one.method == Selection::Random.name()).cloned().collect();
+        let best = self.plan.prompt_of(choice::finalist(&random, Family::InContext)?)?;
+        let draws = self
+            .plan
+            .prompts
+            .iter()
+            .filter(|one| one.selection == best.selection && one.shots == best.shots && !one.searched);
+        let seed = draws.map(|one| one.seed + 1).max()?;
+        Some(PromptTrial { seed, unlisted: true, ..*best })
+    }
+
+    /// The best planned training with the next seed.
+    fn next_seed(&self, standing: &Standing) -> Option<TuneTrial> {
+        let planned: Vec<Experiment> = standing
+            .dev
+            .iter()
+            .filter(|one| [method_name(TrainingMethod::Full), "lora"].contains(&one.method.as_str()))
+            .cloned()
+            .collect();
+        let best = choice::finalist(&planned, Family::FineTune)?;
+        let alike = self
+            .plan
+            .tunes
+            .iter()
+            .filter(|one| one.method_name() == best.method && one.labels == best.labels_used);
+        let last = alike.max_by_key(|one| one.seed)?;
+        Some(TuneTrial { seed: last.seed + 1, learning_rate: LearningRate::Best, ..*last })
+    }
+
+    /// Makes an item a part of the plan, and does it.
+    fn take(&mut self, arm: usize, index: usize, step: Step) -> Result<(), Error> {
+        let reserve =
+            if arm == 0 { &mut self.plan.reserve.in_context } else { &mut self.plan.reserve.fine_tune };
+        let taken = reserve.remove(index);
+        let name = match &step {
+            Step::Prompt(trial) => {
+                self.plan.prompts.push(*trial);
+                trial.name()
+            }
+            Step::Training(trial) => {
+                self.plan.tunes.push(*trial);
+                describe(trial)
+            }
+            Step::PromptSearch(seconds) => {
+                self.plan.prompt_search = Some(*seconds);
+                taken.describe()
+            }
+            Step::RecipeSearch(search) => {
+                self.plan.search = Some(search.clone());
+                taken.describe()
+            }
+        };
+        self.plan.added.push(name);
+        self.run.store.set_fact("plan", &self.plan)?;
+        match step {
+            Step::Prompt(trial) => self.prompt_on_dev(&trial),
+            Step::Training(trial) => self.tune_on_dev(&trial),
+            Step::PromptSearch(_) => self.search_prompt(),
+            Step::RecipeSearch(_) => self.search_recipe(),
+        }
+    }
+
+    /// Stores how the search ended, for the record.
+    fn close(&mut self, [in_context, fine_tune]: [String; 2]) -> Result<(), Error> {
+        let Some(standing) = self.standing()? else { return Ok(()) };
+        let work = self.run.store.work()?;
+        let of = |list: &[String], family: Family| -> Vec<String> {
+            let tuned = family == Family::FineTune;
+            // A search is named by what it searches.
+            let is_tuned =
+                |name: &str| name.starts_with("fine_tune") || name == Extra::RecipeSearch.describe();
+            list.iter().filter(|name| is_tuned(name) == tuned).cloned().collect()
+        };
+        let arm = |index: usize, left: &[Extra], ended: String| ArmSearch {
+            seconds: standing.searched[index],
+            work: work.get(ARMS[index].name()).copied().unwrap_or_default(),
+            test_seconds: standing.test[index] + standing.pending[index],
+            added: of(&self.plan.added, ARMS[index]),
+            put_off: of(&self.plan.put_off, ARMS[index]),
+            left: left.len(),
+            ended,
+        };
+        let budget = SearchBudget {
+            seconds: standing.budget,
+            in_context: arm(0, &self.plan.reserve.in_context, in_context),
+            fine_tune: arm(1, &self.plan.reserve.fine_tune, fine_tune),
+        };
+        Ok(self.run.store.set_fact(SEARCH_BUDGET, &budget)?)
+    }
+}
+
+impl Step {
+    /// What its rate is shared with.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Prompt(trial) => trial.method(),
+            Self::Training(trial) => trial.method_name(),
+            // Bounded by the clock.
+            Self::PromptSearch(_) => super::prompt_search::KIND,
+            Self::RecipeSearch(_) => "lora",
+        }
+    }
+}
