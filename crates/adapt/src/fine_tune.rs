@@ -125,7 +125,7 @@ impl FineTune<'_> {
         let id = format!("{}@test", chosen.id.trim_end_matches("@dev"));
         let shown = self.shown(chosen);
         let answers =
-            self.answer_after(Part::Test, &shown, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
+            self.answer(Part::Test, &shown, tuned.predictor().as_mut()).map_err(Error::model(&id))?;
         let mut experiment = Experiment { id, part: Part::Test, ..chosen.clone() };
         fill(&mut experiment, answers, self.dataset);
         Ok(experiment)
@@ -182,7 +182,7 @@ impl FineTune<'_> {
             if !marks.contains(&report.epoch) {
                 return Ok(Control::Continue);
             }
-            let answers = self.answer_after(Part::Dev, &training.shown, predictor)?;
+            let answers = self.answer(Part::Dev, &training.shown, predictor)?;
             let score = answers.predictions.iter().map(Prediction::score).sum::<f64>();
             // An equal later epoch is preferred: it saw a lower learning rate.
             if best.as_ref().is_none_or(|holder| score >= holder.score) {
@@ -199,13 +199,8 @@ impl FineTune<'_> {
         })
     }
 
-    /// The answers of `predictor`, asked as a tuned model is.
-    pub(crate) fn answer(&self, part: Part, predictor: &mut dyn Predictor) -> Result<Answers, PredictError> {
-        self.answer_after(part, &[], predictor)
-    }
-
-    /// The same after demonstrations, where there are some.
-    pub(crate) fn answer_after(
+    /// The answers of `predictor`, asked as a tuned model is: after the demonstrations `shown`, where it was tuned after some.
+    pub(crate) fn answer(
         &self,
         part: Part,
         shown: &[&Example],

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{PredictError, Predictor, PromptBatch};
+use task::prompt::Rendered;
 use task::record::{Answer, Experiment, Family, ModelIdentity, Part, Prediction, RunRecord};
 use task::settings::Settings;
 
@@ -26,9 +27,10 @@ use crate::answering::{answer, fingerprints};
 use crate::embedding::Embedder;
 use crate::engine::Engine as _;
 use crate::fine_tune::FineTune;
+use crate::hybrid;
 use crate::in_context::{InContext, prediction};
 use crate::local::LocalModel;
-use crate::plan::{Plan, PromptTrial};
+use crate::plan::Plan;
 use crate::writer::{PromptWriter, examples, inputs, target_index};
 
 /// Share of the dev answers that must stay as they were: weights may be rounded to another format, prompts must not change.
@@ -104,8 +106,7 @@ impl Shipping<'_> {
         let dev = self.dev_experiment(experiment, Family::InContext)?;
         let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?.of(dev, self.dataset)?;
         let embedder = Embedder::new(Some(self.engine), Some(self.artefacts.to_path_buf()));
-        let targets: Vec<usize> =
-            self.dataset.train.iter().map(|example| target_index(self.dataset, example)).collect();
+        let targets = self.targets();
         let arm = InContext::new(&writer, self.dataset, &targets, self.settings.in_context.order, &embedder);
         let trial = self.plan.prompt_of(dev).ok_or_else(|| Error::Shipping {
             what: dev.id.clone(),
@@ -113,29 +114,25 @@ impl Shipping<'_> {
         })?;
         let items = examples(self.dataset, Part::Dev);
         let measured = arm.prompts(trial, &inputs(items))?;
-        let program = self.program(&arm, &writer, trial, dev, experiment);
-        // Runs of earlier versions recorded no hashes: there the prompts are rendered again.
-        let recorded = Some(dev.calls.sha256.clone()).filter(|hashes| !hashes.is_empty());
+        let retrieved = trial.selection.per_request();
+        let block = arm.block(trial);
         let program = PromptProgram {
-            shared: measured.shared.clone(),
-            prompts_sha256: recorded.unwrap_or_else(|| fingerprints(&measured)),
-            ..program
+            retrieval: retrieved.then(|| arm.rule(trial)),
+            space: arm.space(trial),
+            demonstrations: outputs(if retrieved {
+                self.dataset.train.iter().collect()
+            } else {
+                block.clone()
+            }),
+            log_prior: dev.setting("log_prior"),
+            ..self.program(&writer, &block, &measured, dev, experiment)
         };
-        let path = folder.join("prompt.json");
-        write_json(&path, &program)?;
         let place = |input: &str| {
             embedder.near(input, |near| {
                 near.map(|(_, code)| code.clone()).ok_or_else(crate::embedding::unembedded)
             })
         };
-        task::atomic::write(&folder.join("prompt.txt"), self.shown(&program, &place)?.as_bytes())?;
-        let read = PromptProgram::read(&path).map_err(Error::model("prompt.json"))?;
-        let prompts = read
-            .prompts_near(&inputs(items), self.engine.chat_template(), &place)
-            .map_err(Error::model("prompt.json"))?;
-        if fingerprints(&prompts) != program.prompts_sha256 {
-            return Err(refused(&path, "it does not give the prompts that were measured, byte for byte"));
-        }
+        let (read, prompts) = self.write_program(&program, folder, &place)?;
         let mut base = self.engine.base();
         let answers = if writer.texts().is_some() {
             answer(&writer, self.dataset, items, &prompts, base.as_mut())
@@ -146,7 +143,7 @@ impl Shipping<'_> {
         };
         let recheck = recheck("prompt.json", dev, &answers);
         if recheck.same < recheck.items {
-            return Err(refused(&path, &differs(&recheck)));
+            return Err(refused(&folder.join("prompt.json"), &differs(&recheck)));
         }
         self.finish(experiment, folder, vec![recheck])
     }
@@ -158,24 +155,22 @@ impl Shipping<'_> {
     pub fn weights(&self, experiment: &str, weights: Weights, folder: &Path) -> Result<Shipment, Error> {
         let hybrid = self.dev_experiment(experiment, Family::Hybrid);
         let dev = hybrid.or_else(|_| self.dev_experiment(experiment, Family::FineTune))?;
-        if dev.shots.is_some() {
-            return Err(Error::Shipping {
-                what: experiment.to_owned(),
-                reason: "it is asked after demonstrations, which a shipment of weights does not hold"
-                    .to_owned(),
-            });
-        }
         let name = dev.id.trim_end_matches("@dev").replace('/', "-");
         let source = self.artefacts.join(name);
         if !source.is_dir() {
             return Err(refused(&source, "the run kept no weights there"));
         }
         let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?;
-        let arm = FineTune { writer: &writer, dataset: self.dataset, targets: &[], batch_rows: 1 };
+        let targets = self.targets();
+        let arm = FineTune { writer: &writer, dataset: self.dataset, targets: &targets, batch_rows: 1 };
         let written = weights.write(self.engine, &source, folder)?;
         let at = written.path.display().to_string();
         let mut tuned = written.open(self.engine).map_err(Error::model(&at))?;
-        let answers = arm.answer(Part::Dev, tuned.predictor().as_mut()).map_err(Error::model(&at))?;
+        let shown = hybrid::demonstrations(self.dataset, &targets, dev.shots.unwrap_or(0));
+        let answers = arm.answer(Part::Dev, &shown, tuned.predictor().as_mut()).map_err(Error::model(&at))?;
+        if !shown.is_empty() {
+            self.prompt_before(&writer, &shown, dev, experiment, folder)?;
+        }
         let recheck = recheck(written.name(), dev, &answers.predictions);
         if (recheck.same as f64) < SAME * recheck.items as f64 {
             return Err(refused(&written.path, &differs(&recheck)));
@@ -193,25 +188,62 @@ impl Shipping<'_> {
         })
     }
 
+    /// The index of each training row's label.
+    fn targets(&self) -> Vec<usize> {
+        self.dataset.train.iter().map(|example| target_index(self.dataset, example)).collect()
+    }
+
+    /// Writes the prompt that goes before every request to weights that were tuned after demonstrations.
+    fn prompt_before(
+        &self,
+        writer: &PromptWriter,
+        shown: &[&Example],
+        dev: &Experiment,
+        experiment: &str,
+        folder: &Path,
+    ) -> Result<(), Error> {
+        let items = inputs(examples(self.dataset, Part::Dev));
+        let measured = writer.prompts(shown, &items)?;
+        let program = self.program(writer, shown, &measured, dev, experiment);
+        let place = |_: &str| Err(crate::embedding::unembedded());
+        self.write_program(&program, folder, &place).map(drop)
+    }
+
+    /// Writes `prompt.json` and `prompt.txt`, and reads back the program and the prompts that it gives for the dev examples.
+    fn write_program(
+        &self,
+        program: &PromptProgram,
+        folder: &Path,
+        place: &dyn Fn(&str) -> Result<Code, PredictError>,
+    ) -> Result<(PromptProgram, Rendered), Error> {
+        let path = folder.join("prompt.json");
+        write_json(&path, program)?;
+        task::atomic::write(&folder.join("prompt.txt"), self.shown(program, place)?.as_bytes())?;
+        let read = PromptProgram::read(&path).map_err(Error::model("prompt.json"))?;
+        let items = inputs(examples(self.dataset, Part::Dev));
+        let prompts = read
+            .prompts_near(&items, self.engine.chat_template(), place)
+            .map_err(Error::model("prompt.json"))?;
+        if fingerprints(&prompts) != program.prompts_sha256 {
+            return Err(refused(&path, "it does not give the prompts that were measured, byte for byte"));
+        }
+        Ok((read, prompts))
+    }
+
+    /// The program of a prompt with the demonstrations `block`, which gave the prompts `measured`.
     fn program(
         &self,
-        arm: &InContext<'_>,
         writer: &PromptWriter,
-        trial: &PromptTrial,
+        block: &[&Example],
+        measured: &Rendered,
         dev: &Experiment,
         experiment: &str,
     ) -> PromptProgram {
         let layout = writer.format().layout();
-        let retrieved = trial.selection.per_request();
-        let block = arm.block(trial);
-        let shown: Vec<&Example> =
-            if retrieved { self.dataset.train.iter().collect() } else { block.clone() };
-        let demonstrations: Vec<Demonstration> = shown
-            .iter()
-            .map(|example| Demonstration { input: example.input.clone(), output: example.target.clone() })
-            .collect();
         let pairs: Vec<(&str, &str)> =
             block.iter().map(|one| (one.input.as_str(), one.target.as_str())).collect();
+        // Runs of earlier versions recorded no hashes: there the prompts are rendered again.
+        let recorded = Some(dev.calls.sha256.clone()).filter(|hashes| !hashes.is_empty());
         PromptProgram {
             format: PromptProgram::FORMAT,
             task: self.record.task.name.clone(),
@@ -219,15 +251,15 @@ impl Shipping<'_> {
             experiment: experiment.to_owned(),
             messages: writer.format().messages(&layout.instruction, &pairs),
             layout,
-            retrieval: retrieved.then(|| arm.rule(trial)),
-            space: arm.space(trial),
-            shared: String::new(),
+            retrieval: None,
+            space: None,
+            shared: measured.shared.clone(),
             labels: self.record.labels.clone(),
             answers: writer.answers().to_vec(),
-            log_prior: dev.setting("log_prior"),
+            log_prior: None,
             schema: self.settings.task.answers.as_ref().and_then(|answers| answers.schema.clone()),
-            prompts_sha256: Vec::new(),
-            demonstrations,
+            prompts_sha256: recorded.unwrap_or_else(|| fingerprints(measured)),
+            demonstrations: outputs(block.to_vec()),
         }
     }
 
@@ -248,7 +280,7 @@ impl Shipping<'_> {
     fn choose(
         &self,
         program: &PromptProgram,
-        prompts: &task::prompt::Rendered,
+        prompts: &Rendered,
         predictor: &mut dyn Predictor,
     ) -> Result<Vec<Prediction>, PredictError> {
         let batch =
@@ -276,6 +308,12 @@ impl Shipping<'_> {
         write_json(&folder.join("shipment.json"), &shipment)?;
         Ok(shipment)
     }
+}
+
+fn outputs(shown: Vec<&Example>) -> Vec<Demonstration> {
+    let pair =
+        |example: &Example| Demonstration { input: example.input.clone(), output: example.target.clone() };
+    shown.into_iter().map(pair).collect()
 }
 
 fn recheck(artefact: &str, dev: &Experiment, answers: &[Prediction]) -> Recheck {

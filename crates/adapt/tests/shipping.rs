@@ -168,11 +168,14 @@ fn what_servers_do_not_read_is_said() {
     assert_eq!(trained.artefact.as_ref().unwrap().prompt_tokens, 20);
     let alone = record.experiments.iter().find(|one| one.id == hybrid("distilled")).unwrap();
     assert!((trained.tokens.prompt - alone.tokens.prompt - 20.0).abs() < 1e-9, "they are paid for");
-    let refused =
-        finished.ship(record, "shots", |s, to| s.weights(&hybrid("few_shot_tuned"), Weights::Adapter, to));
-    assert!(
-        matches!(refused, Err(Error::Shipping { reason, .. }) if reason.contains("after demonstrations"))
-    );
+    // Its prompt.json gives what goes before a request: the answers of the weights alone would be other ones.
+    let shots = hybrid("few_shot_tuned");
+    let shipment = finished.ship(record, "shots", |s, to| s.weights(&shots, Weights::Adapter, to)).unwrap();
+    assert_eq!(shipment.rechecks[0].same, finished.dataset.dev.len());
+    let names: Vec<&str> = shipment.files.iter().map(|file| file.name.as_str()).collect();
+    assert!(names.contains(&"prompt.json") && names.contains(&"adapter_model.safetensors"), "{names:?}");
+    let program = PromptProgram::read(&finished.folder.path().join("shots/prompt.json")).unwrap();
+    assert_eq!((program.demonstrations.len(), program.retrieval), (4, None));
 }
 
 /// A record that says something else than the artefacts do: the answers of every dev experiment moved on by one label.

@@ -199,6 +199,8 @@ pub(crate) enum ShipWhat {
     Adapter,
     /// The adapter that the best prompt taught
     Distilled,
+    /// The adapter that was tuned after demonstrations, with the prompt.json that it wants
+    FewShotTuned,
     /// The trained prompt
     VirtualTokens,
     /// The whole tuned model; an adapter is merged into it

@@ -5,67 +5,27 @@
 //! long as they will take by what dev took. A trial of the reserve becomes a trial of the plan before it begins, so that a killed
 //! run finds it there; once the search has ended that is stored, too, and a finished run does not begin again.
 
+mod lateness;
+mod standing;
+
 use task::predictor::TrainingMethod;
-use task::record::{Experiment, Family, Part};
+use task::record::{Experiment, Family};
 use task::search_budget::{ArmSearch, SearchBudget};
 use task::store::SEARCH_BUDGET;
+
+use standing::Standing;
 
 use super::Session;
 use crate::Error;
 use crate::choice;
 use crate::measure;
 use crate::plan::{
-    Extra, LearningRate, Measured, PromptTrial, Selection, TuneTrial, Wishes, describe, method_name,
-    smallest_search, test_seconds, tune_seconds,
+    Extra, LearningRate, Measured, PromptTrial, Selection, TuneTrial, describe, method_name, smallest_search,
+    test_seconds, tune_seconds,
 };
 use crate::recipe::Search;
 
-/// By so much of it one arm's time may fall short of the other's.
-const TOLERANCE: f64 = 0.2;
-/// By so much of it an arm's planned trials may go beyond its share. Where one arm takes 1.05 shares, 0.95 are left for the other one,
-/// which is a tenth less: half of the tolerance, the rest is for trials that come in whole pieces.
-const LATE: f64 = 0.05;
-/// By so much of it the budget may be exceeded where that makes uneven arms even.
-const CATCH_UP: f64 = 0.05;
 const ARMS: [Family; 2] = [Family::InContext, Family::FineTune];
-
-/// Where the search stands.
-pub(super) struct Standing {
-    wishes: Wishes,
-    measured: Measured,
-    /// What both arms may take together, test included.
-    budget: f64,
-    /// Seconds of each arm until now.
-    searched: [f64; 2],
-    /// Seconds that each arm's answers to test will take, by what has run.
-    test: [f64; 2],
-    /// The same for what is planned and has not run.
-    pending: [f64; 2],
-    dev: Vec<Experiment>,
-}
-
-impl Standing {
-    /// Seconds that either arm may search.
-    fn share(&self) -> f64 {
-        ((self.budget - self.test.iter().chain(&self.pending).sum::<f64>()) / 2.0).max(0.0)
-    }
-
-    /// Seconds that nobody has used.
-    fn left(&self) -> f64 {
-        self.budget - self.searched.iter().chain(&self.test).chain(&self.pending).sum::<f64>()
-    }
-
-    /// Seconds that an arm may still take, test included: what is left, and a little more where it is too far behind.
-    fn room(&self, arm: usize) -> f64 {
-        let behind = self.searched[arm] < (1.0 - TOLERANCE) * self.searched[1 - arm];
-        self.left() + if behind { CATCH_UP * self.budget } else { 0.0 }
-    }
-
-    /// Seconds that an arm may take before the other one falls too far behind: half of the tolerance, the rest is for estimates.
-    fn even(&self, arm: usize) -> f64 {
-        self.searched[1 - arm] / (1.0 - TOLERANCE / 2.0) - self.searched[arm]
-    }
-}
 
 /// What an item of the reserve comes to now.
 enum Step {
@@ -76,116 +36,6 @@ enum Step {
 }
 
 impl Session<'_> {
-    /// Where the search stands; `None` for runs of versions that kept no measurements.
-    fn standing(&self) -> Result<Option<Standing>, Error> {
-        let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(None) };
-        let wishes = measure::wishes(self.run.settings, self.run.dataset);
-        let (_, seconds) = self.run.store.seconds()?;
-        let searched = ARMS.map(|family| seconds.get(family.name()).copied().unwrap_or(0.0));
-        let dev: Vec<Experiment> =
-            self.run.store.experiments()?.into_iter().filter(|one| one.part == Part::Dev).collect();
-        let items = self.run.dataset.test.len() as f64;
-        let chosen = choice::semifinalists(&dev);
-        let test = ARMS.map(|family| {
-            chosen
-                .iter()
-                .filter(|one| one.family == family)
-                .map(|one| one.seconds_per_request * items)
-                .sum::<f64>()
-        });
-        // What is planned and has not run will be answered on test as well.
-        let pace = self.pace()?;
-        let prompts = self.plan.prompts.iter().filter(|trial| !trial.unlisted && !pace.has(&trial.name()));
-        let prompts = prompts.map(|trial| {
-            trial.seconds * (1.0 - wishes.dev_share()) * pace.rate(Family::InContext, trial.method())
-        });
-        let tunes =
-            self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial))).map(|trial| {
-                test_seconds(&wishes, &measured) * pace.rate(Family::FineTune, trial.method_name())
-            });
-        let pending = [prompts.sum::<f64>(), tunes.sum::<f64>()];
-        let hybrids: f64 = self.plan.hybrids.iter().map(|trial| trial.seconds).sum();
-        let budget = (wishes.budget - hybrids).max(0.0);
-        Ok(Some(Standing { wishes, measured, budget, searched, test, pending, dev }))
-    }
-
-    /// Whether a planned trial, of estimated seconds of search and of test, would take its arm too far beyond its share. What the arm
-    /// has planned after it does not count: it may be put off in its turn.
-    fn is_late(&self, family: Family, kind: &str, estimate: [f64; 2]) -> Result<bool, Error> {
-        let Some(mut standing) = self.standing()? else { return Ok(false) };
-        let arm = usize::from(family == Family::FineTune);
-        let rate = self.pace()?.rate(family, kind);
-        let [search, test] = estimate.map(|seconds| seconds * rate);
-        standing.pending[arm] = test;
-        Ok(standing.searched[arm] + search > (1.0 + LATE) * standing.share())
-    }
-
-    /// Whether no time is left for a training with the recipe that was found.
-    pub(super) fn is_too_late(&self, trial: &TuneTrial) -> Result<bool, Error> {
-        if !self.run.settings.budget.top_up {
-            return Ok(false);
-        }
-        Ok(self.has_ended()? || self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?)
-    }
-
-    /// Puts a planned prompt off where it comes too late: it goes to the front of the reserve.
-    pub(super) fn put_off_prompt(&mut self, trial: &PromptTrial) -> Result<bool, Error> {
-        let share = self.dev_share();
-        let estimate = [share, 1.0 - share].map(|part| part * trial.seconds);
-        let first = self.plan.prompts.first().is_none_or(|first| first == trial);
-        if first
-            || self.is_settled(&trial.name())?
-            || !self.is_late(Family::InContext, trial.method(), estimate)?
-        {
-            return Ok(false);
-        }
-        self.plan.prompts.retain(|one| one != trial);
-        let before = self.plan.put_off.iter().filter(|name| name.starts_with("in_context")).count();
-        let place = before.min(self.plan.reserve.in_context.len());
-        self.plan.reserve.in_context.insert(place, Extra::Prompt(*trial));
-        self.put_off(trial.name())
-    }
-
-    /// The same for a training.
-    pub(super) fn put_off_training(&mut self, trial: &TuneTrial) -> Result<bool, Error> {
-        let name = describe(trial);
-        let first = self.plan.tunes.first().is_none_or(|first| first == trial);
-        // What a search or a second try trains is no trial of its own.
-        if first
-            || !self.plan.tunes.contains(trial)
-            || self.is_settled(&name)?
-            || !self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?
-        {
-            return Ok(false);
-        }
-        self.plan.tunes.retain(|one| one != trial);
-        let before = self.plan.put_off.iter().filter(|name| name.starts_with("fine_tune")).count();
-        let place = before.min(self.plan.reserve.fine_tune.len());
-        self.plan.reserve.fine_tune.insert(place, Extra::Training(*trial));
-        self.put_off(name)
-    }
-
-    fn put_off(&mut self, name: String) -> Result<bool, Error> {
-        self.run.observer.noted(&format!("put off, the arm is late: {name}"));
-        self.plan.put_off.push(name);
-        self.run.store.set_fact("plan", &self.plan)?;
-        Ok(true)
-    }
-
-    /// Whether nothing is to be decided about a trial any more: it has run, it was taken from the reserve, there is none, or the
-    /// search has ended.
-    fn is_settled(&self, name: &str) -> Result<bool, Error> {
-        Ok(!self.run.settings.budget.top_up
-            || self.plan.added.iter().any(|added| added == name)
-            || self.pace()?.has(name)
-            || self.has_ended()?)
-    }
-
-    fn has_ended(&self) -> Result<bool, Error> {
-        Ok(self.run.store.fact::<SearchBudget>(SEARCH_BUDGET)?.is_some()
-            || self.run.store.finalists()?.is_some())
-    }
-
     /// Estimated seconds of a training without test.
     pub(super) fn on_dev(&self, trial: &TuneTrial) -> Result<f64, Error> {
         let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(trial.seconds) };

@@ -84,6 +84,7 @@ fn chosen(wish: &Wish, record: &RunRecord, comparison: &Comparison) -> Result<(S
         ShipWhat::Prompt => finalists.in_context.clone(),
         ShipWhat::Adapter if weights != ShipWhat::Adapter => best_adapter(record)?,
         ShipWhat::Distilled => hybrid(record, "distilled")?,
+        ShipWhat::FewShotTuned => hybrid(record, "few_shot_tuned")?,
         ShipWhat::VirtualTokens => hybrid(record, "virtual_tokens")?,
         ShipWhat::Adapter | ShipWhat::Model => tuned.clone(),
     };
@@ -122,14 +123,10 @@ fn weights(what: ShipWhat, wish: &Wish) -> Option<Weights> {
     };
     match (what, wish.format) {
         (ShipWhat::Prompt, _) => None,
-        (ShipWhat::Adapter | ShipWhat::Distilled | ShipWhat::VirtualTokens, ShipFormat::Safetensors) => {
-            Some(Weights::Adapter)
-        }
-        (ShipWhat::Adapter | ShipWhat::Distilled | ShipWhat::VirtualTokens, ShipFormat::Gguf) => {
-            Some(Weights::AdapterGguf)
-        }
-        (ShipWhat::Model, ShipFormat::Safetensors) => Some(Weights::Model(dtype)),
-        (ShipWhat::Model, ShipFormat::Gguf) => Some(Weights::ModelGguf(dtype)),
+        (_, ShipFormat::Safetensors) if what != ShipWhat::Model => Some(Weights::Adapter),
+        (_, ShipFormat::Gguf) if what != ShipWhat::Model => Some(Weights::AdapterGguf),
+        (_, ShipFormat::Safetensors) => Some(Weights::Model(dtype)),
+        (_, ShipFormat::Gguf) => Some(Weights::ModelGguf(dtype)),
     }
 }
 
