@@ -59,10 +59,6 @@ impl DataSets {
 }
 
 impl Source for DataSets {
-    fn most(&self) -> usize {
-        usize::MAX
-    }
-
     fn world(&self, number: usize) -> Result<World> {
         let set = &self.sets[number % self.sets.len()];
         let turn = number / self.sets.len();

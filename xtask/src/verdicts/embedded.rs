@@ -23,10 +23,6 @@ impl Generated {
 }
 
 impl Source for Generated {
-    fn most(&self) -> usize {
-        usize::MAX
-    }
-
     fn world(&self, number: usize) -> Result<World> {
         let design = Design::new(number);
         let amounts = [FEWEST, self.wanted].map(|rows| design.train + rows);

@@ -23,6 +23,16 @@ pub(super) enum Kind {
     Data,
 }
 
+impl Kind {
+    /// The word after `verdicts`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Data => "data",
+        }
+    }
+}
+
 /// Runs the worlds and writes or prints the page.
 pub(super) fn run(mut options: Options, kind: Kind) -> Result<()> {
     let worlds = options.number("worlds", if kind == Kind::Data { 12usize } else { 30 })?;
@@ -30,7 +40,7 @@ pub(super) fn run(mut options: Options, kind: Kind) -> Result<()> {
     let (repeats, threads) = (options.number("repeats", 3usize)?, options.number("threads", 1usize)?);
     let seed = options.number("seed", 2026u64)?;
     let model = options.path("model", EMBEDDED)?;
-    let name = if kind == Kind::Data { "data" } else { "embedded" };
+    let name = kind.word();
     let work = options.path("work", &format!("target/verdicts/{name}"))?;
     let (style, data, write) = (options.text("style"), options.text("data"), options.text("write"));
     options.finish()?;

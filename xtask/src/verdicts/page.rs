@@ -12,15 +12,16 @@ use super::trials::{Outcome, Runs};
 
 /// The page.
 pub(super) fn page(outcomes: &[Outcome], runs: &Runs<'_>, (kind, model): (Kind, &str)) -> String {
-    let (what, step) = match kind {
-        Kind::Embedded => ("tasks of the embedded model's generator", "embedded"),
-        Kind::Data => ("data sets of real texts", "data"),
+    let what = match kind {
+        Kind::Embedded => "tasks of the embedded model's generator",
+        Kind::Data => "data sets of real texts",
     };
     let mut text = format!(
         "# Quality of the verdict on {what}, {}\n\n\
-         `cargo xtask verdicts {step}`, model {model}: the product itself is run on {} worlds, in each once exhaustively and {} times \
-         with a tenth of that or less (other seeds, other dev and test rows). The truth of a world is what its exhaustive run says.\n\n",
+         `cargo xtask verdicts {}`, model {model}: the product itself is run on {} worlds, in each once exhaustively and {} times \
+         with about a tenth of that (other seeds, other dev and test rows). The truth of a world is what its exhaustive run says.\n\n",
         task::date::today(),
+        kind.word(),
         outcomes.len(),
         runs.repeats
     );
@@ -114,6 +115,10 @@ fn summary(outcomes: &[Outcome]) -> String {
         ("the same, largest", format!("{:.1}%", 100.0 * shares.iter().copied().fold(0.0, f64::max))),
         ("test items asked within the budget, mean", format!("{:.0}", mean(&items))),
         ("the test set was left before its end", of(left, pairs.len())),
+        (
+            "worlds in which a run failed, so that others are missing",
+            of(outcomes.iter().filter(|outcome| outcome.failed.is_some()).count(), outcomes.len()),
+        ),
         ("time of all runs together", format!("{:.0} minutes", seconds / 60.0)),
     ];
     let mut text = "| | |\n|---|---|\n".to_owned();
@@ -157,6 +162,14 @@ fn crossed(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// The verdicts of a world's budgeted runs, and why there are no more.
+fn with_failure(outcome: &Outcome, verdicts: String) -> String {
+    match &outcome.failed {
+        Some(reason) => [verdicts, format!("failed: {reason}")].join(" "),
+        None => verdicts,
+    }
+}
+
 /// A line for each world.
 fn table(outcomes: &[Outcome]) -> String {
     let mut text = "\n| | world | accuracy: in-context, fine-tuned, floor | fine-tuned less in-context | exhaustive | budgeted \
@@ -184,7 +197,7 @@ fn table(outcomes: &[Outcome]) -> String {
             outcome.describe(),
             scores.join(", "),
             name(truth.choice),
-            list(&|trial| name(trial.choice).to_owned()),
+            with_failure(outcome, list(&|trial| name(trial.choice).to_owned())),
             truth.items[0],
             list(&|trial| format!("{}", trial.items[0])),
             list(&|trial| format!("{:.1}%", 100.0 * trial.tokens / truth.tokens)),

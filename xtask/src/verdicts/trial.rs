@@ -180,7 +180,7 @@ fn task_file(manner: &Manner, train: usize, effort: &Effort) -> String {
          [prompt]\nstyle = \"{}\"\n\
          [in_context]\nshots = {:?}\nseeds = {}\nselection = [\"random\"]\nsearch = false\n\
          [fine_tune]\nmethods = [\"lora\"]\nlabels = {labels:?}\nseeds = {}\nlearning_rates = {rates:?}\nsearch_share = 0\n\
-         hybrids = [\"none\"]\n[budget]\ntime = \"1000d\"\n[probes]\nshare = 0\n[decision]\nearly_stopping = {}\n",
+         hybrids = [\"none\"]\n[budget]\ntime = \"1000d\"\ntop_up = false\n[probes]\nshare = 0\n[decision]\nearly_stopping = {}\n",
         manner.style, effort.shots, effort.draws, effort.seeds, effort.early_stopping
     )
 }
