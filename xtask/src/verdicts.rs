@@ -153,9 +153,12 @@ fn false_positives(trials: usize, seed: u64) -> Null {
         let accuracy = [0.5, 0.7, 0.9][trial % 3];
         let sides: [Vec<bool>; 2] = [0, 1].map(|_| (0..ITEMS).map(|_| source.uniform() < accuracy).collect());
         let (mut answered, mut found, mut fooled) = (FEWEST, None, false);
+        let scores = sides
+            .each_ref()
+            .map(|side| side.iter().map(|&right| f64::from(u8::from(right))).collect::<Vec<f64>>());
         loop {
             let looked =
-                Looked { in_context: &sides[0][..answered], fine_tune: &sides[1][..answered], floor: None };
+                Looked { in_context: &scores[0][..answered], fine_tune: &scores[1][..answered], floor: None };
             found = found.or_else(|| looking::decided(&looked, &decision));
             let pairs = sides[0][..answered].iter().zip(&sides[1][..answered]);
             let [wins, losses] = [(false, true), (true, false)]

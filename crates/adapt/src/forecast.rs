@@ -8,7 +8,7 @@ use task::settings::Settings;
 use crate::Error;
 use crate::engine::Engine;
 use crate::measure;
-use crate::plan::{Extra, LearningRate, Measured, Plan};
+use crate::plan::{LearningRate, Measured, Plan};
 use crate::writer::PromptWriter;
 
 /// A plan with what it costs.
@@ -137,8 +137,7 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
         prompts: prompts.chain(search).collect(),
         trainings: trainings.chain(searches).chain(hybrids).collect(),
         left_out: plan.left_out.clone(),
-        reserve: [&plan.reserve.in_context, &plan.reserve.fine_tune]
-            .map(|extras| extras.iter().map(Extra::describe).collect()),
+        reserve: plan.reserve.names(),
         measured: *measured,
     }
 }

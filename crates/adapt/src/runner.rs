@@ -32,7 +32,7 @@ use crate::floor_arm::FloorArm;
 use crate::in_context::{self, InContext, calibration_name};
 use crate::measure;
 use crate::observer::{Observer, Summary};
-use crate::plan::{Extra, LearningRate, Plan, PromptTrial, TuneTrial, describe};
+use crate::plan::{LearningRate, Measured, Plan, PromptTrial, TuneTrial, Wishes, describe};
 use crate::probes::{self, Prober};
 use crate::rounding::{self, Rounding};
 use crate::writer::{PromptWriter, target_index};
@@ -61,6 +61,9 @@ struct Session<'a> {
     targets: &'a [usize],
     embedder: &'a Embedder<'a>,
     plan: Plan,
+    wishes: Wishes,
+    /// What the plan rests on; `None` for runs of versions that kept no measurements.
+    measured: Option<Measured>,
     /// When time was last added to the store, in seconds of this session.
     lapped: f64,
     /// What is running, if its time is kept.
@@ -84,11 +87,12 @@ impl Run<'_> {
             store.set_clusters(&clusters)?;
         }
         let targets: Vec<usize> = dataset.train.iter().map(|e| target_index(dataset, e)).collect();
+        let wishes = measure::wishes(settings, dataset);
         let plan = match store.fact::<Plan>("plan")? {
             Some(plan) => plan,
             None => {
                 let measured = measure::measure(settings, dataset, &writer, engine)?;
-                let plan = Plan::new(&measure::wishes(settings, dataset), &measured);
+                let plan = Plan::new(&wishes, &measured);
                 store.set_fact("measured", &measured)?;
                 store.set_fact("plan", &plan)?;
                 plan
@@ -105,6 +109,7 @@ impl Run<'_> {
             observer.noted(&rounding.message());
         }
         let embedder = Embedder::new(Some(engine), Some(store.artefacts()?));
+        let measured = store.fact("measured")?;
         let run = Run { settings, dataset, engine, store, observer, stop_after };
         let mut session = Session {
             run,
@@ -112,6 +117,8 @@ impl Run<'_> {
             targets: &targets,
             embedder: &embedder,
             plan,
+            wishes,
+            measured,
             lapped: 0.0,
             unit: None,
             done_seconds: 0.0,
@@ -137,8 +144,7 @@ impl Session<'_> {
             seconds: self.plan.seconds(),
             done: stored,
             left_out: self.plan.left_out.clone(),
-            reserve: [&self.plan.reserve.in_context, &self.plan.reserve.fine_tune]
-                .map(|extras| extras.iter().map(Extra::describe).collect()),
+            reserve: self.plan.reserve.names(),
         };
         self.run.observer.planned(&summary);
         Ok(())
@@ -230,7 +236,7 @@ impl Session<'_> {
         self.run.observer.started(&name);
         let planned = self.plan.tunes.contains(trial);
         let unit = if planned { describe(trial) } else { name.clone() };
-        self.begins(Family::FineTune, trial.method_name(), &unit, self.on_dev(trial)?);
+        self.begins(Family::FineTune, trial.method_name(), &unit, self.on_dev(trial));
         let folder = self.folder(&name)?;
         let arm = self.fine_tune();
         let experiment = arm.on_dev(trial, rate, self.run.engine, &folder)?;
@@ -269,9 +275,7 @@ impl Session<'_> {
 
     /// Probes of the finalists; they change nothing that was measured before.
     fn probes(&mut self) -> Result<(), Error> {
-        let Some(measured) =
-            self.run.store.fact("measured")?.filter(|_| self.run.settings.probes.share > 0.0)
-        else {
+        let Some(measured) = self.measured.filter(|_| self.run.settings.probes.share > 0.0) else {
             return Ok(());
         };
         let Some(finalists) = self.run.store.finalists()? else { return Ok(()) };
@@ -328,8 +332,7 @@ impl Session<'_> {
     }
 
     fn dev_share(&self) -> f64 {
-        let dev = self.run.dataset.dev.len() as f64;
-        dev / (dev + self.run.dataset.test.len() as f64).max(1.0)
+        self.wishes.dev_share()
     }
 
     fn test_seconds(&self, experiment: &Experiment) -> f64 {

@@ -21,19 +21,8 @@ const TRAININGS: &str =
 
 /// A hundred and fifty messages for three queues.
 fn write(folder: &Path, in_context: &str, fine_tune: &str, budget: &str) {
-    let topics = [
-        ("billing", ["invoice", "refund", "charge", "payment"]),
-        ("delivery", ["parcel", "courier", "address", "late"]),
-        ("login", ["password", "account", "code", "locked"]),
-    ];
     let line = |row: usize| {
-        let (label, words) = topics[row % 3];
-        let text = format!(
-            "note {row}: the {} and the {} {}",
-            words[row / 3 % 4],
-            words[row / 12 % 4],
-            row * 7919 % 97
-        );
+        let (label, text) = support::message(row);
         serde_json::json!({ "text": text, "label": label }).to_string()
     };
     let lines: Vec<String> = (0..150).map(line).collect();

@@ -35,20 +35,9 @@ fn write_task(folder: &Path, extra: &str) {
 const SEARCH: &str = "search_share = 0\nhybrids = [\"none\"]";
 
 fn write_rows(folder: &Path, rows: usize, in_context: &str, fine_tune: &str, extra: &str) {
-    let topics = [
-        ("billing", ["invoice", "refund", "charge", "payment"]),
-        ("delivery", ["parcel", "courier", "address", "late"]),
-        ("login", ["password", "account", "code", "locked"]),
-    ];
     let mut lines = Vec::new();
     for row in 0..rows {
-        let (label, words) = topics[row % 3];
-        let text = format!(
-            "note {row}: the {} and the {} {}",
-            words[row / 3 % 4],
-            words[row / 12 % 4],
-            row * 7919 % 97
-        );
+        let (label, text) = support::message(row);
         lines.push(serde_json::json!({ "text": text, "label": label }).to_string());
     }
     task::atomic::write(&folder.join("rows.jsonl"), lines.join("\n").as_bytes()).unwrap();

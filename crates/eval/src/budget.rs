@@ -60,62 +60,41 @@ impl Budgets {
 
     /// Both arms in a sentence or three.
     pub fn sentences(&self) -> String {
-        match &self.search {
-            None => {
-                let took = self.both(
-                    "Budgets, search, training and evaluations together",
-                    &self.in_context,
-                    &self.fine_tune,
-                );
-                let late = self
-                    .unevenness()
-                    .map(|share| format!("{share}: the arm with less could have tried more."));
-                took + &late.unwrap_or_default() + &self.evenness()
-            }
-            Some(search) => {
-                let [prompted, tuned] = [&search.in_context, &search.fine_tune];
-                let mut text =
-                    self.both("Search, trainings and dev included", &searched(prompted), &searched(tuned));
-                text += &self.evenness();
-                if let Some(share) = self.unevenness() {
-                    let (arm, less) = if prompted.seconds < tuned.seconds {
-                        ("in-context", prompted)
-                    } else {
-                        ("fine-tuning", tuned)
-                    };
-                    text += &format!("{share}: {arm} tried no more because {}.", less.ended);
-                }
-                for (arm, one) in [("In-context", prompted), ("Fine-tuning", tuned)] {
-                    text += &changes(arm, one);
-                }
-                text + &self.both(" With the test set", &self.in_context, &self.fine_tune)
-            }
+        let Some(search) = &self.search else {
+            let all = "Budgets, search, training and evaluations together";
+            return both(all, &self.in_context.words(), &self.fine_tune.words())
+                + &self.evenness("the arm with less could have tried more");
+        };
+        let [prompted, tuned] = [&search.in_context, &search.fine_tune];
+        let (arm, less) =
+            if prompted.seconds < tuned.seconds { ("in-context", prompted) } else { ("fine-tuning", tuned) };
+        let mut text = both("Search, trainings and dev included", &searched(prompted), &searched(tuned));
+        text += &self.evenness(&format!("{arm} tried no more because {}", less.ended));
+        for (arm, one) in [("In-context", prompted), ("Fine-tuning", tuned)] {
+            text += &changes(arm, one);
         }
+        text + &both(" With the test set", &self.in_context.words(), &self.fine_tune.words())
     }
 
-    fn both(&self, what: &str, in_context: &Spent, fine_tune: &Spent) -> String {
-        format!("{what}: in-context {}; fine-tuning {}.", in_context.words(), fine_tune.words())
-    }
-
-    /// That the times are even, where they are.
-    fn evenness(&self) -> String {
-        match self.difference.filter(|_| self.even() == Some(true)) {
-            Some(difference) => format!(" Their times differ by {}.", percent(difference)),
-            None => String::new(),
+    /// By how much the times differ, and where that is too much, `why`; nothing where it is not known.
+    fn evenness(&self, why: &str) -> String {
+        let Some(difference) = self.difference.map(percent) else { return String::new() };
+        match self.even() {
+            Some(false) => {
+                format!(" Their times differ by {difference}, more than {}: {why}.", percent(EVEN))
+            }
+            _ => format!(" Their times differ by {difference}."),
         }
-    }
-
-    /// That the times are not even, where they are not: the beginning of a sentence.
-    fn unevenness(&self) -> Option<String> {
-        let difference = self.difference.filter(|_| self.even() == Some(false))?;
-        Some(format!(" Their times differ by {}, more than {}", percent(difference), percent(EVEN)))
     }
 }
 
+fn both(what: &str, in_context: &str, fine_tune: &str) -> String {
+    format!("{what}: in-context {in_context}; fine-tuning {fine_tune}.")
+}
+
 /// What an arm took to search.
-fn searched(arm: &ArmSearch) -> Spent {
-    let trials = arm.added.len();
-    Spent { trials, seconds: Some(arm.seconds), work: Some(arm.work).filter(|work| work.tokens > 0) }
+fn searched(arm: &ArmSearch) -> String {
+    spent(Some(arm.seconds), Some(arm.work).filter(|work| work.tokens > 0))
 }
 
 /// How far an arm left its plan; nothing where it did not.
@@ -135,12 +114,14 @@ fn changes(arm: &str, search: &ArmSearch) -> String {
 
 impl Spent {
     fn words(&self) -> String {
-        let time = self.seconds.map_or_else(|| "time not recorded".to_owned(), seconds);
-        match self.work {
-            Some(work) => {
-                format!("{time}, {} tokens, {} FLOPs", number(work.tokens as f64), number(work.flops))
-            }
-            None => time,
-        }
+        spent(self.seconds, self.work)
+    }
+}
+
+fn spent(taken: Option<f64>, work: Option<Work>) -> String {
+    let time = taken.map_or_else(|| "time not recorded".to_owned(), seconds);
+    match work {
+        Some(work) => format!("{time}, {} tokens, {} FLOPs", number(work.tokens as f64), number(work.flops)),
+        None => time,
     }
 }

@@ -16,37 +16,19 @@ use crate::sequential::Tally;
 /// Fewest items after which a test set may be left: with fewer the other rows of a report would say too little.
 pub const FEWEST: usize = 100;
 
-/// How good an answer is, from 0 to 1.
-pub trait Score: Copy {
-    /// As a number.
-    fn score(self) -> f64;
-}
-
-impl Score for bool {
-    fn score(self) -> f64 {
-        f64::from(u8::from(self))
-    }
-}
-
-impl Score for f64 {
-    fn score(self) -> f64 {
-        self
-    }
-}
-
-/// The answers so far to the first items of the looking order: whether each was right, or its score.
+/// The answers so far to the first items of the looking order: the score of each, from 0 to 1 (of labels: 1 where it is right).
 #[derive(Clone, Copy, Debug)]
-pub struct Looked<'a, T = bool> {
+pub struct Looked<'a> {
     /// Of the in-context finalist.
-    pub in_context: &'a [T],
+    pub in_context: &'a [f64],
     /// Of the fine-tuned finalist.
-    pub fine_tune: &'a [T],
+    pub fine_tune: &'a [f64],
     /// Of the floor that dev chose, if there is one.
-    pub floor: Option<&'a [T]>,
+    pub floor: Option<&'a [f64]>,
 }
 
 /// What the items so far decide; `None` where more of them are wanted.
-pub fn decided<T: Score>(looked: &Looked<'_, T>, decision: &Decision) -> Option<Outcome> {
+pub fn decided(looked: &Looked<'_>, decision: &Decision) -> Option<Outcome> {
     if looked.in_context.len() < FEWEST {
         return None;
     }
@@ -68,7 +50,7 @@ pub fn judged(seen: &Tally, decision: &Decision) -> Option<Outcome> {
 
 /// Whether more items could not change what the floor means for the verdict: it is shown to be worse than the better
 /// finalist, or to win.
-fn floor_is_settled<T: Score>(looked: &Looked<'_, T>, floor: &[T], decision: &Decision) -> bool {
+fn floor_is_settled(looked: &Looked<'_>, floor: &[f64], decision: &Decision) -> bool {
     let mut pairs = [looked.in_context, looked.fine_tune].map(|finalist| tally(finalist, floor));
     // The smaller difference is the one to the better finalist.
     pairs.sort_by(|left, right| left.difference().total_cmp(&right.difference()));
@@ -79,8 +61,8 @@ fn floor_is_settled<T: Score>(looked: &Looked<'_, T>, floor: &[T], decision: &De
     wins || (better.difference() < 0.0 && out(&better, 0.0))
 }
 
-fn tally<T: Score>(first: &[T], second: &[T]) -> Tally {
-    Tally::new(first.iter().zip(second).map(|(first, second)| second.score() - first.score()))
+fn tally(first: &[f64], second: &[f64]) -> Tally {
+    Tally::new(first.iter().zip(second).map(|(first, second)| second - first))
 }
 
 #[cfg(test)]
@@ -89,8 +71,8 @@ mod tests {
     use crate::paired::PairedCounts;
     use crate::resample::Resampler;
 
-    fn right(items: usize, wrong_every: usize, shift: usize) -> Vec<bool> {
-        (0..items).map(|item| !(item + shift).is_multiple_of(wrong_every)).collect()
+    fn right(items: usize, wrong_every: usize, shift: usize) -> Vec<f64> {
+        (0..items).map(|item| if (item + shift).is_multiple_of(wrong_every) { 0.0 } else { 1.0 }).collect()
     }
 
     #[test]

@@ -273,13 +273,15 @@ fn binomial_at_most(count: u64, total: u64) -> f64 {
     beta_reg((total - count) as f64, (count + 1) as f64, 0.5)
 }
 
+/// Counts of `items` items, the ties all right on both sides.
+#[cfg(test)]
+pub(crate) fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
+    PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
-        PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 }
-    }
 
     #[test]
     fn mcnemar_is_statsmodels_and_the_published_example() {

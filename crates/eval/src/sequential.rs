@@ -179,12 +179,8 @@ fn mixed(mut hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paired::mcnemar_mid_p;
+    use crate::paired::{counts, mcnemar_mid_p};
     use crate::resample::Resampler;
-
-    fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
-        PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 }
-    }
 
     #[test]
     fn evidence_is_by_hand_and_scipys() {

@@ -257,7 +257,7 @@ fn best(runs: &[Run], family: Family) -> usize {
 /// How many items of `order` are asked until the finalists are told apart, by the looks that a real run takes.
 fn looked(runs: &[Run], [prompt, tuned, floor]: [usize; 3], order: &[usize]) -> usize {
     let sides = [prompt, tuned, floor]
-        .map(|run| order.iter().map(|&item| runs[run].test[item]).collect::<Vec<bool>>());
+        .map(|run| order.iter().map(|&item| f64::from(u8::from(runs[run].test[item]))).collect::<Vec<f64>>());
     let mut answered = FEWEST.min(order.len());
     while answered < order.len() {
         let looked = Looked {

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use task::predictor::TrainingMethod;
+use task::record::Family;
 
 use super::prompts::prompt_seconds;
 use super::trainings::tune_seconds;
@@ -77,6 +78,21 @@ impl Reserve {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.in_context.is_empty() && self.fine_tune.is_empty()
+    }
+
+    /// The reserve of an arm.
+    pub fn of(&self, family: Family) -> &[Extra] {
+        if family == Family::FineTune { &self.fine_tune } else { &self.in_context }
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, family: Family) -> &mut Vec<Extra> {
+        if family == Family::FineTune { &mut self.fine_tune } else { &mut self.in_context }
+    }
+
+    /// What each arm has, by name.
+    pub fn names(&self) -> [Vec<String>; 2] {
+        [&self.in_context, &self.fine_tune].map(|extras| extras.iter().map(Extra::describe).collect())
     }
 
     /// The reserve of `plan`, which had no room for `prompts` and `trainings`.

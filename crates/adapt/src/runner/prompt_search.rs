@@ -15,7 +15,7 @@ use task::settings::Calibration;
 use super::Session;
 use crate::Error;
 use crate::choice;
-use crate::plan::{Measured, PromptTrial};
+use crate::plan::PromptTrial;
 use crate::prompt_search::{self, Asked, Candidate, Halving, Price, candidates, proposals};
 use crate::writer::PromptWriter;
 
@@ -157,7 +157,7 @@ impl Session<'_> {
         let mut planned =
             Planned { base: base.experiment.id.clone(), candidates: Vec::new(), tokens: 0, seconds: 0.0 };
         let left = self.search_time(base, budget);
-        if let Some(measured) = self.run.store.fact::<Measured>("measured")?.filter(|_| left > 0.0) {
+        if let Some(measured) = self.measured.filter(|_| left > 0.0) {
             let price = Price::new(&measured, &base.trial, base.experiment.seconds_per_request);
             let rungs = prompt_search::rungs(base.items.len());
             let affordable = |seconds| prompt_search::affordable(64, &rungs, price.rung, price.item, seconds);

@@ -84,7 +84,7 @@ impl Session<'_> {
             seconds: 0.0,
             searched: true,
         };
-        self.begins(Family::FineTune, RECIPE_SEARCH, &name, self.alone(&trial)?);
+        self.begins(Family::FineTune, RECIPE_SEARCH, &name, self.alone(&trial));
         let arm = self.fine_tune();
         let job: TrainingJob = arm.job(&trial, recipe.learning_rate)?;
         let training = Training {

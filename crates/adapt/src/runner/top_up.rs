@@ -18,9 +18,8 @@ use standing::Standing;
 use super::Session;
 use crate::Error;
 use crate::choice;
-use crate::measure;
 use crate::plan::{
-    Extra, LearningRate, Measured, PromptTrial, Selection, TuneTrial, describe, method_name, smallest_search,
+    Extra, LearningRate, PromptTrial, Selection, TuneTrial, describe, method_name, smallest_search,
     test_seconds, tune_seconds,
 };
 use crate::recipe::Search;
@@ -37,24 +36,22 @@ enum Step {
 
 impl Session<'_> {
     /// Estimated seconds of a training without test.
-    pub(super) fn on_dev(&self, trial: &TuneTrial) -> Result<f64, Error> {
-        let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(trial.seconds) };
-        let wishes = measure::wishes(self.run.settings, self.run.dataset);
-        Ok((trial.seconds - test_seconds(&wishes, &measured)).max(0.0))
+    pub(super) fn on_dev(&self, trial: &TuneTrial) -> f64 {
+        let test = self.measured.map_or(0.0, |measured| test_seconds(&self.wishes, &measured));
+        (trial.seconds - test).max(0.0)
     }
 
     /// Estimated seconds of a training, and of its answers to test.
-    fn estimate(&self, trial: &TuneTrial) -> Result<[f64; 2], Error> {
-        let search = self.on_dev(trial)?;
-        Ok([search, trial.seconds - search])
+    fn estimate(&self, trial: &TuneTrial) -> [f64; 2] {
+        let search = self.on_dev(trial);
+        [search, trial.seconds - search]
     }
 
     /// Estimated seconds of a training that is not answered on test.
-    pub(super) fn alone(&self, trial: &TuneTrial) -> Result<f64, Error> {
-        let wishes = measure::wishes(self.run.settings, self.run.dataset);
+    pub(super) fn alone(&self, trial: &TuneTrial) -> f64 {
         let rows = (trial.labels, trial.epochs);
-        let estimate = |measured| tune_seconds(&wishes, &measured, trial.method, rows, false);
-        Ok(self.run.store.fact::<Measured>("measured")?.map_or(0.0, estimate))
+        let estimate = |measured| tune_seconds(&self.wishes, &measured, trial.method, rows, false);
+        self.measured.map_or(0.0, estimate)
     }
 
     /// Takes from the reserves what fits, always for the arm that searched less, and stores how the search ended.
@@ -90,7 +87,7 @@ impl Session<'_> {
             return Ok(Err("budget.top_up is off: the plan is all that is tried".to_owned()));
         }
         let pace = self.pace()?;
-        let reserve = if arm == 0 { &self.plan.reserve.in_context } else { &self.plan.reserve.fine_tune };
+        let reserve = self.plan.reserve.of(ARMS[arm]);
         let room = standing.room(arm).min(standing.even(arm));
         let mut smallest: Option<(f64, String)> = None;
         for (index, extra) in reserve.iter().enumerate() {
@@ -119,7 +116,7 @@ impl Session<'_> {
 
     /// Why an arm's reserve has nothing to try.
     fn why_empty(&self, arm: usize) -> String {
-        let open = measure::wishes(self.run.settings, self.run.dataset).open;
+        let open = self.wishes.open;
         let lists: Vec<&str> = match arm {
             0 => [("in_context.selection", open.selections), ("in_context.shots", open.shots)],
             _ => [("fine_tune.labels", open.labels), ("fine_tune.learning_rates", open.rates)],
@@ -138,23 +135,20 @@ impl Session<'_> {
 
     /// What an item comes to, with its estimated seconds of search and of test; `None` where it comes to nothing.
     fn step(&self, extra: &Extra, standing: &Standing, room: f64) -> Result<Option<(Step, f64, f64)>, Error> {
-        let share = standing.wishes.dev_share();
+        let share = self.dev_share();
         Ok(match *extra {
             Extra::Prompt(trial) => Some(Self::prompt_step(trial, share)),
             Extra::Draw => self.next_draw(standing).map(|trial| Self::prompt_step(trial, share)),
-            Extra::Training(trial) => Some(self.training_step(trial, standing)?),
-            Extra::Seed => match self.next_seed(standing) {
-                Some(trial) => Some(self.training_step(trial, standing)?),
-                None => None,
-            },
+            Extra::Training(trial) => Some(self.training_step(trial)),
+            Extra::Seed => self.next_seed(standing).map(|trial| self.training_step(trial)),
             Extra::PromptSearch => {
-                let seconds = room.min(standing.wishes.prompt_search_share * standing.share());
+                let seconds = room.min(self.wishes.prompt_search_share * standing.share());
                 (self.plan.prompt_search.is_none() && seconds > smallest_search(&standing.measured))
                     .then_some((Step::PromptSearch(seconds), seconds, 0.0))
             }
             Extra::RecipeSearch => {
                 let room = room / self.pace()?.rate(Family::FineTune, "lora");
-                let search = Search::plan(&standing.wishes, &standing.measured, room);
+                let search = Search::plan(&self.wishes, &standing.measured, room);
                 search.map(|search| {
                     let seconds = search.all_seconds();
                     (Step::RecipeSearch(search), seconds, 0.0)
@@ -169,8 +163,9 @@ impl Session<'_> {
         (Step::Prompt(trial), trial.seconds * share, test)
     }
 
-    fn training_step(&self, trial: TuneTrial, standing: &Standing) -> Result<(Step, f64, f64), Error> {
-        Ok((Step::Training(trial), self.on_dev(&trial)?, test_seconds(&standing.wishes, &standing.measured)))
+    fn training_step(&self, trial: TuneTrial) -> (Step, f64, f64) {
+        let [search, test] = self.estimate(&trial);
+        (Step::Training(trial), search, test)
     }
 
     /// The best random prompt with the next draw; `None` where there is none.
@@ -207,9 +202,7 @@ impl Session<'_> {
 
     /// Makes an item a part of the plan, and does it.
     fn take(&mut self, arm: usize, index: usize, step: Step) -> Result<(), Error> {
-        let reserve =
-            if arm == 0 { &mut self.plan.reserve.in_context } else { &mut self.plan.reserve.fine_tune };
-        let taken = reserve.remove(index);
+        let taken = self.plan.reserve.of_mut(ARMS[arm]).remove(index);
         let name = match &step {
             Step::Prompt(trial) => {
                 self.plan.prompts.push(*trial);

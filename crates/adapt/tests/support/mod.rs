@@ -43,3 +43,16 @@ pub(crate) fn embedded() -> LocalModel {
     };
     LocalModel::load(&source, "embedded", lm::Precision::F32, None).unwrap()
 }
+
+/// Message `row` of three queues, and the queue it belongs to.
+pub(crate) fn message(row: usize) -> (&'static str, String) {
+    let topics = [
+        ("billing", ["invoice", "refund", "charge", "payment"]),
+        ("delivery", ["parcel", "courier", "address", "late"]),
+        ("login", ["password", "account", "code", "locked"]),
+    ];
+    let (label, words) = topics[row % 3];
+    let text =
+        format!("note {row}: the {} and the {} {}", words[row / 3 % 4], words[row / 12 % 4], row * 7919 % 97);
+    (label, text)
+}

@@ -123,10 +123,10 @@ fn weights(what: ShipWhat, wish: &Wish) -> Option<Weights> {
     };
     match (what, wish.format) {
         (ShipWhat::Prompt, _) => None,
-        (_, ShipFormat::Safetensors) if what != ShipWhat::Model => Some(Weights::Adapter),
-        (_, ShipFormat::Gguf) if what != ShipWhat::Model => Some(Weights::AdapterGguf),
-        (_, ShipFormat::Safetensors) => Some(Weights::Model(dtype)),
-        (_, ShipFormat::Gguf) => Some(Weights::ModelGguf(dtype)),
+        (ShipWhat::Model, ShipFormat::Safetensors) => Some(Weights::Model(dtype)),
+        (ShipWhat::Model, ShipFormat::Gguf) => Some(Weights::ModelGguf(dtype)),
+        (_, ShipFormat::Safetensors) => Some(Weights::Adapter),
+        (_, ShipFormat::Gguf) => Some(Weights::AdapterGguf),
     }
 }
 

@@ -109,11 +109,8 @@ pub fn confidence_sequence(counts: &PairedCounts, confidence: f64) -> Result<Est
 mod tests {
     use super::super::log_e_value;
     use super::*;
+    use crate::paired::counts;
     use crate::resample::Resampler;
-
-    fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
-        PairedCounts { both_right: items - wins - losses, wins, losses, both_wrong: 0 }
-    }
 
     #[test]
     fn the_confidence_sequence_holds_at_all_times() {

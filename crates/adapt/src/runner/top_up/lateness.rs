@@ -29,7 +29,7 @@ impl Session<'_> {
         if !self.run.settings.budget.top_up {
             return Ok(false);
         }
-        Ok(self.has_ended()? || self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?)
+        Ok(self.has_ended()? || self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial))?)
     }
 
     /// Puts a planned prompt off where it comes too late: it goes to the front of the reserve.
@@ -44,32 +44,30 @@ impl Session<'_> {
             return Ok(false);
         }
         self.plan.prompts.retain(|one| one != trial);
-        let before = self.plan.put_off.iter().filter(|name| name.starts_with("in_context")).count();
-        let place = before.min(self.plan.reserve.in_context.len());
-        self.plan.reserve.in_context.insert(place, Extra::Prompt(*trial));
-        self.put_off(trial.name())
+        self.put_off(Family::InContext, Extra::Prompt(*trial))
     }
 
     /// The same for a training.
     pub(in crate::runner) fn put_off_training(&mut self, trial: &TuneTrial) -> Result<bool, Error> {
-        let name = describe(trial);
         let first = self.plan.tunes.first().is_none_or(|first| first == trial);
         // What a search or a second try trains is no trial of its own.
         if first
             || !self.plan.tunes.contains(trial)
-            || self.is_settled(&name)?
-            || !self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial)?)?
+            || self.is_settled(&describe(trial))?
+            || !self.is_late(Family::FineTune, trial.method_name(), self.estimate(trial))?
         {
             return Ok(false);
         }
         self.plan.tunes.retain(|one| one != trial);
-        let before = self.plan.put_off.iter().filter(|name| name.starts_with("fine_tune")).count();
-        let place = before.min(self.plan.reserve.fine_tune.len());
-        self.plan.reserve.fine_tune.insert(place, Extra::Training(*trial));
-        self.put_off(name)
+        self.put_off(Family::FineTune, Extra::Training(*trial))
     }
 
-    fn put_off(&mut self, name: String) -> Result<bool, Error> {
+    /// Puts a trial behind those of its arm that were put off before it.
+    fn put_off(&mut self, family: Family, extra: Extra) -> Result<bool, Error> {
+        let name = extra.describe();
+        let before = self.plan.put_off.iter().filter(|name| name.starts_with(family.name())).count();
+        let reserve = self.plan.reserve.of_mut(family);
+        reserve.insert(before.min(reserve.len()), extra);
         self.run.observer.noted(&format!("put off, the arm is late: {name}"));
         self.plan.put_off.push(name);
         self.run.store.set_fact("plan", &self.plan)?;

@@ -1,22 +1,19 @@
 //! Where both arms' search stands.
 
+use eval::budget::EVEN;
 use task::record::{Experiment, Family, Part};
 
 use super::super::Session;
 use super::ARMS;
 use crate::Error;
 use crate::choice;
-use crate::measure;
-use crate::plan::{Measured, Wishes, describe, test_seconds};
+use crate::plan::{Measured, describe, test_seconds};
 
-/// By so much of it one arm's time may fall short of the other's.
-const TOLERANCE: f64 = 0.2;
 /// By so much of it the budget may be exceeded where that makes uneven arms even.
 const CATCH_UP: f64 = 0.05;
 
 /// Where the search stands.
 pub(super) struct Standing {
-    pub(super) wishes: Wishes,
     pub(super) measured: Measured,
     /// What both arms may take together, test included.
     pub(super) budget: f64,
@@ -42,21 +39,20 @@ impl Standing {
 
     /// Seconds that an arm may still take, test included: what is left, and a little more where it is too far behind.
     pub(super) fn room(&self, arm: usize) -> f64 {
-        let behind = self.searched[arm] < (1.0 - TOLERANCE) * self.searched[1 - arm];
+        let behind = self.searched[arm] < (1.0 - EVEN) * self.searched[1 - arm];
         self.left() + if behind { CATCH_UP * self.budget } else { 0.0 }
     }
 
     /// Seconds that an arm may take before the other one falls too far behind: half of the tolerance, the rest is for estimates.
     pub(super) fn even(&self, arm: usize) -> f64 {
-        self.searched[1 - arm] / (1.0 - TOLERANCE / 2.0) - self.searched[arm]
+        self.searched[1 - arm] / (1.0 - EVEN / 2.0) - self.searched[arm]
     }
 }
 
 impl Session<'_> {
     /// Where the search stands; `None` for runs of versions that kept no measurements.
     pub(super) fn standing(&self) -> Result<Option<Standing>, Error> {
-        let Some(measured) = self.run.store.fact::<Measured>("measured")? else { return Ok(None) };
-        let wishes = measure::wishes(self.run.settings, self.run.dataset);
+        let Some(measured) = self.measured else { return Ok(None) };
         let (_, seconds) = self.run.store.seconds()?;
         let searched = ARMS.map(|family| seconds.get(family.name()).copied().unwrap_or(0.0));
         let dev: Vec<Experiment> =
@@ -74,15 +70,14 @@ impl Session<'_> {
         let pace = self.pace()?;
         let prompts = self.plan.prompts.iter().filter(|trial| !trial.unlisted && !pace.has(&trial.name()));
         let prompts = prompts.map(|trial| {
-            trial.seconds * (1.0 - wishes.dev_share()) * pace.rate(Family::InContext, trial.method())
+            trial.seconds * (1.0 - self.dev_share()) * pace.rate(Family::InContext, trial.method())
         });
-        let tunes =
-            self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial))).map(|trial| {
-                test_seconds(&wishes, &measured) * pace.rate(Family::FineTune, trial.method_name())
-            });
+        let tunes = self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial))).map(|trial| {
+            test_seconds(&self.wishes, &measured) * pace.rate(Family::FineTune, trial.method_name())
+        });
         let pending = [prompts.sum::<f64>(), tunes.sum::<f64>()];
         let hybrids: f64 = self.plan.hybrids.iter().map(|trial| trial.seconds).sum();
-        let budget = (wishes.budget - hybrids).max(0.0);
-        Ok(Some(Standing { wishes, measured, budget, searched, test, pending, dev }))
+        let budget = (self.wishes.budget - hybrids).max(0.0);
+        Ok(Some(Standing { measured, budget, searched, test, pending, dev }))
     }
 }
