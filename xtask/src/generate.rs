@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 const RECORD: &str = "docs/record.md";
 
 /// Files whose public types stand in that page, outermost first.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 16] = [
     "crates/eval/src/comparison.rs",
     "crates/task/src/record.rs",
     "crates/task/src/prompt_search.rs",
@@ -21,6 +21,8 @@ const SOURCES: [&str; 14] = [
     "crates/eval/src/curve.rs",
     "crates/eval/src/table.rs",
     "crates/eval/src/contrast.rs",
+    "crates/eval/src/contrast/floor.rs",
+    "crates/eval/src/replication.rs",
     "crates/eval/src/economics.rs",
     "crates/eval/src/effort.rs",
     "crates/eval/src/gates.rs",

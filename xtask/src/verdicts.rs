@@ -22,6 +22,7 @@ use eval::contrast::Outcome;
 use eval::crossing::LabelsUntil;
 use eval::looking::{self, FEWEST, Looked};
 use eval::paired::mcnemar_mid_p;
+use eval::replication::RunSpread;
 use task::record::Decision;
 
 use crate::options::Options;
@@ -43,8 +44,9 @@ const USAGE: &str =
   --repeats N   budgeted runs of each world (default 4 simulated, else 3)
   --null N      comparisons without a difference, for the rate of false positives (default 1000)
   --threads N   threads of the engine (default 1)
-  --work DIR    where results are kept as soon as they are there (default target/verdicts/embedded or .../data): the same
-                command goes on there after it was stopped
+  --work DIR    where records are kept as soon as they are there (default target/verdicts/embedded or .../data): the same
+                command goes on there after it was stopped, and judges them by the rules of today. Where a change of rules
+                changes when a test set is left, remove the budgeted runs' (record-*-[1-9].json)
   --write FILE  the report; otherwise it is printed";
 
 /// What became of one budgeted run.
@@ -157,8 +159,12 @@ fn false_positives(trials: usize, seed: u64) -> Null {
             .each_ref()
             .map(|side| side.iter().map(|&right| f64::from(u8::from(right))).collect::<Vec<f64>>());
         loop {
-            let looked =
-                Looked { in_context: &scores[0][..answered], fine_tune: &scores[1][..answered], floor: None };
+            let looked = Looked {
+                in_context: &scores[0][..answered],
+                fine_tune: &scores[1][..answered],
+                floor: None,
+                spreads: [RunSpread::NONE; 2],
+            };
             found = found.or_else(|| looking::decided(&looked, &decision));
             let pairs = sides[0][..answered].iter().zip(&sides[1][..answered]);
             let [wins, losses] = [(false, true), (true, false)]

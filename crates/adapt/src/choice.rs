@@ -133,13 +133,20 @@ fn slot(experiment: &Experiment) -> String {
 
 /// The finalist of `family`: the configuration with the best mean on dev, and of its seeds the best on dev. A tie between
 /// configurations goes to the one that used more labels where weights were trained (it saw more of the task), to the one with fewer
-/// shots otherwise (it is cheaper). A collapsed run lowers its configuration's mean and is never the finalist itself.
+/// shots otherwise (it is cheaper). A collapsed run lowers its configuration's mean and is the finalist only where every run of the family
+/// collapsed: that is then what the family has to offer.
 pub(crate) fn finalist(experiments: &[Experiment], family: Family) -> Option<&Experiment> {
-    let mut leader: Option<Group<'_>> = None;
-    for group in
-        groups(experiments, family).into_iter().filter(|g| g.members.iter().any(|e| e.collapse.is_none()))
-    {
-        let wins = leader.as_ref().is_none_or(|best| {
+    let groups = groups(experiments, family);
+    let healthy = |one: &Experiment| one.collapse.is_none();
+    let answered = |one: &Experiment| one.artefact.is_some() && !one.predictions.is_empty();
+    best_of(&groups, healthy).or_else(|| best_of(&groups, answered))
+}
+
+/// The best run that is `eligible` of the best group that has one.
+fn best_of<'a>(groups: &[Group<'a>], eligible: impl Fn(&Experiment) -> bool) -> Option<&'a Experiment> {
+    let mut leader: Option<&Group<'_>> = None;
+    for group in groups.iter().filter(|group| group.members.iter().any(|one| eligible(one))) {
+        let wins = leader.is_none_or(|best| {
             group.mean > best.mean || (group.mean == best.mean && simpler(group.members[0], best.members[0]))
         });
         if wins {
@@ -147,7 +154,7 @@ pub(crate) fn finalist(experiments: &[Experiment], family: Family) -> Option<&Ex
         }
     }
     let mut best: Option<&Experiment> = None;
-    for member in leader?.members.into_iter().filter(|e| e.collapse.is_none()) {
+    for &member in leader?.members.iter().filter(|one| eligible(one)) {
         if best.is_none_or(|holder| member.mean_score() > holder.mean_score()) {
             best = Some(member);
         }
@@ -244,10 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn a_collapsed_run_is_never_a_finalist() {
+    fn a_collapsed_run_is_the_finalist_only_where_all_collapsed() {
         let mut runs = [tuned(16, 0, 1e-3, 9), tuned(64, 0, 1e-3, 3)];
         runs[0].collapse = Some("one label for everything".to_owned());
         assert_eq!(finalist(&runs, Family::FineTune).map(|e| e.labels_used), Some(64));
-        assert!(finalist(&runs[..1], Family::FineTune).is_none());
+        assert!(finalist(&runs[..1], Family::FineTune).is_none(), "it left no weights");
+        runs[0].artefact = Some(task::record::Artefact::default());
+        assert_eq!(finalist(&runs[..1], Family::FineTune).map(|e| e.labels_used), Some(16));
+        assert_eq!(finalist(&runs, Family::FineTune).map(|e| e.labels_used), Some(64));
     }
 }

@@ -1,5 +1,7 @@
 //! The one confirmatory contrast: the in-context finalist against the fine-tuned finalist, on the test set.
 
+mod floor;
+
 use serde::{Deserialize, Serialize};
 use task::record::{Decision, TestStop};
 
@@ -8,8 +10,11 @@ use crate::evidence::Evidence;
 use crate::interval::Estimate;
 use crate::paired::{EQUIVALENCE_ALPHA, Equivalence, PairedCounts, Pairing, mcnemar_exact, mcnemar_mid_p};
 use crate::power::{self, items_to_detect, items_to_equate};
+use crate::replication::Replication;
 use crate::sample::{Sample, looked_at};
 use crate::sequential::{Stop, confidence_sequence, items_to_stop, replay};
+
+pub use floor::FloorContrast;
 
 /// The paired comparison of the two finalists. The difference is fine-tuned less in-context.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,9 +42,13 @@ pub struct Contrast {
     /// Clusters of items that the interval rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<u64>,
-    /// The decision rule's answer.
+    /// What the items say of this very prompt and these very weights.
+    pub of_finalists: Outcome,
+    /// The same difference over the draws and seeds of both configurations.
+    pub replication: Replication,
+    /// The decision rule's answer: that of the finalists where other draws and seeds bear it out ([`Replication::confirmed`]).
     pub outcome: Outcome,
-    /// How many items would decide; only where the outcome is undecided.
+    /// How many items would decide; only where the items of the finalists leave it undecided.
     pub items_needed: Option<ItemsNeeded>,
 }
 
@@ -183,7 +192,9 @@ impl Contrast {
         let decision = &evidence.record.decision;
         let difference = sample.interval(decision.confidence);
         let equivalence = sample.equivalence(decision.margin);
-        let outcome = outcome(&difference, &equivalence, decision.margin);
+        let of_finalists = outcome(&difference, &equivalence, decision.margin);
+        let replication = Replication::new(evidence, &difference);
+        let outcome = replication.confirmed(of_finalists, decision.margin);
         let needed = || ItemsNeeded::new(&sample.pairing, decision);
         Ok(Self {
             in_context: first.experiment.id.clone(),
@@ -195,8 +206,10 @@ impl Contrast {
             sequential: Sequential::new(evidence, &sample)?,
             stopped: evidence.record.test_stop,
             clusters: sample.clusters(),
+            of_finalists,
+            replication,
             outcome,
-            items_needed: (outcome == Outcome::Undecided).then(needed),
+            items_needed: (of_finalists == Outcome::Undecided).then(needed),
         })
     }
 }
@@ -245,45 +258,6 @@ impl ItemsNeeded {
             .max()
             .map(|needed| needed.saturating_sub(pairing.items()));
         Self { for_margin, as_observed, more: more.filter(|more| *more > 0) }
-    }
-}
-
-/// The floor against the better of the two finalists. The difference is floor less finalist.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FloorContrast {
-    /// The floor.
-    pub floor: String,
-    /// The finalist with the higher mean score on test (the in-context one where they are equal).
-    pub against: String,
-    /// Difference of the mean scores, with its interval at the decision's confidence.
-    pub difference: Estimate,
-    /// Lower end of the one-sided 95% interval of the difference to the better finalist and to the other one: the smaller.
-    pub low: f64,
-    /// Whether the floor wins: it is at least as accurate as both finalists (the difference to the better one is 0 or more) and its
-    /// difference to neither can be as low as minus the margin (`low` is above it). It needs no language model, so it is cheaper.
-    pub wins: bool,
-}
-
-impl FloorContrast {
-    /// Contrasts the floor of `evidence`, if it has one.
-    pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Option<Self>, Error> {
-        let Some(floor) = evidence.floor() else { return Ok(None) };
-        let (mut better, mut other) = (evidence.in_context(), evidence.fine_tune());
-        if other.score() > better.score() {
-            (better, other) = (other, better);
-        }
-        let decision = &evidence.record.decision;
-        let [better_pair, other_pair] = [better, other].map(|side| Sample::new(evidence, side, floor));
-        let (better_pair, other_pair) = (better_pair?, other_pair?);
-        let difference = better_pair.interval(decision.confidence);
-        let low = better_pair.lower_bound().min(other_pair.lower_bound());
-        Ok(Some(Self {
-            floor: floor.experiment.id.clone(),
-            against: better.experiment.id.clone(),
-            difference,
-            low,
-            wins: difference.value >= 0.0 && low > -decision.margin,
-        }))
     }
 }
 

@@ -37,6 +37,14 @@ pub struct Estimate {
     pub interval: Method,
 }
 
+impl Estimate {
+    /// Moved by `shift`, as wide as before.
+    pub(crate) fn shifted(self, shift: f64) -> Self {
+        let Self { value, low, high, interval } = self;
+        Self { value: value + shift, low: low + shift, high: high + shift, interval }
+    }
+}
+
 /// How an interval was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +67,8 @@ pub enum Method {
     CrossedStudent,
     /// Percentiles of a bootstrap over items crossed with runs.
     CrossedBootstrap,
+    /// The interval of a difference over its items, widened by the luck of draws and seeds ([`crate::replication`]).
+    ItemsAndRuns,
     /// Confidence sequence of a paired difference: it holds at every number of items at once.
     AnytimeValid,
     /// The interval of accuracy, for a macro-F1 whose bootstrap has no spread (no error at all, or nothing right).

@@ -49,6 +49,7 @@ pub mod power;
 pub mod power_law;
 pub mod probes;
 pub mod regression;
+pub mod replication;
 pub mod requirement;
 mod resample;
 pub mod safety;

@@ -10,7 +10,9 @@
 use task::record::Decision;
 
 use crate::contrast::Outcome;
+use crate::interval::Estimate;
 use crate::paired::EQUIVALENCE_ALPHA;
+use crate::replication::{RunSpread, widened};
 use crate::sequential::Tally;
 
 /// Fewest items after which a test set may be left: with fewer the other rows of a report would say too little.
@@ -25,6 +27,8 @@ pub struct Looked<'a> {
     pub fine_tune: &'a [f64],
     /// Of the floor that dev chose, if there is one.
     pub floor: Option<&'a [f64]>,
+    /// How far other draws and seeds lie apart on dev: the in-context finalist's configuration, the fine-tuned one's.
+    pub spreads: [RunSpread; 2],
 }
 
 /// What the items so far decide; `None` where more of them are wanted.
@@ -34,8 +38,17 @@ pub fn decided(looked: &Looked<'_>, decision: &Decision) -> Option<Outcome> {
     }
     let contrast = tally(looked.in_context, looked.fine_tune);
     let found = judged(&contrast, decision)?;
-    let settled = looked.floor.is_none_or(|floor| floor_is_settled(looked, floor, decision));
+    let better = matches!(found, Outcome::FineTuneBetter | Outcome::InContextBetter);
+    let holds = !better || beyond_luck(&contrast, 0.0, &looked.spreads, decision.confidence);
+    let settled = holds && looked.floor.is_none_or(|floor| floor_is_settled(looked, floor, decision));
     settled.then_some(found)
+}
+
+/// Whether the interval at `confidence` leaves out `difference` with the luck of draws and seeds counted as well.
+fn beyond_luck(seen: &Tally, difference: f64, spreads: &[RunSpread], confidence: f64) -> bool {
+    let Ok(items) = seen.confidence_sequence(confidence) else { return false };
+    let Estimate { low, high, .. } = widened(&items, spreads, confidence);
+    difference < low || difference > high
 }
 
 /// The decision rule on differences that were looked at one after the other: what [`crate::contrast`] says of the same ones.
@@ -49,16 +62,20 @@ pub fn judged(seen: &Tally, decision: &Decision) -> Option<Outcome> {
 }
 
 /// Whether more items could not change what the floor means for the verdict: it is shown to be worse than the better
-/// finalist, or to win.
+/// finalist, or to win ([`crate::contrast::FloorContrast`]).
 fn floor_is_settled(looked: &Looked<'_>, floor: &[f64], decision: &Decision) -> bool {
-    let mut pairs = [looked.in_context, looked.fine_tune].map(|finalist| tally(finalist, floor));
+    let [prompt, tuned] = looked.spreads;
+    let mut pairs = [(tally(looked.in_context, floor), prompt), (tally(looked.fine_tune, floor), tuned)];
     // The smaller difference is the one to the better finalist.
-    pairs.sort_by(|left, right| left.difference().total_cmp(&right.difference()));
-    let [better, other] = pairs;
-    let out = |pair: &Tally, bound: f64| pair.excludes(bound, 1.0 - EQUIVALENCE_ALPHA);
-    let not_worse = |pair: &Tally| pair.difference() > -decision.margin && out(pair, -decision.margin);
-    let wins = better.difference() >= 0.0 && not_worse(&better) && not_worse(&other);
-    wins || (better.difference() < 0.0 && out(&better, 0.0))
+    pairs.sort_by(|left, right| left.0.difference().total_cmp(&right.0.difference()));
+    let out = |(pair, spread): &(Tally, RunSpread), bound: f64, confidence: f64| {
+        beyond_luck(pair, bound, std::slice::from_ref(spread), confidence)
+    };
+    let not_worse = |pair: &(Tally, RunSpread)| {
+        pair.0.difference() > -decision.margin && out(pair, -decision.margin, 1.0 - EQUIVALENCE_ALPHA)
+    };
+    let ahead = pairs[0].0.difference() >= 0.0;
+    if ahead { pairs.iter().all(not_worse) } else { out(&pairs[0], 0.0, decision.confidence) }
 }
 
 fn tally(first: &[f64], second: &[f64]) -> Tally {
@@ -79,7 +96,8 @@ mod tests {
     fn a_clear_difference_decides_and_a_close_floor_keeps_it_open() {
         let decision = Decision::default();
         let (prompt, tuned) = (right(200, 2, 0), right(200, 20, 1));
-        let looked = Looked { in_context: &prompt, fine_tune: &tuned, floor: None };
+        let looked =
+            Looked { in_context: &prompt, fine_tune: &tuned, floor: None, spreads: [RunSpread::NONE; 2] };
         assert_eq!(decided(&looked, &decision), Some(Outcome::FineTuneBetter));
         let near = right(200, 21, 3);
         assert_eq!(decided(&Looked { floor: Some(&near), ..looked }, &decision), None);
@@ -89,7 +107,7 @@ mod tests {
             Some(Outcome::FineTuneBetter)
         );
         let few = FEWEST - 1;
-        let looked = Looked { in_context: &prompt[..few], fine_tune: &tuned[..few], floor: None };
+        let looked = Looked { in_context: &prompt[..few], fine_tune: &tuned[..few], ..looked };
         assert_eq!(decided(&looked, &decision), None, "too few for the other rows");
     }
 
@@ -129,7 +147,8 @@ mod tests {
             (0..200).map(|item| low + 0.1 * ((item + shift) % 3) as f64).collect()
         };
         let (prompt, tuned, alike) = (graded(0.3, 0), graded(0.5, 1), graded(0.3, 0));
-        let looked = Looked { in_context: &prompt, fine_tune: &tuned, floor: None };
+        let looked =
+            Looked { in_context: &prompt, fine_tune: &tuned, floor: None, spreads: [RunSpread::NONE; 2] };
         assert_eq!(decided(&looked, &decision), Some(Outcome::FineTuneBetter));
         // Answers that are the same are not proof enough of a margin of two points in 200 items, but of ten.
         let looked = Looked { fine_tune: &alike, ..looked };

@@ -2,10 +2,12 @@
 //!
 //! The rules, in this order (docs/verdict.md explains them):
 //! 1. **floor**: the floor wins its contrast ([`FloorContrast::wins`]): no language model is needed.
-//! 2. **fine_tune**: fine-tuned is better (interval above 0, estimate at least the margin) and no gate says no.
-//! 3. **in_context**: in-context is better; or fine-tuned is better and a gate says no, which is then the reason.
-//! 4. **equivalent**: the 90% interval of the difference lies within the margin. The default advice applies: start with the prompt.
-//! 5. **undecided**: none of these; the reasons name the number of test items that would decide. The default advice applies.
+//! 2. **undecided**, where the floor is not shown to be worse either ([`FloorContrast::loses`]).
+//! 3. **fine_tune**: fine-tuned is better (interval above 0, estimate at least the margin, and borne out by the other draws and seeds)
+//!    and no gate says no.
+//! 4. **in_context**: in-context is better; or fine-tuned is better and a gate says no, which is then the reason.
+//! 5. **equivalent**: the 90% interval of the difference lies within the margin. The default advice applies: start with the prompt.
+//! 6. **undecided**: none of these; the reasons name the test items or the runs that would decide. The default advice applies.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +59,8 @@ pub(crate) struct Grounds<'a> {
     pub(crate) metric: &'a str,
 }
 
+const FLOOR_ADVICE: &str =
+    "until the data say otherwise, take what costs least of those that are not told apart: the floor";
 const DEFAULT_ADVICE: &str = "until the data say otherwise, start with in-context learning and keep evaluating: fine-tuning is an optimisation, not a default";
 
 impl Verdict {
@@ -73,6 +77,7 @@ impl Verdict {
             gates.named().into_iter().map(|(_, gate)| gate).filter(|g| g.state == State::No).collect();
         let choice = match (grounds.floor, grounds.contrast.outcome) {
             (Some(floor), _) if floor.wins => Choice::Floor,
+            (Some(floor), _) if floor.is_open() => Choice::Undecided,
             (_, Outcome::FineTuneBetter) if closed.is_empty() => Choice::FineTune,
             (_, Outcome::FineTuneBetter | Outcome::InContextBetter) => Choice::InContext,
             (_, Outcome::Equivalent) => Choice::Equivalent,
@@ -102,13 +107,7 @@ impl Grounds<'_> {
  points(self.margin),
  range(self.contrast.equivalence.low, self.contrast.equivalence.high)
             )),
-            (Choice::Undecided, _) => {
-                let items = count(self.contrast.test.items, "item");
-                reasons.push(format!("the test set of {items} cannot tell: {measured}"));
-                let more = self.more().map(|more| format!("undecided: {}", more.replace("show the difference", "would decide")));
-                reasons.extend(more);
-                reasons.extend(self.needed());
-            }
+            (Choice::Undecided, _) => reasons.extend(self.why_undecided(measured)),
             _ => reasons.push(measured),
         }
         match choice {
@@ -129,17 +128,57 @@ impl Grounds<'_> {
                         .to_owned(),
                 );
             }
+            Choice::Undecided if self.open_floor().is_some() => reasons.push(FLOOR_ADVICE.to_owned()),
             Choice::Equivalent | Choice::Undecided => reasons.push(DEFAULT_ADVICE.to_owned()),
             _ => {}
         }
-        reasons.extend(self.near_floor(choice));
+        if choice != Choice::Undecided {
+            reasons.extend(self.near_floor(choice));
+        }
         reasons
+    }
+
+    /// Why nothing is decided, and what would decide it.
+    fn why_undecided(&self, measured: String) -> Vec<String> {
+        let contrast = self.contrast;
+        let mut reasons = Vec::new();
+        if contrast.of_finalists == Outcome::Undecided {
+            let items = count(contrast.test.items, "item");
+            reasons.push(format!("the test set of {items} cannot tell: {measured}"));
+            let more = self
+                .more()
+                .map(|more| format!("undecided: {}", more.replace("show the difference", "would decide")));
+            reasons.extend(more);
+            reasons.extend(self.needed());
+        } else {
+            reasons.push(measured);
+            reasons.extend(self.other_runs());
+        }
+        reasons.extend(self.near_floor(Choice::Undecided));
+        reasons
+    }
+
+    /// What the runs beside the finalists leave of a difference that their items show.
+    fn other_runs(&self) -> Option<String> {
+        let replication =
+            (self.contrast.outcome != self.contrast.of_finalists).then_some(&self.contrast.replication)?;
+        Some(format!(
+            "that is this prompt and these weights; over {} the difference is {} (interval {}), so that others may turn it round",
+            replication.runs(),
+            points(replication.difference.value),
+            range(replication.difference.low, replication.difference.high)
+        ))
+    }
+
+    /// The floor, if it neither wins nor loses.
+    fn open_floor(&self) -> Option<&FloorContrast> {
+        self.floor.filter(|floor| floor.is_open())
     }
 
     /// A floor that did not win, but may do as well.
     fn near_floor(&self, choice: Choice) -> Option<String> {
-        let floor =
-            self.floor.filter(|floor| choice != Choice::Floor && floor.difference.high > -self.margin)?;
+        let close = |floor: &&FloorContrast| !floor.loses || floor.difference.high > -self.margin;
+        let floor = self.floor.filter(|floor| choice != Choice::Floor && close(floor))?;
         let seen = floor.difference.value;
         Some(format!(
             "not shown to be better than the floor {}, which needs no language model: it is {} {} than the best arm on test \
@@ -227,13 +266,16 @@ impl Grounds<'_> {
         flips
     }
 
-    /// About how many more test items, or labels, would decide.
+    /// About how many more test items, runs or labels would decide.
     fn more(&self) -> Option<String> {
         let items = self.contrast.items_needed.and_then(|needed| needed.more);
         let items = items.map(|more| format!("about {}", count(more, "more test item")));
+        let open = self.contrast.outcome != self.contrast.of_finalists;
+        let runs = self.contrast.replication.runs_needed.filter(|_| open);
+        let runs = runs.map(|runs| format!("about {runs} draws and as many seeds"));
         let labels = self.requirement.more_labels();
         let labels = labels.map(|more| format!("about {} to train on", count(more, "more label")));
-        let all: Vec<String> = [items, labels].into_iter().flatten().collect();
+        let all: Vec<String> = [items, runs, labels].into_iter().flatten().collect();
         (!all.is_empty()).then(|| format!("{} show the difference", all.join(" or ")))
     }
 

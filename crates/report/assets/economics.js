@@ -157,6 +157,7 @@ const weigh = (() => {
     const closed = Object.values(gates).includes("no");
     let choice = "undecided";
     if (facts.floor_wins) choice = "floor";
+    else if (facts.floor_open) choice = "undecided";
     else if (facts.outcome === "fine_tune_better") choice = closed ? "in_context" : "fine_tune";
     else if (facts.outcome === "in_context_better") choice = "in_context";
     else if (facts.outcome === "equivalent") choice = "equivalent";

@@ -51,6 +51,7 @@ pub fn html(report: &Report) -> Result<String, Error> {
         gates => gates(report),
         scores => contrast::scores(report),
         difference => contrast::difference(report),
+        runs => comparison.contrast.replication.runs(),
         metric => metric_name(&comparison.metric),
         confidence => format!("{:.0}%", 100.0 * comparison.decision.confidence),
         margin => points(comparison.decision.margin),

@@ -211,9 +211,10 @@ fn effort(effort: &Effort) -> String {
     let parts: Vec<String> =
         parts.iter().map(|part| if *part == 1 { "all".to_owned() } else { format!("1/{part}") }).collect();
     format!(
-        "demonstrations {shots:?}, {draws} draws of each; {} of the training rows, {seeds} seeds of each, {rates} learning rates; {dev} dev \
+        "demonstrations {shots:?}, {draws} draws of each; {} of the training rows, {seeds} seeds of each, {rates} learning rate{}; {dev} dev \
          rows and {test} test rows, {}",
         parts.join(", "),
+        if *rates == 1 { "" } else { "s" },
         if *early_stopping { "left early where the finalists are told apart" } else { "all of them asked" }
     )
 }

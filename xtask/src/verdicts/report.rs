@@ -57,7 +57,7 @@ pub(super) fn report(worlds: &[Outcomes], null: &Null, [count, repeats]: [usize;
     let covered = crossings.iter().filter(|held| **held).count();
     let refused = pairs.iter().filter(|(_, b)| b.refused).count();
     let mut text = format!(
-        "# Quality of the verdict on simulated worlds, 2026-11-24\n\n\
+        "# Quality of the verdict on simulated worlds\n\n\
          `cargo xtask verdicts --worlds {count} --repeats {repeats} --null {}`: {count} worlds with known laws, each run exhaustively once \
          and {repeats} times within a budget. Everything is simulated: the answers of models follow the worlds' laws, while the choice \
          on dev, the looks at the test set and the verdict are those of a real run.\n\n\

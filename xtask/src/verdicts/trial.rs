@@ -118,13 +118,13 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Runs `effort` on `sample` in `folder`, which is removed afterwards.
+    /// Runs `effort` on `sample` in `folder`, which is removed afterwards; the record is kept as `kept`.
     pub(super) fn run(
         engine: &LocalModel,
         manner: &Manner,
         sample: &Sample,
         effort: &Effort,
-        folder: &Path,
+        [folder, kept]: [&Path; 2],
     ) -> Result<Self> {
         let (clock, before) = (std::time::Instant::now(), engine.work());
         clear(folder)?;
@@ -146,7 +146,19 @@ impl Trial {
         let per_token = 2.0 * engine.base().identity().parameters as f64;
         let trial = Self::new(&record, computed / per_token, clock.elapsed().as_secs_f64())?;
         ensure!(trial.tokens > 0.0, "the engine counted nothing");
+        task::atomic::write(kept, &serde_json::to_vec(&record)?)?;
         Ok(trial)
+    }
+
+    /// What the rules of today say of the record `kept` of this run; `None` where it is not there. A test set that was left early stays
+    /// left there.
+    pub(super) fn judged_again(&self, kept: &Path) -> Result<Option<Self>> {
+        if !kept.exists() {
+            return Ok(None);
+        }
+        let bytes = std::fs::read(kept).with_context(|| kept.display().to_string())?;
+        let record = serde_json::from_slice(&bytes).with_context(|| kept.display().to_string())?;
+        Self::new(&record, self.tokens, self.seconds).map(Some)
     }
 
     fn new(record: &RunRecord, tokens: f64, seconds: f64) -> Result<Self> {

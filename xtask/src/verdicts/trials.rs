@@ -91,7 +91,7 @@ impl Runs<'_> {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
             let kept: Outcome = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
             if kept.key == key {
-                return Ok(kept);
+                return self.judged_again(kept);
             }
         }
         let mut labels: Vec<&String> = world.train.iter().map(|(_, label)| label).collect();
@@ -110,6 +110,26 @@ impl Runs<'_> {
         })
     }
 
+    /// The runs of `kept` whose records are there, by the rules of today.
+    fn judged_again(&self, kept: Outcome) -> Result<Outcome> {
+        let again = |seed: u64, trial: &Trial| trial.judged_again(&self.record(kept.number, seed));
+        let exhaustive = match &kept.exhaustive {
+            Some(trial) => again(0, trial)?,
+            None => None,
+        };
+        let mut budgeted = Vec::new();
+        for (seed, trial) in (1..).zip(&kept.budgeted) {
+            let Some(trial) = again(seed, trial)? else { break };
+            budgeted.push(trial);
+        }
+        Ok(Outcome { exhaustive, budgeted, ..kept })
+    }
+
+    /// Where the record of the run with `seed` in world `number` is kept; the exhaustive run has seed 0.
+    fn record(&self, number: usize, seed: u64) -> PathBuf {
+        self.work.join(format!("record-{number:02}-{seed}.json"))
+    }
+
     fn finish(&self, world: &World, outcome: &mut Outcome, path: &Path) -> Result<()> {
         let [exhaustive, budgeted] = &self.efforts;
         let share = world.rest.len() as f64 / wanted(exhaustive, budgeted) as f64;
@@ -118,7 +138,8 @@ impl Runs<'_> {
         let folder = self.work.join(format!("run-{:02}", outcome.number));
         if outcome.exhaustive.is_none() {
             let sample = sample(world, first, &exhaustive, 0);
-            let trial = Trial::run(self.engine, &self.manner, &sample, &exhaustive, &folder)?;
+            let kept = self.record(outcome.number, 0);
+            let trial = Trial::run(self.engine, &self.manner, &sample, &exhaustive, [&folder, &kept])?;
             eprintln!("  exhaustive: {}", trial.describe());
             outcome.exhaustive = Some(trial);
             outcome.keep(path)?;
@@ -126,7 +147,8 @@ impl Runs<'_> {
         while outcome.budgeted.len() < self.repeats {
             let seed = outcome.budgeted.len() as u64 + 1;
             let sample = sample(world, left, &budgeted, seed);
-            let trial = Trial::run(self.engine, &self.manner, &sample, &budgeted, &folder)?;
+            let kept = self.record(outcome.number, seed);
+            let trial = Trial::run(self.engine, &self.manner, &sample, &budgeted, [&folder, &kept])?;
             eprintln!("  budgeted {seed}: {}", trial.describe());
             outcome.budgeted.push(trial);
             outcome.keep(path)?;

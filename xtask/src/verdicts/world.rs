@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use eval::looking::{self, FEWEST, Looked};
+use eval::replication::RunSpread;
 use eval::sequential::looking_order;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
@@ -149,15 +150,20 @@ impl World {
         runs.iter_mut().for_each(|run| run.test = self.answer(run.accuracy, &test, source));
         let finalists =
             [Family::InContext, Family::FineTune, Family::Floor].map(|family| best(&runs, family));
-        let ids: Vec<String> = (0..test.len()).map(|item| format!("item-{item:05}")).collect();
+        let ids: Vec<String> = (0..test.len()).map(item_id).collect();
         let order = looking_order(&ids, DATA);
         let answered = if effort.early_stopping { looked(&runs, finalists, &order) } else { test.len() };
         let asked: Vec<usize> = order[..answered].to_vec();
         tokens += runs.len() as f64 * QUERY * answered as f64;
-        // Of an exhaustive run the answers of the finalists are enough for its contrast.
-        let kept = |index: &usize| effort.early_stopping || finalists.contains(index);
+        // Of an exhaustive run the answers of the finalists' configurations are enough for its contrast.
+        let alike = |index: usize, finalist: usize| {
+            (runs[index].family, runs[index].size) == (runs[finalist].family, runs[finalist].size)
+        };
+        let kept = |index: &usize| {
+            effort.early_stopping || finalists.iter().any(|finalist| alike(*index, *finalist))
+        };
         let experiments =
-            (0..runs.len()).filter(kept).map(|index| runs[index].experiment(&asked, &ids)).collect();
+            (0..runs.len()).filter(kept).map(|index| runs[index].experiment(Part::Test, &asked)).collect();
         let own = runs[finalists[1]].accuracy - runs[finalists[0]].accuracy;
         let [in_context, fine_tune, floor] = finalists.map(|finalist| runs[finalist].id());
         let stop = (answered < test.len()).then_some(TestStop { answered, available: test.len() });
@@ -202,13 +208,15 @@ impl Run {
         self.dev.iter().filter(|right| **right).count() as f64 / self.dev.len().max(1) as f64
     }
 
-    fn experiment(&self, asked: &[usize], ids: &[String]) -> Experiment {
+    /// Its answers to the items `asked` of `part`.
+    fn experiment(&self, part: Part, asked: &[usize]) -> Experiment {
         let in_context = self.family == Family::InContext;
+        let right = if part == Part::Dev { &self.dev } else { &self.test };
         let answer = |&item: &usize| Prediction {
-            example: ids[item].clone(),
+            example: item_id(item),
             answer: Answer::Label {
                 gold: item % 2,
-                predicted: if self.test[item] { item % 2 } else { 1 - item % 2 },
+                predicted: if right[item] { item % 2 } else { 1 - item % 2 },
                 scores: Vec::new(),
             },
         };
@@ -226,7 +234,7 @@ impl Run {
             shots: in_context.then_some(self.size),
             seed: Some(self.seed),
             configuration: BTreeMap::new(),
-            part: Part::Test,
+            part,
             predictions: asked.iter().map(answer).collect(),
             tokens: TokensPerRequest { prompt: prefix + QUERY, cached: 0.0, completion: 2.0 },
             setup: Setup { seconds: 0.0, tokens: (TRAINING * ROW * self.size as f64) as u64, flops: 1e9 },
@@ -258,12 +266,16 @@ fn best(runs: &[Run], family: Family) -> usize {
 fn looked(runs: &[Run], [prompt, tuned, floor]: [usize; 3], order: &[usize]) -> usize {
     let sides = [prompt, tuned, floor]
         .map(|run| order.iter().map(|&item| f64::from(u8::from(runs[run].test[item]))).collect::<Vec<f64>>());
+    let items: Vec<usize> = (0..runs[prompt].dev.len()).collect();
+    let dev: Vec<Experiment> = runs.iter().map(|run| run.experiment(Part::Dev, &items)).collect();
+    let spreads = [prompt, tuned].map(|finalist| RunSpread::of(&dev, &dev[finalist]));
     let mut answered = FEWEST.min(order.len());
     while answered < order.len() {
         let looked = Looked {
             in_context: &sides[0][..answered],
             fine_tune: &sides[1][..answered],
             floor: Some(&sides[2][..answered]),
+            spreads,
         };
         if looking::decided(&looked, &Decision::default()).is_some() {
             break;
@@ -271,6 +283,10 @@ fn looked(runs: &[Run], [prompt, tuned, floor]: [usize; 3], order: &[usize]) -> 
         answered = (answered + (answered / 4).max(25)).min(order.len());
     }
     answered
+}
+
+fn item_id(item: usize) -> String {
+    format!("item-{item:05}")
 }
 
 const DATA: &str = "a simulated world";

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use eval::looking::{self, Looked};
+use eval::replication::RunSpread;
 use eval::sequential::looking_order;
 use task::dataset::Dataset;
 use task::predictor::Tuned;
@@ -46,6 +47,11 @@ impl<'a> Session<'a> {
             fine_tune: finalist(&dev, Family::FineTune, "fine-tuning")?,
             floor: finalist(&dev, Family::Floor, "floor")?,
         };
+        if chosen.iter().any(|one| on_test(&one.id) == finalists.fine_tune && one.collapse.is_some()) {
+            self.run
+                .observer
+                .noted("every training collapsed: the best of them on dev stands for fine-tuning");
+        }
         self.run.store.open_test(&finalists)?;
         self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
         self.look(&chosen, &finalists)?;
@@ -112,6 +118,7 @@ impl<'a> Session<'a> {
             }
             None => None,
         };
+        let spreads = [prompt, tuned].map(|finalist| RunSpread::of(chosen, finalist));
         // Read once, however many batches follow.
         let mut weights = self.open(tuned)?;
         let mut sides = [Answering::default(), Answering::default()];
@@ -142,6 +149,7 @@ impl<'a> Session<'a> {
                 in_context: &looked[0],
                 fine_tune: &looked[1],
                 floor: floor.as_ref().map(|floor| &floor[..answered]),
+                spreads,
             };
             let decided = looking::decided(&looked, &self.run.settings.decision).is_some();
             stop = (decided && answered < total).then_some(TestStop { answered, available: total });

@@ -48,6 +48,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
         format!("  in-context  {}", contrast.in_context.trim_end_matches("@test")),
         format!("  fine-tuned  {}", contrast.fine_tune.trim_end_matches("@test")),
     ];
+    lines.push(other_runs(comparison));
     lines.extend(looked(comparison));
     if let Some(main) = comparison.economics.main() {
         lines.push(format!("Break-even: {}", main.formula));
@@ -71,6 +72,17 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
     lines.extend(verdict.reasons.iter().map(|reason| format!("  because {reason}")));
     lines.extend(verdict.flips_if.iter().map(|condition| format!("  flips if {condition}")));
     wrapped_lines(&lines)
+}
+
+/// The same difference over all draws and seeds of the finalists' configurations.
+fn other_runs(comparison: &Comparison) -> String {
+    let replication = &comparison.contrast.replication;
+    let difference = &replication.difference;
+    let [value, low, high] = [difference.value, difference.low, difference.high].map(|value| 100.0 * value);
+    format!(
+        "Over {}, with their luck counted: {value:+.1} points, interval {low:+.1} to {high:+.1}.",
+        replication.runs()
+    )
 }
 
 /// What looking after every item says, and what was left unasked.

@@ -56,30 +56,38 @@ pub(crate) fn scores(report: &Report) -> String {
 pub(crate) fn difference(report: &Report) -> String {
     let contrast = &report.comparison.contrast;
     let margin = report.comparison.decision.margin;
-    let difference = &contrast.difference;
-    let reach =
-        [difference.low, difference.high, margin, -margin].map(f64::abs).into_iter().fold(0.0, f64::max);
+    let rows = [("These two", &contrast.difference), ("All runs", &contrast.replication.difference)];
+    let ends = rows.iter().flat_map(|(_, one)| [one.low, one.high]).chain([margin]);
+    let reach = ends.map(f64::abs).fold(0.0, f64::max);
     let reach = 1.12 * reach;
     let x = Scale { domain: [-reach, reach], range: [NAMES, WIDTH - VALUES] };
-    let (height, middle) = (78.0, 30.0);
-    let mut canvas = Canvas::new(WIDTH, height);
-    canvas.rectangle("margin", [x.at(-margin), 8.0, x.at(margin) - x.at(-margin), 44.0]);
+    let bottom = 8.0 + ROW * rows.len() as f64;
+    let mut canvas = Canvas::new(WIDTH, bottom + 26.0);
+    canvas.rectangle("margin", [x.at(-margin), 8.0, x.at(margin) - x.at(-margin), bottom - 8.0]);
     for tick in ticks(-100.0 * reach, 100.0 * reach, 9) {
-        canvas.line("grid", [x.at(tick / 100.0), 8.0, x.at(tick / 100.0), 52.0]);
-        canvas.text("tick", [x.at(tick / 100.0), 68.0], "middle", &signed(tick));
+        canvas.line("grid", [x.at(tick / 100.0), 8.0, x.at(tick / 100.0), bottom]);
+        canvas.text("tick", [x.at(tick / 100.0), bottom + 16.0], "middle", &signed(tick));
     }
-    canvas.line("base", [x.at(0.0), 4.0, x.at(0.0), 56.0]);
-    let class = if difference.value >= 0.0 { class(Family::FineTune) } else { class(Family::InContext) };
-    canvas.rectangle(
-        &format!("interval {class}"),
-        [x.at(difference.low), middle - 5.0, x.at(difference.high) - x.at(difference.low), 10.0],
-    );
-    let title = format!("{} ({})", points(difference.value), range(difference.low, difference.high));
-    canvas.dot(&format!("dot {class}"), [x.at(difference.value), middle], 6.0, &title);
-    canvas.text("name", [0.0, middle + 5.0], "start", "Difference");
-    canvas.text("value", [WIDTH, middle + 5.0], "end", &signed((1000.0 * difference.value).round() / 10.0));
+    canvas.line("base", [x.at(0.0), 4.0, x.at(0.0), bottom + 4.0]);
+    let mut said = Vec::new();
+    for (index, (name, difference)) in rows.into_iter().enumerate() {
+        let middle = 8.0 + ROW * (index as f64 + 0.5);
+        let class = if difference.value >= 0.0 { class(Family::FineTune) } else { class(Family::InContext) };
+        canvas.rectangle(
+            &format!("interval {class}"),
+            [x.at(difference.low), middle - 5.0, x.at(difference.high) - x.at(difference.low), 10.0],
+        );
+        let title = format!("{} ({})", points(difference.value), range(difference.low, difference.high));
+        canvas.dot(&format!("dot {class}"), [x.at(difference.value), middle], 6.0, &title);
+        canvas.text("name", [0.0, middle + 5.0], "start", name);
+        let value = signed((1000.0 * difference.value).round() / 10.0);
+        canvas.text("value", [WIDTH, middle + 5.0], "end", &value);
+        said.push(title);
+    }
     canvas.finish(&format!(
-        "Fine-tuned less in-context: {title}; differences within {} do not matter",
+        "Fine-tuned less in-context: {}; over all draws and seeds: {}; differences within {} do not matter",
+        said[0],
+        said[1],
         points(margin)
     ))
 }

@@ -1,5 +1,6 @@
 //! Cost against volume: the cases of the page, and what its script computes from.
 
+use eval::contrast::FloorContrast;
 use eval::economics::{BreakEven, Cache, Payback, Unit};
 use eval::interval::student_quantile;
 use eval::wording::number;
@@ -67,6 +68,7 @@ pub(super) fn economics_data(report: &Report) -> serde_json::Value {
         "student": student,
         "outcome": comparison.contrast.outcome,
         "floor_wins": comparison.floor_contrast.as_ref().is_some_and(|floor| floor.wins),
+        "floor_open": comparison.floor_contrast.as_ref().is_some_and(FloorContrast::is_open),
         "enough_data": comparison.verdict.gates.enough_data.state,
         "stored": comparison.verdict.choice,
     })
