@@ -80,7 +80,7 @@ fn every_kind_of_model() {
         tiny::disturb(&mut adapter, 3, 0.3);
         let tree = labels(60, 37, index as u64);
         // Beginnings that some share, more queries than are held at a time.
-        let queries: Vec<Vec<u32>> = (0..90)
+        let queries: Vec<Vec<u32>> = (0..70)
             .map(|query| {
                 [tiny::tokens(query % 5 * 2, 70), tiny::tokens(1 + query % 7, query as u64)].concat()
             })
