@@ -211,6 +211,9 @@ fn label_trees() {
     }
 }
 
+/// Attention of `qkv` over segments, into the last.
+type Attend<'a> = dyn Fn(&[f32], &[Segment<'_>], &mut [f32]) + 'a;
+
 /// Nodes that are computed after others of their tree see what they see when the tree is computed at once: the rows of the whole
 /// tree (which `label_trees` holds against the definition) are the reference.
 #[test]
@@ -243,20 +246,19 @@ fn a_tree_that_grows() {
             kept
         };
         let other = past(heads, 40, 9);
-        let grown =
-            |own: &KeyValues, nodes: &KeyValues, attend: &dyn Fn(&[f32], &[Segment<'_>], &mut [f32])| {
-                let (pasts, others) = ([&prefix, own], [&prefix, &other]);
-                // Rows of another sequence stand before them.
-                let mut both = numbers(3 * heads.row(), 5);
-                both.extend_from_slice(rows(causal + held, causal + tree.len()));
-                let mut out = vec![0f32; both.len() / heads.row() * width];
-                let segments = [
-                    Segment { start: 0, causal: 3, tree: &[], past: &others, held: None },
-                    Segment { start: 3, causal: 0, tree, past: &pasts, held: Some(nodes) },
-                ];
-                attend(&both, &segments, &mut out);
-                out.split_off(3 * width)
-            };
+        let grown = |own: &KeyValues, nodes: &KeyValues, attend: &Attend<'_>| {
+            let (pasts, others) = ([&prefix, own], [&prefix, &other]);
+            // Rows of another sequence stand before them.
+            let mut both = numbers(3 * heads.row(), 5);
+            both.extend_from_slice(rows(causal + held, causal + tree.len()));
+            let mut out = vec![0f32; both.len() / heads.row() * width];
+            let segments = [
+                Segment { start: 0, causal: 3, tree: &[], past: &others, held: None },
+                Segment { start: 3, causal: 0, tree, past: &pasts, held: Some(nodes) },
+            ];
+            attend(&both, &segments, &mut out);
+            out.split_off(3 * width)
+        };
         let single = |qkv: &[f32], segments: &[Segment<'_>], out: &mut [f32]| {
             attention(heads, qkv, segments, out, None);
         };
