@@ -5,12 +5,12 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{PredictError, Predictor, PromptBatch, Usage};
+use task::predictor::{PredictError, Predictor, PromptBatch, Usage, Wanted};
 use task::prompt::Rendered;
 use task::record::{Prediction, TimedRequest};
 
 use crate::digest::hex;
-use crate::in_context::prediction;
+use crate::in_context::{prediction, told};
 use crate::writer::PromptWriter;
 
 /// Requests that are timed however long they take.
@@ -50,23 +50,30 @@ pub(crate) fn answer(
         let predictions = texts.predictions(items, written.texts)?;
         return Ok(Answers { predictions, usage: written.usage, sha256: fingerprints(prompts) });
     }
-    let batch =
-        PromptBatch { shared: &prompts.shared, requests: &prompts.requests, answers: writer.answers() };
+    let batch = PromptBatch {
+        shared: &prompts.shared,
+        requests: &prompts.requests,
+        answers: writer.answers(),
+        wanted: Wanted::BEST,
+    };
     let scored = predictor.score(&batch)?;
     let predictions = items
         .iter()
-        .zip(&scored.log_probabilities)
-        .map(|(example, row)| prediction(example, dataset, &eval::calibration::apply(row, None)))
+        .zip(scored.log_probabilities.iter().zip(&scored.complete))
+        .map(|(example, (row, &complete))| {
+            told(prediction(example, dataset, &eval::calibration::apply(row, None)), complete)
+        })
         .collect();
     Ok(Answers { predictions, usage: scored.usage, sha256: fingerprints(prompts) })
 }
 
 /// The requests of `prompts` sent one by one, each timed: cold is the whole prompt, warm what is left of it once the beginning that
-/// all of them share is computed. A prompt without such a beginning has the same time for both. It ends at `until`, but not before
-/// the first few requests.
+/// all of them share is computed. A prompt without such a beginning has the same time for both. Of given answers those scores are
+/// computed that are `wanted`. It ends at `until`, but not before the first few requests.
 pub(crate) fn one_by_one(
     writer: &PromptWriter,
     prompts: &Rendered,
+    wanted: Wanted<'_>,
     predictor: &mut dyn Predictor,
     until: Instant,
 ) -> Result<Vec<TimedRequest>, PredictError> {
@@ -79,8 +86,12 @@ pub(crate) fn one_by_one(
         let usage = match writer.texts() {
             Some(texts) => predictor.write(&texts.batch(&one, texts.max_tokens()))?.usage,
             None => {
-                let batch =
-                    PromptBatch { shared: &one.shared, requests: &one.requests, answers: writer.answers() };
+                let batch = PromptBatch {
+                    shared: &one.shared,
+                    requests: &one.requests,
+                    answers: writer.answers(),
+                    wanted,
+                };
                 predictor.score(&batch)?.usage
             }
         };

@@ -7,7 +7,7 @@ use std::time::Instant;
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{
-    Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, TrainingRow, Tuned,
+    Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, TrainingRow, Tuned, Wanted,
 };
 use task::record::{Answer, Experiment, Family, Part, Prediction, Setup, TimedRequest};
 
@@ -140,7 +140,8 @@ impl FineTune<'_> {
         until: Instant,
     ) -> Result<Vec<TimedRequest>, Error> {
         let prompts = self.writer.tuned_prompts(inputs)?;
-        one_by_one(self.writer, &prompts, tuned.predictor().as_mut(), until).map_err(Error::model(id))
+        one_by_one(self.writer, &prompts, Wanted::BEST, tuned.predictor().as_mut(), until)
+            .map_err(Error::model(id))
     }
 
     /// The demonstrations before every request of a stored experiment.

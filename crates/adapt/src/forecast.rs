@@ -164,6 +164,7 @@ mod tests {
             longest_query: 40,
             longest_demonstration: 44,
             answers: 0.0,
+            searched: None,
             writing: 0.0,
             unshown_writing: 0.0,
             context: 2048,

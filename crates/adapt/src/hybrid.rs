@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Predictor, PromptBatch, TrainingMethod, TrainingRow};
+use task::predictor::{Predictor, PromptBatch, TrainingMethod, TrainingRow, Wanted};
 use task::record::{Answer, Experiment};
 use task::settings::{HybridMethod, Order};
 
@@ -109,7 +109,7 @@ pub(crate) fn plan(wishes: &Wishes, measured: &Measured, mut room: f64) -> Vec<H
 /// Seconds for the answers of the dearest prompt, and for training on more than one label of an input.
 fn teaching(wishes: &Wishes, measured: &Measured, rows: usize) -> f64 {
     let shots = wishes.shots.iter().copied().max().unwrap_or(0) as f64;
-    let each = shots * measured.demonstration + measured.query + measured.answers + measured.writing;
+    let each = shots * measured.demonstration + measured.each(true);
     let longer = rows as f64 * measured.demonstration / measured.training_speed;
     rows as f64 * each / measured.forward_speed + longer
 }
@@ -204,14 +204,16 @@ impl Teacher<'_> {
             }
             return Ok(());
         }
+        let prior: Option<Vec<f64>> = self.prompted.setting("log_prior");
         let batch = PromptBatch {
             shared: &prompts.shared,
             requests: &prompts.requests,
             answers: self.wording.answers(),
+            // More labels than the best are taught, by their shares.
+            wanted: Wanted::All,
         };
         let scored = predictor.score(&batch).map_err(model())?;
         lessons.tokens += scored.usage.processed_tokens;
-        let prior: Option<Vec<f64>> = self.prompted.setting("log_prior");
         for (example, scores) in asked.iter().zip(&scored.log_probabilities) {
             let scores = eval::calibration::apply(scores, prior.as_deref());
             for (label, share) in likely(&scores) {

@@ -8,7 +8,7 @@ use eval::calibration;
 use sha2::{Digest, Sha256};
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Predictor, PromptBatch, Scored, Usage};
+use task::predictor::{Predictor, PromptBatch, Scored, Usage, Wanted};
 use task::prompt::Rendered;
 use task::record::{Answer, Artefact, Calls, Experiment, Family, Part, Prediction, Setup, TimedRequest};
 use task::settings::{Calibration, Order};
@@ -48,6 +48,30 @@ pub(crate) struct InContext<'a> {
     embedder: &'a Embedder<'a>,
 }
 
+/// What of label scores is asked for.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    wanted: Wanted<'a>,
+    /// Whether inputs without content are asked, too.
+    content_free: bool,
+}
+
+impl<'a> Asking<'a> {
+    /// To tell how good the answers are under each of `calibrations`, whose priors follow from the scores of all labels.
+    fn estimating(calibrations: &[Calibration]) -> Self {
+        let uncalibrated = calibrations.iter().all(|&calibration| calibration == Calibration::None);
+        Self {
+            wanted: if uncalibrated { Wanted::BEST } else { Wanted::All },
+            content_free: calibrations.contains(&Calibration::Contextual),
+        }
+    }
+
+    /// To answer with a prior that is known already.
+    fn frozen(log_prior: Option<&'a [f64]>) -> Self {
+        Self { wanted: Wanted::Best { log_prior }, content_free: false }
+    }
+}
+
 /// The answers to one prompt trial on one part.
 struct Trial {
     /// What the model wrote, where it writes; else the answers follow from the scores and a calibration.
@@ -56,7 +80,9 @@ struct Trial {
     requests: usize,
     /// `[examples][labels]`.
     rows: Vec<Vec<f64>>,
-    /// `[content-free inputs][labels]`; empty for retrieval, whose prompt differs from request to request.
+    /// Of each row whether it tells the share of every label.
+    complete: Vec<bool>,
+    /// `[content-free inputs][labels]`; empty where no calibration reads them.
     content_free: Vec<Vec<f64>>,
     usage: Usage,
     shared: String,
@@ -94,9 +120,12 @@ impl<'a> InContext<'a> {
         calibrations: &[Calibration],
         predictor: &mut dyn Predictor,
     ) -> Result<Vec<Experiment>, Error> {
-        let scores = self.score(trial, examples(self.dataset, Part::Dev), predictor)?;
+        let calibrations: Vec<Calibration> =
+            calibrations.iter().copied().filter(|&c| applies(c, trial.selection)).collect();
+        let asking = Asking::estimating(&calibrations);
+        let scores = self.score(trial, examples(self.dataset, Part::Dev), asking, predictor)?;
         let mut experiments = Vec::new();
-        for calibration in calibrations.iter().copied().filter(|&c| applies(c, trial.selection)) {
+        for calibration in calibrations {
             let prior = prior(calibration, &scores);
             let setup = self.setup(trial, calibration, &scores, predictor);
             let mut experiment = self.experiment(trial, calibration, Part::Dev, &scores, prior.as_deref());
@@ -113,9 +142,10 @@ impl<'a> InContext<'a> {
         chosen: &Experiment,
         predictor: &mut dyn Predictor,
     ) -> Result<Experiment, Error> {
-        let scores = self.score(trial, examples(self.dataset, Part::Test), predictor)?;
         let calibration = chosen.setting("calibration").unwrap_or(Calibration::None);
         let prior: Option<Vec<f64>> = chosen.setting("log_prior");
+        let asking = Asking::frozen(prior.as_deref());
+        let scores = self.score(trial, examples(self.dataset, Part::Test), asking, predictor)?;
         let mut experiment = self.experiment(trial, calibration, Part::Test, &scores, prior.as_deref());
         experiment.setup = chosen.setup;
         Ok(experiment)
@@ -126,12 +156,13 @@ impl<'a> InContext<'a> {
         &self,
         trial: &PromptTrial,
         inputs: &[&str],
+        wanted: Wanted<'_>,
         predictor: &mut dyn Predictor,
         until: Instant,
     ) -> Result<Vec<TimedRequest>, Error> {
         let prompts = self.prompts(trial, inputs)?;
-        let mut timed =
-            one_by_one(self.writer, &prompts, predictor, until).map_err(Error::model(&trial.name()))?;
+        let mut timed = one_by_one(self.writer, &prompts, wanted, predictor, until)
+            .map_err(Error::model(&trial.name()))?;
         let [_, embedded] = self.effort(trial, inputs);
         for request in &mut timed {
             request.tokens.prompt += embedded.tokens;
@@ -158,7 +189,7 @@ impl<'a> InContext<'a> {
         items: &[Example],
         predictor: &mut dyn Predictor,
     ) -> Result<(Vec<f64>, Usage), Error> {
-        let scores = self.score(trial, items, predictor)?;
+        let scores = self.score(trial, items, Asking::estimating(&[calibration]), predictor)?;
         if let Some(written) = scores.written {
             return Ok((written.iter().map(Prediction::score).collect(), scores.usage));
         }
@@ -247,9 +278,10 @@ impl<'a> InContext<'a> {
         &self,
         trial: &PromptTrial,
         items: &[Example],
+        asking: Asking<'_>,
         predictor: &mut dyn Predictor,
     ) -> Result<Trial, Error> {
-        let mut scored = self.asked(trial, items, predictor)?;
+        let mut scored = self.asked(trial, items, asking, predictor)?;
         let [_, embedded] = self.effort(trial, &inputs(items));
         scored.usage.tokens.prompt += embedded.tokens;
         scored.usage.processed_tokens += (embedded.tokens * items.len() as f64).round() as u64;
@@ -261,6 +293,7 @@ impl<'a> InContext<'a> {
         &self,
         trial: &PromptTrial,
         items: &[Example],
+        asking: Asking<'_>,
         predictor: &mut dyn Predictor,
     ) -> Result<Trial, Error> {
         let mut queries = inputs(items);
@@ -273,24 +306,39 @@ impl<'a> InContext<'a> {
                 written: Some(predictions),
                 requests: items.len(),
                 rows: Vec::new(),
+                complete: Vec::new(),
                 content_free: Vec::new(),
                 usage,
                 shared: prompts.shared,
                 sha256,
             });
         }
-        if !trial.selection.per_request() {
+        if asking.content_free {
             queries.extend(CONTENT_FREE);
         }
         let prompts = self.prompts(trial, &queries)?;
         let mut sha256 = fingerprints(&prompts);
         sha256.truncate(items.len());
         let Rendered { shared, requests } = prompts;
-        let batch = PromptBatch { shared: &shared, requests: &requests, answers: self.writer.answers() };
+        let batch = PromptBatch {
+            shared: &shared,
+            requests: &requests,
+            answers: self.writer.answers(),
+            wanted: asking.wanted,
+        };
         let mut scored = predictor.score(&batch).map_err(Error::model(&trial.name()))?;
         let content_free = scored.log_probabilities.split_off(items.len());
-        let Scored { log_probabilities: rows, usage } = scored;
-        Ok(Trial { written: None, requests: requests.len(), rows, content_free, usage, shared, sha256 })
+        let Scored { log_probabilities: rows, complete, usage } = scored;
+        Ok(Trial {
+            written: None,
+            requests: requests.len(),
+            rows,
+            complete,
+            content_free,
+            usage,
+            shared,
+            sha256,
+        })
     }
 
     /// What had to be processed before the first request: the shared prefix once, and what the calibration reads.
@@ -329,12 +377,12 @@ impl<'a> InContext<'a> {
         prior: Option<&[f64]>,
     ) -> Experiment {
         let items = examples(self.dataset, part);
-        let calibrated = |(example, row): (&Example, &Vec<f64>)| {
-            prediction(example, self.dataset, &calibration::apply(row, prior))
+        let calibrated = |(example, (row, &complete)): (&Example, (&Vec<f64>, &bool))| {
+            told(prediction(example, self.dataset, &calibration::apply(row, prior)), complete)
         };
         let predictions = match &scores.written {
             Some(written) => written.clone(),
-            None => items.iter().zip(&scores.rows).map(calibrated).collect(),
+            None => items.iter().zip(scores.rows.iter().zip(&scores.complete)).map(calibrated).collect(),
         };
         let mut configuration = BTreeMap::from([
             ("selection".to_owned(), trial.selection.name().into()),
@@ -396,6 +444,16 @@ fn artefact(trial: &PromptTrial, scores: &Trial) -> Artefact {
         prompt_tokens: scores.usage.shared_tokens,
         path: None,
     }
+}
+
+/// A prediction with its scores where they tell the share of every label.
+pub(crate) fn told(mut prediction: Prediction, complete: bool) -> Prediction {
+    if let Answer::Label { scores, .. } = &mut prediction.answer
+        && !complete
+    {
+        scores.clear();
+    }
+    prediction
 }
 
 /// The answer to one example from its (calibrated) label scores.

@@ -2,7 +2,7 @@
 
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage};
+use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, Usage, Wanted};
 use task::prompt::Rendered;
 use task::settings::{self, FineTuneMethod, Settings};
 
@@ -59,8 +59,10 @@ pub(crate) fn measure(
         query: mean(&queries),
         longest_query: queries.iter().copied().max().unwrap_or(0) + longest_answer,
         longest_demonstration: demonstrations.iter().copied().max().unwrap_or(0),
-        // A tree of n answers of m tokens has at most n (m - 1) internal nodes; shared beginnings make it smaller.
+        // A tree of n answers of m tokens has at most n (m - 1) internal nodes; shared beginnings make it smaller. A model that
+        // computes it tells.
         answers: answers.iter().map(|&tokens| tokens.saturating_sub(1) as f64).sum::<f64>(),
+        searched: None,
         writing: 0.0,
         unshown_writing: 0.0,
         context,
@@ -72,7 +74,7 @@ pub(crate) fn measure(
             let speed = writing_speed(dataset, writer, texts, answer, predictor.as_mut())?;
             [measured.forward_speed, measured.writing, measured.unshown_writing] = speed;
         }
-        None => measured.forward_speed = forward_speed(dataset, writer, predictor.as_mut())?,
+        None => scoring_speed(dataset, writer, predictor.as_mut(), &mut measured)?,
     }
     drop(predictor);
     measured.training_speed = training_speed(settings, dataset, writer, engine, measured.demonstration)?;
@@ -92,18 +94,35 @@ fn check_context(settings: &Settings, measured: &Measured) -> Result<(), Error> 
     Ok(())
 }
 
-fn forward_speed(
+/// Forward tokens a second; how many tokens the scores of all labels take after a query, and, in tokens that take as long, the best
+/// label alone, where the model tells.
+fn scoring_speed(
     dataset: &Dataset,
     writer: &PromptWriter,
     predictor: &mut dyn Predictor,
-) -> Result<f64, Error> {
+    measured: &mut Measured,
+) -> Result<(), Error> {
     let items = spread(&dataset.train, TIMED);
     let Rendered { shared, requests } =
         writer.tuned_prompts(&items.iter().map(|e| e.input.as_str()).collect::<Vec<_>>())?;
-    let batch = PromptBatch { shared: &shared, requests: &requests, answers: writer.answers() };
-    predictor.score(&batch).map_err(Error::model("measuring"))?;
-    let scored = predictor.score(&batch).map_err(Error::model("measuring"))?;
-    Ok(scored.usage.processed_tokens as f64 / scored.usage.seconds.max(1e-6))
+    let mut timed = |wanted: Wanted<'_>| -> Result<Usage, Error> {
+        let batch = PromptBatch { shared: &shared, requests: &requests, answers: writer.answers(), wanted };
+        Ok(predictor.score(&batch).map_err(Error::model("measuring"))?.usage)
+    };
+    timed(Wanted::All)?;
+    let all = timed(Wanted::All)?;
+    measured.forward_speed = all.processed_tokens as f64 / all.seconds.max(1e-6);
+    if all.answer_tokens > 0 {
+        let best = timed(Wanted::BEST)?;
+        let requests = requests.len() as f64;
+        measured.answers = all.answer_tokens as f64 / requests;
+        let counted = best.answer_tokens as f64 / requests;
+        // Passes of few tokens are slower; a hitch of the machine is not what they take.
+        let queries = (best.processed_tokens - best.answer_tokens) as f64;
+        let took = (best.seconds * measured.forward_speed - queries) / requests;
+        measured.searched = Some(took.min(measured.answers).max(counted));
+    }
+    Ok(())
 }
 
 /// Forward tokens a second, and how many of them take as long as the writing of an answer: one of `answer` tokens, as the training
@@ -209,6 +228,7 @@ pub(crate) fn wishes(settings: &Settings, dataset: &Dataset) -> Wishes {
         bm25: context.selection.contains(&settings::Selection::Bm25),
         more: context.selection.iter().filter_map(other_selection).collect(),
         most_shots: context.shots.contains(&settings::Shots::Max),
+        calibrated: context.calibration.iter().any(|&one| one != settings::Calibration::None),
         train: available,
         prompt_search_share: if searches { context.search_share } else { 0.0 },
         methods: methods.collect(),

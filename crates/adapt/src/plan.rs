@@ -168,8 +168,11 @@ pub struct Measured {
     pub longest_query: usize,
     /// The longest demonstration.
     pub longest_demonstration: usize,
-    /// Internal nodes of the label tree, scored after each query.
+    /// Internal nodes of the label tree, scored after each query where all labels' scores are wanted.
     pub answers: f64,
+    /// What is scored after a query where only the best label is wanted, in forward tokens that take as long; `None`: as much.
+    #[serde(default)]
+    pub searched: Option<f64>,
     /// What writing one answer costs, in forward tokens that take as long; 0 where answers are labels.
     #[serde(default)]
     pub writing: f64,
@@ -178,6 +181,14 @@ pub struct Measured {
     pub unshown_writing: f64,
     /// Tokens that the model holds.
     pub context: usize,
+}
+
+impl Measured {
+    /// Forward tokens of a query and its answer: a text, the scores of `all` labels, or only the best label.
+    pub(crate) fn each(&self, all: bool) -> f64 {
+        let labels = if all { self.answers } else { self.searched.unwrap_or(self.answers) };
+        self.query + labels + self.writing
+    }
 }
 
 /// What the task file asks for.
@@ -195,6 +206,8 @@ pub struct Wishes {
     pub more: Vec<Selection>,
     /// As many shots as fit are wanted, too.
     pub most_shots: bool,
+    /// Calibrations of prompts are wanted, which read the scores of all labels.
+    pub calibrated: bool,
     /// Training examples.
     pub train: usize,
     /// Share of the prompting arm's half that the search has; 0: there is none.
@@ -289,7 +302,7 @@ impl Plan {
         let (prompts, unfit) = prompt_candidates(wishes, measured);
         plan.left_out.extend(unfit);
         let (mut spent, mut late_prompts, mut late_tunes) = (0.0, Vec::new(), Vec::new());
-        let smallest = smallest_search(measured);
+        let smallest = smallest_search(wishes, measured);
         let kept = Some(wishes.prompt_search_share * share).filter(|&kept| kept > smallest);
         for trial in prompts {
             let seconds = trial.seconds * wishes.dev_share();

@@ -20,11 +20,20 @@ pub(crate) struct Price {
 }
 
 impl Price {
-    /// Of candidates around `trial`, whose requests took so many seconds each.
-    pub(crate) fn new(measured: &Measured, trial: &PromptTrial, seconds_per_request: f64) -> Self {
+    /// Of candidates around `trial`, whose requests took so many seconds each with the scores of `all` labels or not, and which are asked
+    /// for those of all where `calibrated`.
+    pub(crate) fn new(
+        measured: &Measured,
+        trial: &PromptTrial,
+        seconds_per_request: f64,
+        [all, calibrated]: [bool; 2],
+    ) -> Self {
         let shared = trial.shots - trial.selection.retrieved(trial.shots);
         let tokens = measured.instruction + shared as f64 * measured.demonstration;
-        Self { rung: tokens / measured.forward_speed.max(1.0), item: seconds_per_request.max(1e-5) }
+        let own = trial.selection.retrieved(trial.shots) as f64 * measured.demonstration;
+        let [took, takes] = [all, calibrated].map(|all| own + measured.each(all));
+        let item = seconds_per_request * takes / took.max(1.0);
+        Self { rung: tokens / measured.forward_speed.max(1.0), item: item.max(1e-5) }
     }
 }
 

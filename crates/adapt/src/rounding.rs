@@ -3,7 +3,7 @@
 use eval::calibration;
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
-use task::predictor::{Predictor, PromptBatch};
+use task::predictor::{Predictor, PromptBatch, Wanted};
 
 use crate::Error;
 use crate::engine::Engine;
@@ -85,8 +85,12 @@ pub(crate) fn measure(
     let demonstrations: Vec<_> = drawn.iter().map(|&index| &dataset.train[index]).collect();
     let sample = &dataset.dev[..SAMPLE.min(dataset.dev.len())];
     let prompts = writer.prompts(&demonstrations, &inputs(sample))?;
-    let batch =
-        PromptBatch { shared: &prompts.shared, requests: &prompts.requests, answers: writer.answers() };
+    let batch = PromptBatch {
+        shared: &prompts.shared,
+        requests: &prompts.requests,
+        answers: writer.answers(),
+        wanted: Wanted::All,
+    };
     let score = |predictor: &mut dyn Predictor| {
         predictor.score(&batch).map(|scored| scored.log_probabilities).map_err(Error::model("rounding"))
     };

@@ -138,6 +138,7 @@ fn usage(
         },
         processed_tokens: (own + shared) as u64,
         shared_tokens: shared as u64,
+        answer_tokens: 0,
         seconds: model.ask(prompts.iter().map(|text| length(text))),
         shared_seconds: if model.clock.is_some() { 0.0 } else { 1e-3 },
     }
@@ -234,6 +235,7 @@ impl Predictor for ScriptedPredictor<'_> {
             prompts.iter().map(|text| self.log_probabilities(text, batch.answers)).collect();
         Ok(Scored {
             log_probabilities,
+            complete: vec![true; prompts.len()],
             usage: usage(self.model, batch.shared, &prompts, batch.answers, false),
         })
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
 use task::example::Example;
-use task::predictor::{PredictError, Predictor, PromptBatch};
+use task::predictor::{PredictError, Predictor, PromptBatch, Wanted};
 use task::prompt::Rendered;
 use task::record::{Answer, Experiment, Family, ModelIdentity, Part, Prediction, RunRecord};
 use task::settings::Settings;
@@ -283,8 +283,12 @@ impl Shipping<'_> {
         prompts: &Rendered,
         predictor: &mut dyn Predictor,
     ) -> Result<Vec<Prediction>, PredictError> {
-        let batch =
-            PromptBatch { shared: &prompts.shared, requests: &prompts.requests, answers: &program.answers };
+        let batch = PromptBatch {
+            shared: &prompts.shared,
+            requests: &prompts.requests,
+            answers: &program.answers,
+            wanted: Wanted::All,
+        };
         let scored = predictor.score(&batch)?;
         let items = examples(self.dataset, Part::Dev).iter().zip(&scored.log_probabilities);
         let prior = program.log_prior.as_deref();

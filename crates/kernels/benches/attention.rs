@@ -32,7 +32,7 @@ fn attend(name: &str, heads: Heads, lengths: &[usize], past: usize) {
     let mut start = 0;
     let mut segments = Vec::new();
     for &causal in lengths {
-        segments.push(Segment { start, causal, tree: &[], past: pasts });
+        segments.push(Segment { start, causal, tree: &[], past: pasts, held: None });
         start += causal;
     }
     let scores: usize = lengths.iter().map(|length| length * past + length * (length + 1) / 2).sum();

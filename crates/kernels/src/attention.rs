@@ -37,7 +37,8 @@ pub struct Heads {
 
 /// One sequence in a packed batch: rows `start .. start + causal` are consecutive positions after the pasts; then
 /// `tree.len()` rows are nodes of a tree hanging from the last causal row, `tree[i]` being the parent of node `i`
-/// among the nodes (smaller than `i`), or [`ROOT`].
+/// among the nodes (smaller than `i`), or [`ROOT`]. A tree may grow: nodes that were computed before are `held`, and only
+/// those after them are rows.
 #[derive(Clone, Debug)]
 pub struct Segment<'a> {
     /// First row in the batch.
@@ -48,6 +49,9 @@ pub struct Segment<'a> {
     pub tree: &'a [u32],
     /// Cached positions before the first row, in order (a shared prefix, then the sequence's own past). May be empty.
     pub past: &'a [&'a KeyValues],
+    /// Keys and values of the first nodes of the tree, where they were computed before; there are no causal rows then, the
+    /// tree hangs from the last position of the past.
+    pub held: Option<&'a KeyValues>,
 }
 
 /// The parent of a tree node that hangs from the last causal row.
@@ -81,7 +85,12 @@ impl Heads {
 impl Segment<'_> {
     /// Rows in the batch.
     fn rows(&self) -> usize {
-        self.causal + self.tree.len()
+        self.causal + self.tree.len() - self.held_len()
+    }
+
+    /// Nodes of the tree that are no rows.
+    fn held_len(&self) -> usize {
+        self.held.map_or(0, KeyValues::len)
     }
 
     /// Cached positions.
@@ -90,6 +99,9 @@ impl Segment<'_> {
     }
 
     fn check(&self, heads: &Heads, batch: usize, arithmetic: Arithmetic) {
+        let held = self.held_len();
+        assert!(held <= self.tree.len(), "attention: held nodes are of the tree");
+        assert!(held == 0 || self.causal == 0, "attention: a tree that grows has no causal rows");
         assert!(
             self.start <= batch && self.rows() <= batch - self.start,
             "attention: a segment's rows in the batch"
@@ -104,7 +116,7 @@ impl Segment<'_> {
                 "attention: parents come before their children"
             );
         }
-        for past in self.past {
+        for past in self.past.iter().copied().chain(self.held) {
             assert!(past.fits(heads), "attention: a past of these heads");
             assert!(past.suits(arithmetic), "attention: a past that this arithmetic reads");
         }

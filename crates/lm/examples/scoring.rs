@@ -1,10 +1,12 @@
 //! Speed of label scoring on a real model and real data:
-//! `cargo run --release -p weigh-lm --example scoring -- MODEL TRAIN.jsonl TEST.jsonl [SHOTS] [ITEMS] [f32|bf16] [what]`.
+//! `cargo run --release -p weigh-lm --example scoring -- MODEL TRAIN.jsonl TEST.jsonl [SHOTS] [ITEMS] [f32|bf16] [what] [TURNS]`.
 //!
 //! Rows are `{"text": ..., "label": ...}`. The first SHOTS rows of TRAIN with different labels are the demonstrations
 //! that every request shares; each of ITEMS rows, spread over TEST, is scored against all labels. `what` is `tree`
 //! (the default: the demonstrations once, all labels of a request in one pass), `calls` (one call for each label with
-//! the whole prompt, on the first item only, to tell what it would cost for all) or `both`.
+//! the whole prompt, on the first item only, to tell what it would cost for all), `both`, or `search`: the best label found by a search
+//! in the tree and by scoring the whole of it, turn by turn, TURNS times (3), without and with the log-prior of a batch
+//! calibration; what each takes, and on how many items they differ.
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
 
@@ -12,7 +14,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lm::score::{LabelTree, Scorer};
+use lm::score::{LabelTree, PromptTree, Scorer, SearchGoal};
+use lm::transformer::Prefix;
 use lm::{Error, Model, ModelSource, Precision, Use, threads};
 
 /// Tokens of requests that go through the model together.
@@ -58,6 +61,10 @@ fn main() -> Result<(), Error> {
         answers.iter().map(Vec::len).sum::<usize>(),
     );
     let scorer = Scorer::new(&model.transformer, None);
+    if what == "search" {
+        let prefix = threads::within(|| scorer.prefill(&prefix_tokens))?;
+        return compare(&scorer, &prefix, &queries, &tree, number(7, 3));
+    }
     if what != "calls" {
         let started = Instant::now();
         let prefix = threads::within(|| scorer.prefill(&prefix_tokens))?;
@@ -84,6 +91,80 @@ fn main() -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Searches and scores in turns.
+fn compare(
+    scorer: &Scorer<'_>,
+    prefix: &Prefix,
+    queries: &[Vec<u32>],
+    tree: &LabelTree,
+    turns: usize,
+) -> Result<(), Error> {
+    let items = queries.len() as f64;
+    let queries = PromptTree::new(queries);
+    let mut offsets: Option<Vec<f64>> = None;
+    for calibration in ["none", "batch"] {
+        let (mut ratios, mut speed) = (Vec::new(), 0.0);
+        for turn in 0..turns {
+            let started = Instant::now();
+            let whole = threads::within(|| scorer.score_tree(Some(prefix), &queries, tree, TOKEN_BUDGET))?;
+            let seconds = started.elapsed().as_secs_f64();
+            let started = Instant::now();
+            let goal = SearchGoal { offsets: offsets.as_deref(), ..SearchGoal::default() };
+            let found =
+                threads::within(|| scorer.search_tree(Some(prefix), &queries, tree, goal, TOKEN_BUDGET))?;
+            let searched = started.elapsed().as_secs_f64();
+            ratios.push(seconds / searched);
+            speed = f64::max(speed, items / searched);
+            if turn + 1 < turns {
+                continue;
+            }
+            let value =
+                |scores: &[f64], label: usize| scores[label] + offsets.as_ref().map_or(0.0, |o| o[label]);
+            let best = |scores: &[f64]| {
+                (0..scores.len()).fold(0, |best, label| {
+                    if value(scores, label) > value(scores, best) { label } else { best }
+                })
+            };
+            let mut differ = Vec::new();
+            let mut apart: f64 = 0.0;
+            for (whole, scores) in whole.iter().zip(&found.scores) {
+                let (one, other) = (best(whole), best(scores));
+                apart = apart.max((whole[other] - scores[other]).abs());
+                if one != other {
+                    differ.push(value(whole, one) - value(whole, other));
+                }
+            }
+            println!(
+                "calibration {calibration}: {:.1} of {} nodes an item, {:.1} and {:.1} tokens an item; shares known on {} of {items} \
+                 items; the best label differs on {} (the whole tree's scores lie {differ:.4?} apart there), its score by {apart:.4} at most",
+                found.nodes as f64 / items,
+                tree.nodes(),
+                (queries.tokens() + found.nodes) as f64 / items,
+                queries.tokens() as f64 / items + tree.nodes() as f64,
+                found.complete.iter().filter(|&&complete| complete).count(),
+                differ.len(),
+            );
+            offsets = Some(log_prior(&whole).into_iter().map(|prior| -prior).collect());
+        }
+        println!("calibration {calibration}: {ratios:.2?} times as fast, {speed:.2} items/s at best");
+    }
+    Ok(())
+}
+
+/// The log of the mean share of each label.
+fn log_prior(rows: &[Vec<f64>]) -> Vec<f64> {
+    let sum = |values: &[f64]| {
+        let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        highest + values.iter().map(|value| (value - highest).exp()).sum::<f64>().ln()
+    };
+    let totals: Vec<f64> = rows.iter().map(|row| sum(row)).collect();
+    let of = |label: usize| {
+        let shares: Vec<f64> = rows.iter().zip(&totals).map(|(row, total)| row[label] - total).collect();
+        sum(&shares) - (rows.len() as f64).ln()
+    };
+    (0..rows[0].len()).map(of).collect()
 }
 
 /// Input and label of each row.

@@ -212,7 +212,11 @@ impl Transformer {
                 .iter()
                 .enumerate()
                 .any(|(node, &parent)| parent != kernels::attention::ROOT && parent as usize >= node);
-            if sequence.start != next || sequence.causal == 0 || wrong_tree {
+            let empty = match sequence.held {
+                Some(held) => sequence.causal > 0 || held >= sequence.tree.len(),
+                None => sequence.causal == 0,
+            };
+            if sequence.start != next || empty || wrong_tree {
                 return Err(Error::Invalid(format!(
                     "the sequence at row {} is empty, out of place, or has a tree whose parents do not come first",
                     sequence.start

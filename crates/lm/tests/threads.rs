@@ -6,7 +6,7 @@ use std::process::Command;
 
 use lm::adapter::LoraConfig;
 use lm::config::ModelConfig;
-use lm::score::{LabelTree, Scorer};
+use lm::score::{LabelTree, PromptTree, Scorer, SearchGoal};
 use lm::train::{Trainer, TrainingConfig, TrainingExample};
 use lm::transformer::Transformer;
 use lm::{Precision, Use};
@@ -38,6 +38,9 @@ fn digest() -> u64 {
         })
         .collect();
     let tree = LabelTree::new(&[vec![1, 2], vec![1, 3], vec![500]]).expect("labels that differ");
+    let many: Vec<Vec<u32>> =
+        (0..80).map(|label| vec![2 + label % 7, 10 + label % 11, 30 + label, 1]).collect();
+    let bushy = LabelTree::new(&many).expect("labels that differ");
     let mut bits = 0xcbf2_9ce4_8422_2325_u64;
     let mut fold = |word: u64| bits = (bits ^ word).wrapping_mul(0x0100_0000_01b3);
     for precision in [Precision::F32, Precision::Bf16] {
@@ -51,10 +54,14 @@ fn digest() -> u64 {
             }
             let (transformer, adapter) = trainer.model();
             let transformer = transformer.converted(precision, Use::Inference);
-            let scores = Scorer::new(&transformer, adapter)
-                .score(None, &[tiny::tokens(90, 1), tiny::tokens(7, 2)], &tree, 512)
+            let scorer = Scorer::new(&transformer, adapter);
+            let queries = [tiny::tokens(90, 1), tiny::tokens(7, 2)];
+            let scores = scorer.score(None, &queries, &tree, 512).expect("sound queries");
+            let prompts = PromptTree::alone(&queries);
+            let found = scorer
+                .search_tree(None, &prompts, &bushy, SearchGoal::default(), 512)
                 .expect("sound queries");
-            scores.iter().flatten().for_each(|score| fold(score.to_bits()));
+            scores.iter().chain(&found.scores).flatten().for_each(|score| fold(score.to_bits()));
         }
     }
     bits

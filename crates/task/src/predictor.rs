@@ -15,13 +15,40 @@ pub struct PromptBatch<'a> {
     pub requests: &'a [String],
     /// The answers to score after every prompt, each with its leading space and its terminator: `" card arrival\n"`.
     pub answers: &'a [String],
+    /// Which scores are wanted.
+    pub wanted: Wanted<'a>,
+}
+
+/// Which scores of a [`PromptBatch`] have to be exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Wanted<'a> {
+    /// Those of all answers.
+    #[default]
+    All,
+    /// That of the best answer. A model may leave others out, which saves most of the work where answers are many.
+    Best {
+        /// What a calibration takes off each answer's score before they are compared; `None`: nothing. Where it is not finite nothing
+        /// is taken off.
+        log_prior: Option<&'a [f64]>,
+    },
+}
+
+impl Wanted<'_> {
+    /// Where answers that were left out have together at most this share of what the others have, shares are taken as known.
+    pub const TOLERANCE: f64 = 1e-3;
+
+    /// The best answer, by uncalibrated scores.
+    pub const BEST: Self = Self::Best { log_prior: None };
 }
 
 /// The scores of a [`PromptBatch`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
-    /// `[requests][answers]`: sum over the answer's tokens of their natural-log probabilities.
+    /// `[requests][answers]`: sum over the answer's tokens of their natural-log probabilities. With [`Wanted::Best`] an answer that was
+    /// left out has a bound instead, which makes it not the best.
     pub log_probabilities: Vec<Vec<f64>>,
+    /// Of each request whether its scores tell the share of every answer within [`Wanted::TOLERANCE`]; with [`Wanted::All`] they do.
+    pub complete: Vec<bool>,
     /// What it took.
     pub usage: Usage,
 }
@@ -57,11 +84,13 @@ pub struct Usage {
     /// with, and beyond them those that a request shares with an earlier one of the batch and that were not processed
     /// again. `completion` is the mean tokens of an answer.
     pub tokens: TokensPerRequest,
-    /// Tokens that the model really processed for the whole batch (what requests begin with in common once, the label tree
-    /// once a request).
+    /// Tokens that the model really processed for the whole batch (what requests begin with in common once, of the tree of answers
+    /// what was computed for each request).
     pub processed_tokens: u64,
     /// Of these, tokens that all requests begin with.
     pub shared_tokens: u64,
+    /// Of the processed tokens, those of given answers. 0 where a model does not process them, or does not say.
+    pub answer_tokens: u64,
     /// Seconds for the whole batch, the shared prefix included.
     pub seconds: f64,
     /// Of these, seconds for the shared prefix.

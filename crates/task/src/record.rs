@@ -103,7 +103,8 @@ pub enum Answer {
         gold: usize,
         /// Index of the predicted label.
         predicted: usize,
-        /// Natural-log score of every label after calibration; empty where the method gives none.
+        /// Natural-log score of every label after calibration; empty where the method gives none, or where the answer was found
+        /// without those of the others.
         scores: Vec<f32>,
     },
     /// A text: free, or JSON.

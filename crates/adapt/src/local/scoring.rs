@@ -4,16 +4,20 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use lm::adapter::Lora;
-use lm::score::{LabelTree, PromptTree, SHORTEST_SHARED, Scorer};
+use lm::score::{Found, LabelTree, PromptTree, SHORTEST_SHARED, Scorer, SearchGoal};
 use lm::threads;
 use lm::transformer::{Prefix, Transformer};
-use task::predictor::{PredictError, PromptBatch, Scored, Usage};
+use task::predictor::{PredictError, PromptBatch, Scored, Usage, Wanted};
 use task::record::TokensPerRequest;
 
 use super::LocalModel;
 
 /// Tokens of requests that go through the model together.
 const TOKEN_BUDGET: usize = 1024;
+
+/// Inner nodes of a tree of answers up to which all are scored at once, whatever is wanted: a search in several passes saves nothing
+/// there (docs/bench/2026-11-30-label-search.md).
+const WHOLE_TREE: usize = 24;
 
 /// The weights that score: a transformer, with or without an adapter.
 #[derive(Clone, Copy)]
@@ -47,7 +51,7 @@ pub(super) fn score(
     batch: &PromptBatch<'_>,
 ) -> Result<Scored, PredictError> {
     if batch.requests.is_empty() {
-        return Ok(Scored { log_probabilities: Vec::new(), usage: Usage::default() });
+        return Ok(Scored { log_probabilities: Vec::new(), complete: Vec::new(), usage: Usage::default() });
     }
     let prompts = tokenize(owner, batch.shared, batch.requests)?;
     let answers = answer_tokens(owner, batch, &prompts[0])?;
@@ -67,15 +71,16 @@ pub(super) fn score(
     let shared_seconds = started.elapsed().as_secs_f64();
     let rest: Vec<&[u32]> = prompts.iter().map(|prompt| &prompt[shared..]).collect();
     let queries = PromptTree::new(&rest);
-    let log_probabilities =
-        threads::within(|| scorer.score_tree(prefix.as_ref(), &queries, &tree, TOKEN_BUDGET))?;
+    let Found { scores: log_probabilities, complete, nodes } =
+        threads::within(|| found(&scorer, prefix.as_ref(), &queries, &tree, batch.wanted))?;
     let seconds = started.elapsed().as_secs_f64();
     let before = virtual_ids.len();
-    let own = queries.tokens() + prompts.len() * tree.nodes();
+    let own = queries.tokens() + nodes;
     let reused = queries.tokens_alone() - queries.tokens();
     let requests = prompts.len() as f64;
     Ok(Scored {
         log_probabilities,
+        complete,
         usage: Usage {
             tokens: TokensPerRequest {
                 prompt: before as f64 + prompts.iter().map(Vec::len).sum::<usize>() as f64 / requests,
@@ -84,10 +89,33 @@ pub(super) fn score(
             },
             processed_tokens: (before + shared + own) as u64,
             shared_tokens: (before + shared) as u64,
+            answer_tokens: nodes as u64,
             seconds,
             shared_seconds,
         },
     })
+}
+
+/// Scores of all answers, or of those that are wanted, where that is less work.
+fn found(
+    scorer: &Scorer<'_>,
+    prefix: Option<&Prefix>,
+    queries: &PromptTree<'_>,
+    tree: &LabelTree,
+    wanted: Wanted<'_>,
+) -> Result<Found, lm::Error> {
+    let Some(log_prior) = (match wanted {
+        Wanted::Best { log_prior } if tree.nodes() > WHOLE_TREE => Some(log_prior),
+        _ => None,
+    }) else {
+        let scores = scorer.score_tree(prefix, queries, tree, TOKEN_BUDGET)?;
+        let (complete, nodes) = (vec![true; queries.len()], queries.len() * tree.nodes());
+        return Ok(Found { scores, complete, nodes });
+    };
+    let offsets: Option<Vec<f64>> = log_prior.map(|prior| prior.iter().map(|bias| -bias).collect());
+    let goal =
+        SearchGoal { offsets: offsets.as_deref(), tolerance: Wanted::TOLERANCE, ..SearchGoal::default() };
+    scorer.search_tree(prefix, queries, tree, goal, TOKEN_BUDGET)
 }
 
 /// Each prompt tokenized as one text: a join in the middle could give tokens that no text has.

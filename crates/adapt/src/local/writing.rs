@@ -67,6 +67,7 @@ pub(super) fn write(
             },
             processed_tokens: (before + prompt - shared * prompts.len() + shared + completion) as u64,
             shared_tokens: (before + shared) as u64,
+            answer_tokens: 0,
             seconds,
             shared_seconds,
         },

@@ -6,9 +6,9 @@ use super::{Measured, PromptTrial, Selection, Wishes};
 const SMALLEST_SEARCH: [f64; 2] = [4.0, 16.0];
 
 /// Seconds of the smallest search, around a prompt without demonstrations.
-pub(crate) fn smallest_search(measured: &Measured) -> f64 {
+pub(crate) fn smallest_search(wishes: &Wishes, measured: &Measured) -> f64 {
     let [candidates, items] = SMALLEST_SEARCH;
-    let each = measured.query + measured.answers + measured.writing;
+    let each = measured.each(wishes.calibrated);
     candidates * (measured.instruction + items * each) / measured.forward_speed
 }
 
@@ -57,8 +57,8 @@ pub(super) fn prompt_seconds(
     first: bool,
 ) -> f64 {
     let items: usize = wishes.evaluated.iter().sum();
-    let writing = if shots == 0 { measured.unshown_writing } else { measured.writing };
-    let each = measured.query + measured.answers + writing;
+    let unshown = if shots == 0 { measured.unshown_writing - measured.writing } else { 0.0 };
+    let each = measured.each(wishes.calibrated) + unshown;
     let own = selection.retrieved(shots);
     let [own, shared] = [own, shots - own].map(|shots| shots as f64 * measured.demonstration);
     let mut tokens = items as f64 * (own + each);

@@ -95,8 +95,7 @@ impl Candidates<'_> {
 
 /// Estimated seconds for the answers of a trained model to test.
 pub(crate) fn test_seconds(wishes: &Wishes, measured: &Measured) -> f64 {
-    let each = measured.query + measured.answers + measured.writing;
-    wishes.evaluated[1] as f64 * each / measured.forward_speed
+    wishes.evaluated[1] as f64 * measured.each(false) / measured.forward_speed
 }
 
 /// Estimated seconds of a training on so many rows, so many times over, with the scoring of dev on the way and of test at
@@ -109,7 +108,6 @@ pub(crate) fn tune_seconds(
     test: bool,
 ) -> f64 {
     let dev = wishes.evaluated[0] as f64;
-    let each = measured.query + measured.answers + measured.writing;
     let slowdown = match method {
         TrainingMethod::Lora { variant: LoraVariant::Dora, .. } => DORA_SLOWDOWN,
         TrainingMethod::Lora { variant: LoraVariant::Pissa, .. } => PISSA_SLOWDOWN,
@@ -119,6 +117,6 @@ pub(crate) fn tune_seconds(
         TrainingMethod::VirtualTokens { tokens } => 1.0 + tokens as f64 / measured.demonstration.max(1.0),
     };
     let training = (epochs * labels) as f64 * measured.demonstration * slowdown / measured.training_speed;
-    let scored = evaluated_epochs(epochs).len() as f64 * dev * each / measured.forward_speed;
+    let scored = evaluated_epochs(epochs).len() as f64 * dev * measured.each(false) / measured.forward_speed;
     training + scored + if test { test_seconds(wishes, measured) } else { 0.0 }
 }

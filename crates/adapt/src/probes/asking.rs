@@ -2,27 +2,29 @@
 
 use eval::calibration;
 use task::example::Example;
-use task::predictor::{Predictor, PromptBatch};
+use task::predictor::{Predictor, PromptBatch, Wanted};
 use task::probe::Side;
 use task::prompt::Rendered;
-use task::record::{Answer, Prediction};
+use task::record::Prediction;
 use task::settings::Calibration;
 
 use super::Prober;
 use crate::Error;
 use crate::answering::answer;
-use crate::in_context::{CONTENT_FREE, prediction};
+use crate::in_context::{CONTENT_FREE, prediction, told};
 
 /// Where the label prior of a calibration comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prior {
     /// As it was frozen on dev: the prompt is the finalist's.
     Frozen,
+    /// The same, and the scores of all labels are wanted, not only which is the best.
+    FrozenScores,
     /// Estimated again, as it would be when this prompt was deployed.
     Renewed,
 }
 
-/// Answers, and their uncalibrated scores where there are any.
+/// Answers, and their uncalibrated scores where there are any; with [`Prior::Frozen`] only those that tell the best.
 pub(super) struct Asked {
     pub(super) predictions: Vec<Prediction>,
     pub(super) rows: Vec<Vec<f64>>,
@@ -81,7 +83,12 @@ impl Prober<'_> {
             queries.extend(CONTENT_FREE);
         }
         let Rendered { shared, requests } = render(&queries)?;
-        let batch = PromptBatch { shared: &shared, requests: &requests, answers };
+        let wanted = match prior {
+            Prior::FrozenScores => Wanted::All,
+            _ if renewed => Wanted::All,
+            _ => Wanted::Best { log_prior: frozen.as_deref() },
+        };
+        let batch = PromptBatch { shared: &shared, requests: &requests, answers, wanted };
         let mut rows = predictor.score(&batch).map_err(Error::model("probe"))?.log_probabilities;
         let content_free = rows.split_off(items.len());
         let prior = match (renewed, calibration) {
@@ -101,9 +108,6 @@ impl Prober<'_> {
 }
 
 /// A prediction without its scores, which would make up most of a stored probe.
-pub(super) fn bare(mut prediction: Prediction) -> Prediction {
-    if let Answer::Label { scores, .. } = &mut prediction.answer {
-        scores.clear();
-    }
-    prediction
+pub(super) fn bare(prediction: Prediction) -> Prediction {
+    told(prediction, false)
 }

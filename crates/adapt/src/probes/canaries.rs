@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use task::example::Example;
-use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, TrainingRow};
+use task::predictor::{Control, Predictor, PromptBatch, TrainingJob, TrainingMethod, TrainingRow, Wanted};
 use task::probe::{Canary, Finding, Side};
 
 use super::Prober;
@@ -198,7 +198,7 @@ impl Prober<'_> {
 /// The place of the first of `answers`, the secret, among all of them, from 1; a tie counts half.
 fn rank(predictor: &mut dyn Predictor, prompt: &str, answers: &[String]) -> Result<f64, Error> {
     let requests = [prompt.to_owned()];
-    let batch = PromptBatch { shared: "", requests: &requests, answers };
+    let batch = PromptBatch { shared: "", requests: &requests, answers, wanted: Wanted::All };
     let scored = predictor.score(&batch).map_err(Error::model("probe/canaries"))?;
     Ok(place(&scored.log_probabilities[0], 0))
 }

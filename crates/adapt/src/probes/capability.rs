@@ -1,7 +1,7 @@
 //! What a model can do beside the task: general text and questions of general knowledge, both written for this purpose.
 
 use serde::Deserialize;
-use task::predictor::{Predictor, PromptBatch};
+use task::predictor::{Predictor, PromptBatch, Wanted};
 use task::probe::{Finding, Passage, QuestionAnswer, Side};
 
 use super::Prober;
@@ -53,7 +53,8 @@ impl Prober<'_> {
         for (at, (given, rest)) in passages().enumerate() {
             let shared = self.before(side, given)?;
             let (requests, answers) = ([given.to_owned()], [rest.to_owned()]);
-            let batch = PromptBatch { shared: &shared, requests: &requests, answers: &answers };
+            let batch =
+                PromptBatch { shared: &shared, requests: &requests, answers: &answers, wanted: Wanted::All };
             let scored = predictor.score(&batch).map_err(failed())?;
             let count = |text: &str| predictor.count_tokens(text).map_err(failed());
             found.push(Passage {
@@ -68,7 +69,8 @@ impl Prober<'_> {
             let shared = self.before(side, &question)?;
             let requests = [format!("Question: {question}\nAnswer:")];
             let answers: Vec<String> = options.iter().map(|option| format!(" {option}\n")).collect();
-            let batch = PromptBatch { shared: &shared, requests: &requests, answers: &answers };
+            let batch =
+                PromptBatch { shared: &shared, requests: &requests, answers: &answers, wanted: Wanted::All };
             let scored = predictor.score(&batch).map_err(failed())?;
             // Per byte, so that a long option is not worse for its length.
             let per_byte: Vec<f64> = scored.log_probabilities[0]

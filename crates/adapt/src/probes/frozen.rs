@@ -4,7 +4,7 @@ use eval::agreement::{Agreement, agreement};
 use eval::paired::{PairedCounts, mcnemar_exact};
 use serde::{Deserialize, Serialize};
 use task::dataset::Dataset;
-use task::predictor::{PredictError, Predictor, PromptBatch};
+use task::predictor::{PredictError, Predictor, PromptBatch, Wanted};
 use task::probe::Side;
 use task::prompt::Rendered;
 use task::record::{Answer, Prediction};
@@ -69,7 +69,7 @@ pub(super) fn freeze(
     let prompts: Vec<String> = requests.iter().map(|request| format!("{shared}{request}")).collect();
     let render = |_: &[&str]| Ok(Rendered { shared: String::new(), requests: prompts.clone() });
     let answers = prober.writer_of(side).answers();
-    let given = prober.answered(side, items, answers, Prior::Frozen, &render, predictor)?;
+    let given = prober.answered(side, items, answers, Prior::FrozenScores, &render, predictor)?;
     let finalist = prober.finalist(side);
     let prior = finalist.filter(|_| side == Side::InContext).and_then(|e| e.setting("log_prior"));
     let set = FrozenSet {
@@ -168,7 +168,8 @@ fn again(
         let prompts = Rendered { shared: String::new(), requests: set.prompts.clone() };
         return Ok((answer(writer, dataset, &items, &prompts, predictor)?.predictions, Vec::new()));
     }
-    let batch = PromptBatch { shared: "", requests: &set.prompts, answers: &set.answers };
+    let batch =
+        PromptBatch { shared: "", requests: &set.prompts, answers: &set.answers, wanted: Wanted::All };
     let rows = predictor.score(&batch)?.log_probabilities;
     let predictions = set.predictions.iter().zip(&rows).map(|(before, row)| {
         let mut now = before.clone();

@@ -1,7 +1,7 @@
 //! Membership: how well the right answers of rows that the artefact holds are known, against rows that it does not hold.
 
 use task::example::Example;
-use task::predictor::{Predictor, PromptBatch};
+use task::predictor::{Predictor, PromptBatch, Wanted};
 use task::probe::{Finding, Side};
 use task::record::Part;
 
@@ -37,6 +37,7 @@ impl Prober<'_> {
                 shared: &prompts.shared,
                 requests: &prompts.requests,
                 answers: self.writer_of(side).answers(),
+                wanted: Wanted::All,
             };
             let scored = predictor.score(&batch).map_err(Error::model("probe/membership"))?;
             let of = |(row, scores): (&Example, &Vec<f64>)| -scores[target_index(self.dataset, row)];
@@ -46,7 +47,8 @@ impl Prober<'_> {
         for (row, request) in rows.iter().zip(&prompts.requests) {
             let answers = [texts.framed(&row.target)];
             let requests = std::slice::from_ref(request);
-            let batch = PromptBatch { shared: &prompts.shared, requests, answers: &answers };
+            let batch =
+                PromptBatch { shared: &prompts.shared, requests, answers: &answers, wanted: Wanted::All };
             let scored = predictor.score(&batch).map_err(Error::model("probe/membership"))?;
             losses.push(-scored.log_probabilities[0][0]);
         }

@@ -5,6 +5,7 @@
 
 use task::probe::{LeftOut, PlannedProbe, ProbePlan, Side};
 use task::record::Experiment;
+use task::settings::Calibration;
 
 use super::{Prober, canaries, capability, frozen, overlap, refusals, rewrite, variants};
 use crate::plan::Selection;
@@ -119,6 +120,7 @@ fn cost(prober: &Prober<'_>, name: &str, side: Side, items: usize, left: f64) ->
         };
     };
     let each = request(finalist);
+    let whole = each * all_scores(prober, side);
     // What all prompts begin with is processed anew by every call.
     let alone = each.max(finalist.tokens.prompt / speed);
     let prompt = if side == Side::InContext { finalist.tokens.prompt } else { 0.0 };
@@ -155,10 +157,10 @@ fn cost(prober: &Prober<'_>, name: &str, side: Side, items: usize, left: f64) ->
             found => seconds(found as f64 * each),
         },
         "membership" if prober.held(side).is_empty() => Cost::Never("the prompt holds no rows"),
-        "membership" => seconds(2.0 * n * each),
+        "membership" => seconds(2.0 * n * whole),
         "repeats" => {
             let repeated = items.min(variants::REPEATED) as f64;
-            seconds(repeated * (2.0 * each + alone) + repeated / variants::BATCH as f64 * alone)
+            seconds(repeated * (2.0 * whole + alone) + repeated / variants::BATCH as f64 * alone)
         }
         "capability" =>
         // Calls of one request use the machine less well than batches.
@@ -173,9 +175,19 @@ fn cost(prober: &Prober<'_>, name: &str, side: Side, items: usize, left: f64) ->
         }
         "canaries" if in_context && shots == 0 => Cost::Never("the prompt holds no rows"),
         "canaries" => canaries_cost(prober, side, prompt, left),
-        frozen::NAME => seconds(n.min(frozen::ITEMS as f64) * each + alone),
+        frozen::NAME => seconds(n.min(frozen::ITEMS as f64) * whole + alone),
         _ => Cost::Nothing,
     }
+}
+
+/// How many times as long as on dev a request of the finalist takes where the scores of all labels are wanted.
+fn all_scores(prober: &Prober<'_>, side: Side) -> f64 {
+    let calibrations = &prober.settings.in_context.calibration;
+    let all = side == Side::InContext && calibrations.iter().any(|&one| one != Calibration::None);
+    let retrieved =
+        if side == Side::InContext { prober.trial.selection.retrieved(prober.trial.shots) } else { 0 };
+    let own = retrieved as f64 * prober.measured.demonstration;
+    (own + prober.measured.each(true)) / (own + prober.measured.each(all)).max(1.0)
 }
 
 fn refusing(prober: &Prober<'_>, prompt: f64) -> f64 {

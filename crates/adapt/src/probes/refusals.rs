@@ -1,7 +1,7 @@
 //! Refusals: questions that a careful model turns down, and harmless ones that look like them, before and after adaptation.
 
 use serde::Deserialize;
-use task::predictor::{Predictor, PromptBatch, WritingBatch};
+use task::predictor::{Predictor, PromptBatch, Wanted, WritingBatch};
 use task::probe::{Finding, RefusalAnswer, Side};
 use task::prompt::{ChatMessage, Frame, Rendered, Role};
 use task::settings::PromptStyle;
@@ -99,7 +99,12 @@ impl Prober<'_> {
         for (tokens, answer) in tokens.iter_mut().zip(&answers) {
             *tokens = predictor.count_tokens(answer).map_err(failed())?.max(1) as f64;
         }
-        let batch = PromptBatch { shared: &prompts.shared, requests: &prompts.requests, answers: &answers };
+        let batch = PromptBatch {
+            shared: &prompts.shared,
+            requests: &prompts.requests,
+            answers: &answers,
+            wanted: Wanted::All,
+        };
         let scored = predictor.score(&batch).map_err(failed())?;
         let answers = questions.into_iter().zip(written.texts).zip(scored.log_probabilities).map(
             |(((id, question), text), scores)| RefusalAnswer {

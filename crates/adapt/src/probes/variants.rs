@@ -249,12 +249,12 @@ impl Prober<'_> {
         let items = self.items(count.min(REPEATED));
         let render = |queries: &[&str]| self.prompts(side, queries);
         let answers = self.writer_of(side).answers();
-        let first = self.answered(side, items, answers, Prior::Frozen, &render, predictor)?;
+        let first = self.answered(side, items, answers, Prior::FrozenScores, &render, predictor)?;
         let mut variants = Vec::new();
         for (name, size) in [("the same batch", items.len()), ("one at a time", 1), ("batches of 7", BATCH)] {
             let (mut predictions, mut rows) = (Vec::new(), Vec::new());
             for chunk in items.chunks(size.max(1)) {
-                let asked = self.answered(side, chunk, answers, Prior::Frozen, &render, predictor)?;
+                let asked = self.answered(side, chunk, answers, Prior::FrozenScores, &render, predictor)?;
                 predictions.extend(asked.predictions);
                 rows.extend(asked.rows);
             }

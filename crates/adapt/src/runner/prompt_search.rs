@@ -158,7 +158,8 @@ impl Session<'_> {
             Planned { base: base.experiment.id.clone(), candidates: Vec::new(), tokens: 0, seconds: 0.0 };
         let left = self.search_time(base, budget);
         if let Some(measured) = self.measured.filter(|_| left > 0.0) {
-            let price = Price::new(&measured, &base.trial, base.experiment.seconds_per_request);
+            let scored = [self.wishes.calibrated, base.calibration != Calibration::None];
+            let price = Price::new(&measured, &base.trial, base.experiment.seconds_per_request, scored);
             let rungs = prompt_search::rungs(base.items.len());
             let affordable = |seconds| prompt_search::affordable(64, &rungs, price.rung, price.item, seconds);
             let chat = engine.chat_template().is_some();

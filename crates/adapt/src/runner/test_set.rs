@@ -10,7 +10,7 @@ use eval::looking::{self, Looked};
 use eval::replication::RunSpread;
 use eval::sequential::looking_order;
 use task::dataset::Dataset;
-use task::predictor::Tuned;
+use task::predictor::{Tuned, Wanted};
 use task::record::{Experiment, Family, Finalists, Part, Prediction, TestStop, TimedRequest};
 
 use super::spending::Spending;
@@ -228,7 +228,9 @@ impl<'a> Session<'a> {
             Family::InContext => {
                 let base = &mut self.run.engine.base();
                 let writer = self.writer.of(chosen, self.run.dataset)?;
-                self.in_context(&writer).timed(&self.trial(chosen)?, &inputs, base.as_mut(), until)
+                let prior: Option<Vec<f64>> = chosen.setting("log_prior");
+                let wanted = Wanted::Best { log_prior: prior.as_deref() };
+                self.in_context(&writer).timed(&self.trial(chosen)?, &inputs, wanted, base.as_mut(), until)
             }
             Family::FineTune => {
                 let tuned = tuned.ok_or(Error::NothingRan("fine-tuning"))?;

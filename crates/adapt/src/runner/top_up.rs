@@ -143,8 +143,9 @@ impl Session<'_> {
             Extra::Seed => self.next_seed(standing).map(|trial| self.training_step(trial)),
             Extra::PromptSearch => {
                 let seconds = room.min(self.wishes.prompt_search_share * standing.share());
-                (self.plan.prompt_search.is_none() && seconds > smallest_search(&standing.measured))
-                    .then_some((Step::PromptSearch(seconds), seconds, 0.0))
+                (self.plan.prompt_search.is_none()
+                    && seconds > smallest_search(&self.wishes, &standing.measured))
+                .then_some((Step::PromptSearch(seconds), seconds, 0.0))
             }
             Extra::RecipeSearch => {
                 let room = room / self.pace()?.rate(Family::FineTune, "lora");

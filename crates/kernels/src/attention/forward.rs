@@ -225,7 +225,10 @@ impl Context<'_> {
     fn position(&self, sequence: &Sequence, row: usize) -> usize {
         match row.checked_sub(sequence.causal) {
             None => sequence.past_len + row,
-            Some(node) => sequence.past_len + sequence.causal + self.depths[sequence.depths + node] - 1,
+            Some(row) => {
+                let node = self.segments[sequence.segment].held_len() + row;
+                sequence.past_len + sequence.causal + self.depths[sequence.depths + node] - 1
+            }
         }
     }
 
@@ -244,6 +247,7 @@ impl Context<'_> {
                         self.attend_pasts(block, kv, &mut state);
                         for run in self.runs(block) {
                             self.attend_own(run, kv, &mut state);
+                            self.attend_held(run, kv, &mut state);
                             self.attend_tree(run, kv, &mut state);
                         }
                         self.write(block, kv, &state);
@@ -330,10 +334,24 @@ impl Context<'_> {
         }
     }
 
-    /// The tree below the causal rows; only its own rows see it.
+    /// The nodes of the tree that were computed before.
+    fn attend_held(&self, run: &Run, kv: usize, state: &mut State<'_, '_, '_>) {
+        let sequence = &self.sequences[run.sequence];
+        let Some(held) = self.segment(run).held else { return };
+        for start in (0..held.len()).step_by(KEYS) {
+            let count = KEYS.min(held.len() - start);
+            state.limits.clear();
+            (0..run.rows).for_each(|_| state.limits.push([0, count]));
+            self.meet(held.tile(kv, start, count), run.offset, run.rows, state, |row, scores| {
+                self.keep_ancestors(sequence, held.len() + run.first + row, start, scores);
+            });
+        }
+    }
+
+    /// The rows of the tree below the causal rows; only they see it.
     fn attend_tree(&self, run: &Run, kv: usize, state: &mut State<'_, '_, '_>) {
         let sequence = &self.sequences[run.sequence];
-        let causal = sequence.causal;
+        let (causal, held) = (sequence.causal, self.segment(run).held_len());
         let end = run.first + run.rows;
         if end <= causal {
             return;
@@ -349,7 +367,7 @@ impl Context<'_> {
             }
             let tile = self.own_tile(self.segment(run).start + causal + start, count, kv);
             self.meet(tile, run.offset + skipped, run.rows - skipped, state, |row, scores| {
-                self.keep_ancestors(sequence, first_node + row, start, scores);
+                self.keep_ancestors(sequence, held + first_node + row, held + start, scores);
             });
         }
     }

@@ -78,7 +78,7 @@ fn representable(x: f32) -> f32 {
 }
 
 fn causal(start: usize, causal: usize) -> Segment<'static> {
-    Segment { start, causal, tree: &[], past: &[] }
+    Segment { start, causal, tree: &[], past: &[], held: None }
 }
 
 #[track_caller]
@@ -178,12 +178,12 @@ fn shared_and_own_pasts() {
             heads,
             60,
             &[
-                Segment { start: 0, causal: 9, tree: &[], past: &both },
-                Segment { start: 20, causal: 11, tree: &[], past: &alone },
-                Segment { start: 9, causal: 11, tree: &[], past: &alone },
-                Segment { start: 31, causal: 4, tree: &[], past: &empty },
+                Segment { start: 0, causal: 9, tree: &[], past: &both, held: None },
+                Segment { start: 20, causal: 11, tree: &[], past: &alone, held: None },
+                Segment { start: 9, causal: 11, tree: &[], past: &alone, held: None },
+                Segment { start: 31, causal: 4, tree: &[], past: &empty, held: None },
                 causal(40, 20),
-                Segment { start: 35, causal: 1, tree: &[], past: &both },
+                Segment { start: 35, causal: 1, tree: &[], past: &both, held: None },
             ],
         );
     }
@@ -201,13 +201,77 @@ fn label_trees() {
             heads,
             400,
             &[
-                Segment { start: 0, causal: 20, tree: &bush, past: &pasts },
-                Segment { start: 30, causal: 1, tree: &bush, past: &[] },
-                Segment { start: 41, causal: 0, tree: &bush, past: &pasts },
-                Segment { start: 51, causal: 140, tree: &chain, past: &pasts },
-                Segment { start: 331, causal: 3, tree: &[], past: &pasts },
+                Segment { start: 0, causal: 20, tree: &bush, past: &pasts, held: None },
+                Segment { start: 30, causal: 1, tree: &bush, past: &[], held: None },
+                Segment { start: 41, causal: 0, tree: &bush, past: &pasts, held: None },
+                Segment { start: 51, causal: 140, tree: &chain, past: &pasts, held: None },
+                Segment { start: 331, causal: 3, tree: &[], past: &pasts, held: None },
             ],
         );
+    }
+}
+
+/// Attention of `qkv` over segments, into the last.
+type Attend<'a> = dyn Fn(&[f32], &[Segment<'_>], &mut [f32]) + 'a;
+
+/// Nodes that are computed after others of their tree see what they see when the tree is computed at once: the rows of the whole
+/// tree (which `label_trees` holds against the definition) are the reference.
+#[test]
+fn a_tree_that_grows() {
+    let chain: Vec<u32> = std::iter::once(ROOT).chain(0..170).collect();
+    let bush = [ROOT, 0, 0, 1, 1, ROOT, 5, 2, 7, 5];
+    for (tree, held, window) in [
+        (&bush[..], 1, None),
+        (&bush, 4, None),
+        (&bush, 9, Some(3)),
+        (&chain, 60, None),
+        (&chain, 150, None),
+        (&chain, 150, Some(5)),
+        (&chain, 131, Some(100)),
+    ] {
+        let heads = Heads { window, ..LLAMA };
+        let prefix = past(heads, 130, 1);
+        let causal = 20;
+        let qkv: Vec<f32> =
+            numbers((causal + tree.len()) * heads.row(), 11).into_iter().map(representable).collect();
+        let rows = |from: usize, to: usize| &qkv[from * heads.row()..to * heads.row()];
+        let width = heads.heads * heads.head_dim;
+        let mut whole = vec![0f32; (causal + tree.len()) * width];
+        let segment = Segment { start: 0, causal, tree, past: &[&prefix], held: None };
+        attention(heads, &qkv, &[segment], &mut whole, None);
+        let expected = &whole[(causal + held) * width..];
+        let kept = |new: fn(&Heads) -> KeyValues, from, to| {
+            let mut kept = new(&heads);
+            kept.append(&heads, rows(from, to));
+            kept
+        };
+        let other = past(heads, 40, 9);
+        let grown = |own: &KeyValues, nodes: &KeyValues, attend: &Attend<'_>| {
+            let (pasts, others) = ([&prefix, own], [&prefix, &other]);
+            // Rows of another sequence stand before them.
+            let mut both = numbers(3 * heads.row(), 5);
+            both.extend_from_slice(rows(causal + held, causal + tree.len()));
+            let mut out = vec![0f32; both.len() / heads.row() * width];
+            let segments = [
+                Segment { start: 0, causal: 3, tree: &[], past: &others, held: None },
+                Segment { start: 3, causal: 0, tree, past: &pasts, held: Some(nodes) },
+            ];
+            attend(&both, &segments, &mut out);
+            out.split_off(3 * width)
+        };
+        let single = |qkv: &[f32], segments: &[Segment<'_>], out: &mut [f32]| {
+            attention(heads, qkv, segments, out, None);
+        };
+        let (own, nodes) = (kept(KeyValues::new, 0, causal), kept(KeyValues::new, causal, causal + held));
+        assert_close(&grown(&own, &nodes, &single), &doubles(expected), 1e-5);
+        let rounded = |qkv: &[f32], segments: &[Segment<'_>], out: &mut [f32]| {
+            attention_rounded(heads, qkv, segments, out);
+        };
+        let (own, nodes) =
+            (kept(KeyValues::rounded, 0, causal), kept(KeyValues::rounded, causal, causal + held));
+        for (out, expected) in grown(&own, &nodes, &rounded).iter().zip(expected) {
+            assert!((out - expected).abs() < 1.0 / 64.0, "{out} and {expected}");
+        }
     }
 }
 
@@ -217,7 +281,7 @@ fn a_row_does_not_depend_on_its_batch() {
     let pasts = [&prefix];
     let qkv = numbers(100 * LLAMA.row(), 4);
     let width = LLAMA.heads * LLAMA.head_dim;
-    let segment = |start, causal| Segment { start, causal, tree: &[], past: &pasts };
+    let segment = |start, causal| Segment { start, causal, tree: &[], past: &pasts, held: None };
     let mut whole = vec![0f32; 100 * width];
     attention(LLAMA, &qkv, &[segment(0, 30), segment(30, 50), segment(80, 20)], &mut whole, None);
     let mut alone = vec![0f32; 50 * width];
@@ -327,7 +391,7 @@ fn threads_do_not_change_attention() {
     same_at_any_number_of_threads(|| differentiate(LLAMA, &qkv, &dout, &segments));
     let prefix = past(LLAMA, 300, 1);
     let pasts = [&prefix];
-    let segment = |start| Segment { start, causal: 25, tree: &[ROOT, 0, 0, ROOT], past: &pasts };
+    let segment = |start| Segment { start, causal: 25, tree: &[ROOT, 0, 0, ROOT], past: &pasts, held: None };
     same_at_any_number_of_threads(|| {
         let mut out = vec![0f32; 300 * 96];
         attention(LLAMA, &qkv, &[segment(0), segment(29), segment(58), segment(87)], &mut out, None);
@@ -349,6 +413,6 @@ fn overlapping_segments_are_refused() {
 #[test]
 #[should_panic(expected = "parents come before")]
 fn a_tree_with_a_cycle_is_refused() {
-    let segment = Segment { start: 0, causal: 1, tree: &[1, 0], past: &[] };
+    let segment = Segment { start: 0, causal: 1, tree: &[1, 0], past: &[], held: None };
     attention(LLAMA, &numbers(3 * LLAMA.row(), 1), &[segment], &mut [0.0; 3 * 96], None);
 }

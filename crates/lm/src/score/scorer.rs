@@ -96,7 +96,22 @@ impl<'a> Scorer<'a> {
         Ok(pass.scores)
     }
 
-    fn check(&self, prefix: Option<&Prefix>, queries: &[&[u32]], labels: &LabelTree) -> Result<(), Error> {
+    /// Shared beginnings of queries after what they follow.
+    pub(super) fn extend_nodes(
+        &self,
+        queries: &PromptTree<'_>,
+        nodes: &[Item],
+    ) -> Result<Vec<Prefix>, Error> {
+        let pasts = nodes.iter().map(|item| (item.past.as_ref(), queries.node(item.index)));
+        self.transformer.extend_all(&pasts.collect::<Vec<_>>(), self.adapter, &mut self.workspace())
+    }
+
+    pub(super) fn check(
+        &self,
+        prefix: Option<&Prefix>,
+        queries: &[&[u32]],
+        labels: &LabelTree,
+    ) -> Result<(), Error> {
         let vocabulary = self.transformer.config().vocabulary;
         if let Some((_, token)) =
             labels.paths().iter().flatten().find(|(_, token)| *token as usize >= vocabulary)
@@ -133,9 +148,7 @@ struct Pass<'a> {
 
 impl Work for Pass<'_> {
     fn extend(&mut self, nodes: &[Item]) -> Result<Vec<Prefix>, Error> {
-        let Scorer { transformer, adapter, .. } = *self.scorer;
-        let pasts = nodes.iter().map(|item| (item.past.as_ref(), self.queries.node(item.index)));
-        transformer.extend_all(&pasts.collect::<Vec<_>>(), adapter, &mut self.scorer.workspace())
+        self.scorer.extend_nodes(self.queries, nodes)
     }
 
     fn score(&mut self, prompts: &[Item]) -> Result<(), Error> {
@@ -150,25 +163,37 @@ impl Work for Pass<'_> {
             rows.extend(start + query.len() - 1..batch.len());
         }
         let states = transformer.hidden_states(&batch, &rows, adapter, None, &mut self.scorer.workspace())?;
-        let config = transformer.config();
-        let (hidden, vocabulary) = (config.hidden, config.vocabulary);
-        let tile_rows = (TILE / vocabulary).clamp(1, rows.len());
-        self.logits.resize(tile_rows * vocabulary, 0.0);
-        let mut normalizers = vec![0.0; tile_rows];
-        for (tile, states) in states.chunks(tile_rows * hidden).enumerate() {
-            let count = states.len() / hidden;
-            let (logits, normalizers) = (&mut self.logits[..count * vocabulary], &mut normalizers[..count]);
-            transformer.logits_into(states, logits);
-            log_sum_exps(logits, normalizers);
-            for (offset, (logits, normalizer)) in logits.chunks_exact(vocabulary).zip(normalizers).enumerate()
-            {
-                let (row, normalizer) = (tile * tile_rows + offset, f64::from(*normalizer));
-                let scores = &mut self.scores[prompts[row / self.wanted.len()].index];
-                for &(label, token) in &self.wanted[row % self.wanted.len()] {
-                    scores[label] += f64::from(logits[token as usize]) - normalizer;
-                }
+        let (wanted, scores) = (&self.wanted, &mut self.scores);
+        read_rows(transformer, &states, &mut self.logits, |row, log_probability| {
+            let scores = &mut scores[prompts[row / wanted.len()].index];
+            for &(label, token) in &wanted[row % wanted.len()] {
+                scores[label] += log_probability(token);
             }
-        }
+        });
         Ok(())
+    }
+}
+
+/// Shows `reader` each of the normed hidden `states`, by its number, as the log-probability of a token after it. `logits` is scratch.
+pub(super) fn read_rows(
+    transformer: &Transformer,
+    states: &[f32],
+    logits: &mut Vec<f32>,
+    mut reader: impl FnMut(usize, &dyn Fn(u32) -> f64),
+) {
+    let config = transformer.config();
+    let (hidden, vocabulary) = (config.hidden, config.vocabulary);
+    let tile_rows = (TILE / vocabulary).clamp(1, (states.len() / hidden).max(1));
+    logits.resize(tile_rows * vocabulary, 0.0);
+    let mut normalizers = vec![0.0; tile_rows];
+    for (tile, states) in states.chunks(tile_rows * hidden).enumerate() {
+        let count = states.len() / hidden;
+        let (logits, normalizers) = (&mut logits[..count * vocabulary], &mut normalizers[..count]);
+        transformer.logits_into(states, logits);
+        log_sum_exps(logits, normalizers);
+        for (offset, (logits, normalizer)) in logits.chunks_exact(vocabulary).zip(normalizers).enumerate() {
+            let normalizer = f64::from(*normalizer);
+            reader(tile * tile_rows + offset, &|token| f64::from(logits[token as usize]) - normalizer);
+        }
     }
 }

@@ -17,8 +17,19 @@ pub struct LabelTree {
     parents: Vec<u32>,
     /// Path of each label: row and the token that is predicted there.
     paths: Vec<Vec<(usize, u32)>>,
+    /// What follows each row: the token, and where it leads.
+    branches: Vec<Vec<(u32, Branch)>>,
     /// Most tokens in a label.
     depth: usize,
+}
+
+/// Where a token leads from a row of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Branch {
+    /// To an inner node.
+    Node(usize),
+    /// To the end of a label.
+    Label(usize),
 }
 
 impl LabelTree {
@@ -30,16 +41,26 @@ impl LabelTree {
     /// a terminator, none begins another.
     pub fn new(labels: &[Vec<u32>]) -> Result<Self, Error> {
         check(labels)?;
-        let mut tree = Self { tokens: Vec::new(), parents: Vec::new(), paths: Vec::new(), depth: 0 };
+        let mut tree = Self {
+            tokens: Vec::new(),
+            parents: Vec::new(),
+            paths: Vec::new(),
+            branches: vec![Vec::new()],
+            depth: 0,
+        };
         let mut children: BTreeMap<(u32, u32), u32> = BTreeMap::new();
-        for label in labels {
+        for (index, label) in labels.iter().enumerate() {
             let mut node = ROOT;
             let mut path = Vec::with_capacity(label.len());
             for (position, &token) in label.iter().enumerate() {
                 let row = if node == ROOT { 0 } else { node as usize + 1 };
                 path.push((row, token));
-                if position + 1 < label.len() {
+                if position + 1 == label.len() {
+                    tree.branches[row].push((token, Branch::Label(index)));
+                } else {
                     node = *children.entry((node, token)).or_insert_with(|| {
+                        tree.branches[row].push((token, Branch::Node(tree.tokens.len())));
+                        tree.branches.push(Vec::new());
                         tree.tokens.push(token);
                         tree.parents.push(node);
                         tree.tokens.len() as u32 - 1
@@ -78,6 +99,11 @@ impl LabelTree {
 
     pub(super) fn parents(&self) -> &[u32] {
         &self.parents
+    }
+
+    /// What follows the query's last row (0), or that of an inner node (1 and its number).
+    pub(super) fn branches(&self, row: usize) -> &[(u32, Branch)] {
+        &self.branches[row]
     }
 
     /// For each row of the tree, the query's last one first: which label's which token is predicted there.
@@ -137,6 +163,9 @@ mod tests {
         assert_eq!(tree.paths()[2], [(0, 1), (1, 3)]);
         assert_eq!(tree.paths()[3], [(0, 4)]);
         assert_eq!((tree.len(), tree.nodes(), tree.depth()), (4, 2, 2));
+        assert_eq!(tree.branches(0), [(1, Branch::Node(0)), (4, Branch::Label(3))]);
+        assert_eq!(tree.branches(1), [(2, Branch::Node(1)), (3, Branch::Label(2))]);
+        assert_eq!(tree.branches(2), [(8, Branch::Label(0)), (9, Branch::Label(1))]);
     }
 
     #[test]

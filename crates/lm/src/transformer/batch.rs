@@ -14,12 +14,14 @@ pub struct Sequence {
     pub tree: Vec<u32>,
     /// What comes before the first row and is already computed.
     pub past: Option<Prefix>,
+    /// Where the tree grows on a cache: how many of its first nodes the cache holds, so that they are no rows.
+    pub held: Option<usize>,
 }
 
 impl Sequence {
     /// The row after the last one of this sequence.
     pub fn end(&self) -> usize {
-        self.start + self.causal + self.tree.len()
+        self.start + self.causal + self.tree.len() - self.held.unwrap_or(0)
     }
 
     /// Positions before the first row.
@@ -87,7 +89,29 @@ impl Batch {
             causal: tokens.len(),
             tree: tree_parents.to_vec(),
             past: past.cloned().filter(|past| !past.is_empty()),
+            held: None,
         });
+        start
+    }
+
+    /// Appends `tokens` as further nodes of the tree whose first nodes `cache` holds beyond its prefix, from the last position
+    /// of which the tree hangs; `parents` are those of all nodes, the held ones first. The forward pass must be given the caches.
+    /// Returns the first row.
+    pub fn push_branches(&mut self, cache: &Cache, parents: &[u32], tokens: &[u32]) -> usize {
+        debug_assert_eq!(cache.own_len() + tokens.len(), parents.len());
+        let start = self.tokens.len();
+        let first = cache.len() - cache.own_len();
+        let depth = |node: usize| {
+            let above = |&node: &usize| match parents[node] {
+                ROOT => None,
+                parent => Some(parent as usize),
+            };
+            std::iter::successors(Some(node), above).count()
+        };
+        self.tokens.extend_from_slice(tokens);
+        self.positions.extend((cache.own_len()..parents.len()).map(|node| (first + depth(node) - 1) as u32));
+        let (tree, held) = (parents.to_vec(), Some(cache.own_len()));
+        self.sequences.push(Sequence { start, causal: 0, tree, past: None, held });
         start
     }
 
@@ -97,7 +121,8 @@ impl Batch {
         let first = cache.len();
         self.tokens.extend_from_slice(tokens);
         self.positions.extend((first..first + tokens.len()).map(|position| position as u32));
-        self.sequences.push(Sequence { start, causal: tokens.len(), tree: Vec::new(), past: None });
+        let (causal, tree) = (tokens.len(), Vec::new());
+        self.sequences.push(Sequence { start, causal, tree, past: None, held: None });
         start
     }
 

@@ -74,7 +74,8 @@ impl Transformer {
             for &parent in &sequence.tree {
                 depths.push(if parent == ROOT { 1 } else { depths[parent as usize] + 1 });
             }
-            causal + depths.iter().map(|depth| seen(past + sequence.causal + depth - 1)).sum::<f64>()
+            let nodes = depths.iter().skip(sequence.held.unwrap_or(0));
+            causal + nodes.map(|depth| seen(past + sequence.causal + depth - 1)).sum::<f64>()
         };
         batch.sequences.iter().map(of_sequence).sum()
     }

@@ -1,6 +1,6 @@
 //! The forward pass without saved activations.
 
-use super::batch::Batch;
+use super::batch::{Batch, Sequence};
 use super::layout::qkv_width;
 use super::prefix::{Cache, Prefix};
 use super::workspace::{Buffers, Workspace, gather};
@@ -26,8 +26,8 @@ struct Pass<'a> {
 impl Transformer {
     /// Hidden states of `rows` of the batch after the last layer and the final norm: `[rows.len(), hidden]`.
     ///
-    /// Where `caches` are given (one per sequence; the batch made by [`Batch::push_continuation`]), what they hold
-    /// comes before each sequence, and they grow by its rows. With no `rows`, only the caches are filled.
+    /// Where `caches` are given (one per sequence; the batch made by [`Batch::push_continuation`] or
+    /// [`Batch::push_branches`]), what they hold comes before each sequence, and they grow by its rows. With no `rows`, only the caches are filled.
     ///
     /// # Errors
     /// [`Error::Context`] where a position does not fit the model's context; [`Error::Invalid`] for a token outside
@@ -49,9 +49,15 @@ impl Transformer {
                     batch.sequences.len()
                 )));
             }
-            if batch.sequences.iter().any(|sequence| !sequence.tree.is_empty() || sequence.past.is_some()) {
-                return Err(Error::Invalid("a sequence with a cache has a tree or a past of its own".into()));
+            let fits = |(sequence, cache): (&Sequence, &Cache)| match sequence.held {
+                Some(held) => held == cache.own_len() && !cache.prefix.is_empty(),
+                None => sequence.tree.is_empty() && sequence.past.is_none(),
+            };
+            if !batch.sequences.iter().zip(caches).all(fits) {
+                return Err(Error::Invalid("a sequence with a cache has a past or a tree of its own".into()));
             }
+        } else if batch.sequences.iter().any(|sequence| sequence.held.is_some()) {
+            return Err(Error::Invalid("a tree that grows has no cache".into()));
         }
         let table = self.rotary.table(batch.positions_needed());
         let pass = Pass { transformer: self, batch, table: &table, rows };
@@ -204,20 +210,25 @@ impl Pass<'_> {
                 None => (sequence.past.as_ref(), None),
             };
             let shared = prefix.into_iter().flat_map(|prefix| &prefix.parts).map(AsRef::as_ref);
-            let layers = shared.chain(own).map(|part| &part.layers[index]);
-            layers.filter(|past| !past.is_empty()).collect::<Vec<_>>()
+            let own = own.map(|own| &own.layers[index]).filter(|own| !own.is_empty());
+            // What a cache holds of its own comes before the rows, or is the beginning of their tree.
+            let (before, held) = if sequence.held.is_some() { (None, own) } else { (own, None) };
+            let past = shared.map(|part| &part.layers[index]).filter(|past| !past.is_empty()).chain(before);
+            (past.collect::<Vec<_>>(), held)
         };
-        let pasts: Vec<Vec<&KeyValues>> = (0..self.batch.sequences.len()).map(parts_of).collect();
+        let parts: Vec<(Vec<&KeyValues>, Option<&KeyValues>)> =
+            (0..self.batch.sequences.len()).map(parts_of).collect();
         let segments: Vec<Segment<'_>> = self
             .batch
             .sequences
             .iter()
-            .zip(&pasts)
-            .map(|(sequence, past)| Segment {
+            .zip(&parts)
+            .map(|(sequence, (past, held))| Segment {
                 start: sequence.start,
                 causal: sequence.causal,
                 tree: &sequence.tree,
                 past,
+                held: *held,
             })
             .collect();
         let heads = self.transformer.heads(index);

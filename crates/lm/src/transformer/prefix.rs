@@ -52,7 +52,8 @@ impl Prefix {
     }
 }
 
-/// The past of one sequence that is being generated: a shared [`Prefix`], then positions of its own.
+/// The past of one sequence that is being generated: a shared [`Prefix`], then positions of its own; or the computed nodes of a tree
+/// below the prefix.
 #[derive(Clone, Debug)]
 pub struct Cache {
     pub(crate) prefix: Prefix,
@@ -68,6 +69,11 @@ impl Cache {
     /// Positions held, the prefix included.
     pub fn len(&self) -> usize {
         self.prefix.len() + self.own.len()
+    }
+
+    /// Positions (or nodes of a tree) held beyond the prefix.
+    pub(crate) fn own_len(&self) -> usize {
+        self.own.len()
     }
 
     /// Whether it holds nothing.

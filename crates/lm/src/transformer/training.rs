@@ -72,6 +72,7 @@ impl Transformer {
             causal: sequence.causal,
             tree: &[],
             past: &[],
+            held: None,
         }));
         let step =
             Step { transformer: self, segments, positions: &batch.positions, table: &table, rows, adapter };

@@ -47,7 +47,7 @@ fn attend(bench: &mut Bench) {
     let mut start = 0;
     let mut segments = Vec::new();
     for &causal in &bench.lengths {
-        segments.push(Segment { start, causal, tree: &[], past: &[] });
+        segments.push(Segment { start, causal, tree: &[], past: &[], held: None });
         start += causal;
     }
     let qkv = bench.kept(rows * heads.row());
