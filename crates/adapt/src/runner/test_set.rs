@@ -46,6 +46,7 @@ impl<'a> Session<'a> {
             fine_tune: finalist(&dev, Family::FineTune, "fine-tuning")?,
             floor: finalist(&dev, Family::Floor, "floor")?,
         };
+        self.stop_if_wanted()?;
         self.run.store.open_test(&finalists)?;
         self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
         self.look(&chosen, &finalists)?;
