@@ -68,10 +68,10 @@ selection = ["random"]
 search = false
 [fine_tune]
 methods = ["lora"]
-labels = [16]
+labels = [32]
 seeds = 1
 learning_rates = [3e-3]
-epochs = 1
+epochs = 4
 search_share = 0
 hybrids = ["distilled", "few_shot"]
 [probes]
