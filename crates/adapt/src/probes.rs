@@ -92,6 +92,9 @@ pub(crate) fn run(
         if stored {
             continue;
         }
+        if observer.wants_stop() {
+            return Err(Error::Interrupted);
+        }
         observer.started(&format!("probe/{}/{}", planned.name, planned.side.name()));
         let clock = Instant::now();
         let outcome = if planned.side == Side::FineTune {

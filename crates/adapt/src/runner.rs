@@ -170,6 +170,7 @@ impl Session<'_> {
         let arm = FloorArm::new(self.run.dataset, self.targets, self.writer);
         for plan in arm.plan(&self.run.settings.fine_tune.labels) {
             if !self.run.store.contains(&format!("{}@dev", plan.name()))? {
+                self.stop_if_wanted()?;
                 self.run.observer.started(&plan.name());
                 let experiment = arm.on_dev(&plan)?;
                 self.put(experiment, 0.0)?;

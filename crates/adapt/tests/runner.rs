@@ -424,3 +424,41 @@ fn a_session_that_is_to_stop_stops_after_an_experiment_and_the_next_goes_on() {
     drop(store);
     assert!(run(folder.path(), &model, &mut Silent).unwrap().finalists.is_some());
 }
+
+/// Presses Ctrl-C while the first unit of work of a session runs.
+#[derive(Default)]
+struct Pressed(bool);
+
+impl Observer for Pressed {
+    fn started(&mut self, name: &str) {
+        assert!(!self.0, "{name} begins after Ctrl-C");
+        self.0 = true;
+    }
+
+    fn wants_stop(&self) -> bool {
+        self.0
+    }
+
+    fn opened_test(&mut self, _: &[String]) {
+        assert!(!self.0, "the test set is opened after Ctrl-C");
+    }
+}
+
+#[test]
+fn whatever_runs_when_ctrl_c_is_pressed_is_the_last_thing_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    write_task(folder.path(), "");
+    let model = ScriptedModel::default();
+    let mut stops = 0;
+    loop {
+        match run(folder.path(), &model, &mut Pressed::default()) {
+            Err(Error::Interrupted) => stops += 1,
+            done => {
+                assert!(done.unwrap().finalists.is_some());
+                break;
+            }
+        }
+        assert!(stops < 200, "each session does one unit of work");
+    }
+    assert!(stops > 20, "{stops}: floors, prompts, trainings, answers to test and probes are units");
+}

@@ -81,14 +81,27 @@ fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// The command as it was typed.
+fn typed() -> String {
+    let quoted = |word: String| match word
+        .chars()
+        .all(|letter| letter.is_alphanumeric() || "-_./=#:~".contains(letter))
+    {
+        true => word,
+        false => format!("'{word}'"),
+    };
+    let words = std::env::args().skip(1).map(quoted);
+    std::iter::once("weigh".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 fn hint(error: &anyhow::Error) -> Option<String> {
     if is_stopped(error) {
-        return Some("the same command goes on where it stopped, and ends with the same figures".to_owned());
+        return Some(format!("`{}` goes on where it stopped, and ends with the same figures", typed()));
     }
     if let Some(error) = task_error(error) {
         return match error {
             task::Error::TaskFile { .. } => {
-                Some("docs/task-file.md lists every key with its default".to_owned())
+                Some("`weigh help task-file` lists every key with its default".to_owned())
             }
             task::Error::Row { .. } => {
                 Some("correct the row, or name other columns under [data] (input, target)".to_owned())

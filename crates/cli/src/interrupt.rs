@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::MultiProgress;
 
 use crate::failure::STOPPED;
+use crate::printer::told;
 
 static WANTED: AtomicBool = AtomicBool::new(false);
 
@@ -15,9 +16,14 @@ pub(crate) fn listen(view: MultiProgress) {
         if WANTED.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(STOPPED));
         }
+        if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            // The view ends at the last column, so that the terminal's echo of ^C stands on a line of its own: back to the view.
+            anstream::eprint!("\r\x1b[2K\x1b[1A");
+        }
         view.suspend(|| {
             anstream::eprintln!(
-                "Stopping after the experiment that is running; Ctrl-C again abandons it. What ended is stored."
+                "{}",
+                told("Stopping after the experiment that is running; Ctrl-C again abandons it. What ended is stored.")
             );
         });
     };

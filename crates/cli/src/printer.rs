@@ -2,6 +2,8 @@
 
 mod arms;
 mod forecast;
+mod layout;
+mod page;
 mod plot;
 mod probes;
 mod prompt_search;
@@ -11,14 +13,12 @@ mod verdict;
 use adapt::probes::Drift;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, TableComponent, presets};
 use eval::comparison::Comparison;
 use serde::Serialize;
 
-/// Widest line of a table, in columns.
-const WIDEST: u16 = 118;
-/// Width where standard output is not a terminal.
-const USUAL: u16 = 100;
+pub(crate) use forecast::left_out;
+use layout::{drawn, new_table, width};
+pub(crate) use layout::{named, told, wrapped};
 
 /// The printer of one invocation.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,15 @@ impl Printer {
         anstream::println!("{}", text.trim_end());
     }
 
+    /// Prints a page of Markdown: drawn on a terminal, elsewhere as it is.
+    pub(crate) fn page(self, markdown: &str) {
+        if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+            self.print(&page::page(markdown));
+        } else {
+            self.print(markdown);
+        }
+    }
+
     /// Prints a result exactly as it is.
     pub(crate) fn print_raw(self, text: &str) {
         anstream::print!("{text}");
@@ -63,9 +72,10 @@ impl Printer {
         if self.json {
             return self.print_json(comparison);
         }
-        self.print(&arms::heading(comparison));
-        self.print(&arms::table(comparison).to_string());
-        self.print("● chosen on dev, before the test set was opened; other rows with several seeds show their mean\n");
+        self.print(&wrapped(&arms::heading(comparison)));
+        self.print(&drawn(arms::table(comparison)));
+        self.print(&wrapped(arms::LEGEND));
+        self.print("");
         if let Some(search) = comparison.prompt_search.as_ref().filter(|search| !search.candidates.is_empty())
         {
             self.print(&format!("{}\n", prompt_search::summary(search)));
@@ -73,10 +83,10 @@ impl Printer {
         if let Some(plot) = plot::plot(comparison, width(), plot::Characters::of_locale()) {
             self.print(&format!("{plot}\n"));
         }
-        self.print(&verdict::rows(comparison).to_string());
+        self.print(&drawn(verdict::rows(comparison)));
         self.print("");
         if let Some(probes) = &comparison.probes {
-            self.print(&format!("{}\n", probes::summary(probes)));
+            self.print(&format!("{}\n", wrapped(&probes::summary(probes))));
         }
         self.print(&format!("{}\n", wrapped(&comparison.budgets.sentences())));
         if let Some(distillation) = &comparison.distillation {
@@ -91,7 +101,7 @@ impl Printer {
         if self.json {
             return self.print_json(regression);
         }
-        self.print(&regression::table(regression).to_string());
+        self.print(&drawn(regression::table(regression)));
         Ok(())
     }
 
@@ -110,74 +120,34 @@ impl Printer {
         rows.iter().for_each(|row| {
             table.add_row(row);
         });
-        table.to_string()
+        drawn(table)
     }
 
     /// Prints a plan with what it costs, under a budget of `seconds`.
     pub(crate) fn forecast(self, forecast: &adapt::forecast::Forecast, seconds: f64) {
-        self.print(&forecast::table(forecast).to_string());
-        let out = &forecast.left_out;
-        let budget = eval::wording::seconds(seconds);
-        self.print(&match out.first() {
-            None if forecast.reserve.iter().all(Vec::is_empty) => {
-                format!("Everything that the task file asks for fits the budget of {budget}.")
-            }
-            None => format!("Budget: {budget}; what it leaves is spent on the reserve."),
-            Some(first) => format!(
-                "No room within the budget of {budget} (or the context) for {} more: {first}{}.",
-                out.len(),
-                if out.len() > 1 { " and so on" } else { "" }
-            ),
-        });
-        for (arm, reserve) in ["in-context", "fine-tuning"].into_iter().zip(&forecast.reserve) {
-            if let Some(text) = forecast::reserve(arm, reserve) {
-                self.print(&wrapped(&text));
-            }
-        }
+        self.print(&drawn(forecast::table(forecast)));
+        self.print(&wrapped(&forecast::notes(forecast, seconds)));
     }
 
     /// Tells what may help next.
     pub(crate) fn hint(self, text: &str) {
         if !self.quiet {
             let style = AnsiColor::Cyan.on_default();
-            anstream::eprintln!("{style}hint:{style:#} {text}");
+            anstream::eprintln!("{}", told(&format!("{style}hint:{style:#} {text}")));
         }
     }
 
     /// Tells what went wrong.
     pub(crate) fn error(self, text: &str) {
         let style = AnsiColor::Red.on_default().bold();
-        anstream::eprintln!("{style}error:{style:#} {text}");
+        anstream::eprintln!("{}", told(&format!("{style}error:{style:#} {text}")));
     }
-}
-
-/// Lines of text, broken at spaces where they are wider than the terminal.
-pub(crate) fn wrapped(text: &str) -> String {
-    verdict::wrapped_lines(&text.lines().map(str::to_owned).collect::<Vec<_>>())
 }
 
 /// Text in bold.
 fn bold(text: &str) -> String {
     let style = Style::new().bold();
     format!("{style}{text}{style:#}")
-}
-
-/// Columns of a line.
-fn width() -> usize {
-    usize::from(Table::new().width().unwrap_or(USUAL).min(WIDEST))
-}
-
-/// An empty table in the house's style.
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
-    table
-        .remove_style(TableComponent::LeftBorderIntersections)
-        .remove_style(TableComponent::RightBorderIntersections);
-    let width = table.width().unwrap_or(USUAL).min(WIDEST);
-    table.set_width(width).set_header(header);
-    table
 }
 
 /// `.873`, `1.000`.

@@ -6,11 +6,12 @@ mod arm;
 use std::time::{Duration, Instant};
 
 use adapt::observer::{Observer, Summary};
+use eval::wording::{count, experiment_name};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use task::record::{Experiment, Family, Part};
 
 use crate::interrupt;
-use crate::printer::wrapped;
+use crate::printer::{left_out, wrapped};
 use arm::ArmView;
 
 /// Units of the bar of the whole: a thousandth of the planned seconds.
@@ -21,14 +22,18 @@ pub(crate) struct Progress {
     view: MultiProgress,
     arms: Vec<ArmView>,
     whole: ProgressBar,
+    /// What is running.
+    now: Option<ProgressBar>,
     plain: bool,
     started: Instant,
     first_share: Option<f64>,
     planned_seconds: f64,
+    budget_seconds: f64,
 }
 
 impl Progress {
-    pub(crate) fn new(quiet: bool) -> Self {
+    /// A view of a run under a budget of so many seconds.
+    pub(crate) fn new(quiet: bool, budget_seconds: f64) -> Self {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let target =
             if quiet || !terminal { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -40,10 +45,12 @@ impl Progress {
             view,
             arms: Vec::new(),
             whole,
+            now: None,
             plain: !quiet && !terminal,
             started: Instant::now(),
             first_share: None,
             planned_seconds: 0.0,
+            budget_seconds,
         }
     }
 
@@ -66,6 +73,7 @@ impl Progress {
     pub(crate) fn clear(&self) {
         self.arms.iter().for_each(ArmView::clear);
         self.whole.finish_and_clear();
+        self.now.iter().for_each(ProgressBar::finish_and_clear);
     }
 
     /// Time left by the pace of this session so far.
@@ -81,7 +89,7 @@ impl Progress {
             Some(left) => format!("about {} left", humane(left.as_secs_f64())),
             None => format!("{} planned", humane(self.planned_seconds)),
         };
-        self.whole.set_prefix(format!("{} spent, {left}", humane(self.started.elapsed().as_secs_f64())));
+        self.whole.set_message(left);
     }
 }
 
@@ -103,10 +111,10 @@ impl Observer for Progress {
     fn planned(&mut self, plan: &Summary) {
         let [prompts, trainings] = plan.seconds;
         self.say(&format!(
-            "Plan: {} prompts (about {}) and {} training runs (about {}), both on dev first, then on test.",
-            plan.prompts,
+            "Plan: {} (about {}) and {} (about {}), both on dev first, then on test.",
+            count(plan.prompts as u64, "prompt"),
             humane(prompts),
-            plan.trainings,
+            count(plan.trainings as u64, "training run"),
             humane(trainings)
         ));
         if plan.done > 0 {
@@ -115,11 +123,10 @@ impl Observer for Progress {
                 plan.done
             ));
         }
-        if !plan.left_out.is_empty() {
-            let shown: Vec<&str> = plan.left_out.iter().take(3).map(String::as_str).collect();
-            let more = plan.left_out.len() - shown.len();
-            let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-            self.say(&format!("Left out, for lack of time or context: {}{tail}.", shown.join(", ")));
+        if let Some(first) = plan.left_out.first() {
+            let more = plan.left_out.len() - 1;
+            let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
+            self.say(&format!("Left out, for lack of time or context: {}{tail}.", left_out(first)));
         }
         let [prompts_more, trainings_more] = &plan.reserve;
         if !(prompts_more.is_empty() && trainings_more.is_empty()) {
@@ -129,7 +136,14 @@ impl Observer for Progress {
                 trainings_more.len()
             ));
         }
+        if prompts + trainings > 1.1 * self.budget_seconds {
+            self.say(&format!(
+                "That is more than the budget of {}: whatever the budget, the first prompt and the first training run.",
+                humane(self.budget_seconds)
+            ));
+        }
         self.started = Instant::now();
+        self.whole.reset_elapsed();
         self.planned_seconds = prompts + trainings;
         let arms = [
             ("In-context", Family::InContext, plan.prompts),
@@ -146,13 +160,19 @@ impl Observer for Progress {
                 )
             })
             .collect();
-        self.whole.set_style(style("  {spinner} {bar:31} {percent:>3}%  {prefix}  {wide_msg:.dim}"));
+        self.whole.set_prefix("Budget");
+        self.whole.set_style(style("  {prefix:12} {bar:20} {percent:>6}%  {elapsed} spent, {wide_msg}"));
+        let now = self.view.add(ProgressBar::new_spinner().with_style(style("  {spinner} {wide_msg:.dim}")));
+        now.enable_steady_tick(Duration::from_millis(200));
+        self.now = Some(now);
         self.draw(0.0);
     }
 
     fn started(&mut self, name: &str) {
         // What is being answered on test is no secret; how well is.
-        self.whole.set_message(name.to_owned());
+        if let Some(now) = &self.now {
+            now.set_message(experiment_name(name));
+        }
     }
 
     fn stored(&mut self, experiment: &Experiment, share: f64) {

@@ -52,6 +52,104 @@ fn every_command_shown_is_known() {
     }
 }
 
+/// A small task of which a run takes a moment and has everything that a page shows: all kinds of finalists, a frozen probe set.
+const TASK: &str = r#"
+[task]
+name = "shown"
+[data]
+train = "tickets.csv"
+test_share = 0.3
+[prompt]
+style = "arrow"
+[in_context]
+shots = [0, 4]
+seeds = 1
+selection = ["random"]
+search = false
+[fine_tune]
+methods = ["lora"]
+labels = [32]
+seeds = 1
+learning_rates = [3e-3]
+epochs = 4
+search_share = 0
+hybrids = ["distilled", "few_shot"]
+[probes]
+items = 8
+[budget]
+time = "10h"
+top_up = false
+"#;
+
+fn tickets() -> String {
+    let mut text = String::from("text,label\n");
+    for index in 0..90 {
+        let (label, words) =
+            [("cards", "my card was lost"), ("loans", "what is the rate of a loan")][index % 2];
+        text += &format!("\"{words}, ticket {index} of {}\",{label}\n", index * 37 % 101);
+    }
+    text
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("an entry");
+        let (place, target) = (entry.path(), to.join(entry.file_name()));
+        if place.is_dir() {
+            copy(&place, &target);
+        } else {
+            std::fs::copy(&place, &target).expect("copied");
+        }
+    }
+}
+
+/// Every command that a page shows does what it says: those that need a run are given the copy of a finished one, `init` an empty
+/// folder with the file that it is to look at. A browser is not opened: a program that does nothing stands for it.
+#[test]
+#[cfg(unix)]
+fn every_command_shown_runs() {
+    use std::os::unix::fs::PermissionsExt;
+    let finished = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| finished.path().join(name);
+    let write = |name: &str, text: &str| task::atomic::write(&at(name), text.as_bytes()).expect("written");
+    write("tickets.csv", &tickets());
+    for name in ["weigh", "old", "new"] {
+        write(&format!("{name}.toml"), TASK);
+    }
+    let run = weigh(finished.path(), &["run", "--quiet"]);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    for name in ["old.weigh", "new.weigh"] {
+        copy(&at("weigh.weigh"), &at(name));
+    }
+    std::fs::create_dir(at("examples")).expect("a folder");
+    std::fs::copy(root().join("examples/prices.toml"), at("examples/prices.toml")).expect("copied");
+    let programs = tempfile::tempdir().expect("a folder");
+    for browser in ["xdg-open", "open"] {
+        let place = programs.path().join(browser);
+        task::atomic::write(&place, b"#!/bin/sh\n").expect("written");
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+    for (command, page) in shown() {
+        let place = tempfile::tempdir().expect("a folder");
+        let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+        if let ["init", file] = words[..] {
+            task::atomic::write(&place.path().join(file), tickets().as_bytes()).expect("written");
+        } else {
+            copy(finished.path(), place.path());
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_weigh"))
+            .args(&words)
+            .current_dir(place.path())
+            .env("PATH", programs.path())
+            .output()
+            .expect("it starts");
+        // So few items do not tell two runs apart.
+        let passed = output.status.success() || (words[0] == "compare" && output.status.code() == Some(100));
+        assert!(passed, "{page}: `{command}`: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn a_newcomer_gets_from_a_file_to_a_task_file_that_runs() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -68,7 +166,7 @@ fn a_newcomer_gets_from_a_file_to_a_task_file_that_runs() {
     let told = String::from_utf8_lossy(&init.stdout);
     assert!(init.status.success(), "{told}{}", String::from_utf8_lossy(&init.stderr));
     assert!(told.contains("`message` is the input by its name"), "{told}");
-    assert!(told.contains("an email address: tickets.csv:122"), "{told}");
+    assert!(told.contains("an email address (tickets.csv:122)"), "{told}");
     assert!(told.contains("weigh run --dry-run"), "{told}");
 
     let check = weigh(folder.path(), &["check"]);
@@ -94,5 +192,9 @@ fn help_knows_topics_and_verbs() {
     let unknown = weigh(&folder, &["help", "nothing"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("topics: guide"));
     let page = weigh(&folder, &["man"]);
-    assert!(String::from_utf8_lossy(&page.stdout).contains(".TH weigh 1"));
+    let page = String::from_utf8_lossy(&page.stdout);
+    assert!(
+        page.contains(".TH weigh 1") && page.contains("WEIGH INIT") && page.contains("EXIT STATUS"),
+        "{page}"
+    );
 }

@@ -30,6 +30,7 @@ use task::record::{self, Experiment, Family, PriceSource, TokensPerRequest};
 use crate::effort::Effort;
 use crate::evidence::Evidence;
 use crate::mean::student;
+use crate::wording::number;
 
 /// The economics of the two finalists, with everything they rest on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,6 +171,35 @@ struct Prices {
     tuned: f64,
     /// H / V.
     hosting: f64,
+}
+
+impl BreakEven {
+    /// The break-even in a sentence, with its numbers and what they are counted in.
+    pub fn sentence(&self) -> String {
+        let unit = match self.unit {
+            Unit::Money => "in the currency of the prices",
+            Unit::FullPriceTokens => "in prompt tokens at full price",
+            Unit::Flops => "in floating-point operations",
+        };
+        let cache = if self.cache == Cache::Warm { "warm" } else { "cold" };
+        let each = format!(
+            "a request costs {} with the prompt and {} fine-tuned ({unit}, with a {cache} prefix cache)",
+            number(self.in_context),
+            number(self.fine_tune)
+        );
+        let at_least = if self.lower_bound { "at least " } else { "" };
+        match (self.payback, self.requests, self.setup) {
+            (Payback::Never, ..) => format!("never; {each}"),
+            (Payback::AtOnce, ..) => format!("{at_least}from the first request on; {each}"),
+            (Payback::After, Some(requests), Some(setup)) => {
+                let (requests, setup) = (number(requests), number(setup));
+                format!(
+                    "after {at_least}{requests} requests; {each}, and fine-tuning took {setup} more to set up"
+                )
+            }
+            _ => format!("unknown, for want of {}; {each}", self.unknown.join(", ")),
+        }
+    }
 }
 
 impl Prices {
@@ -472,7 +502,6 @@ fn formula(
     payback: Payback,
     requests: Option<f64>,
 ) -> String {
-    use crate::wording::number;
     let costs = format!("C_ICL {} - C_FT {}", number(in_context), number(fine_tune));
     let setup = setup.map_or_else(|| "unknown".to_owned(), number);
     match (payback, requests) {

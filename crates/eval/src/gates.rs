@@ -288,6 +288,9 @@ impl<'a> Shown<'a> {
     fn never(&self) -> String {
         let up_to = self.case.and_then(|case| case.never_up_to_prefix);
         let start = match (self.economics.in_context.prefix, up_to) {
+            (Some(prefix), _) if prefix < 0.5 => {
+                "the prompt adds nothing to the query that training could save".to_owned()
+            }
             (Some(prefix), Some(up_to)) => format!(
                 "the prompt's {} tokens are not more than the {} up to which fine-tuning can never pay back",
                 number(prefix),
@@ -300,8 +303,9 @@ impl<'a> Shown<'a> {
         }
         let cold =
             self.economics.deciding().find(|case| case.cache == Cache::Cold).and_then(|case| case.requests);
-        let cold = cold.map_or_else(String::new, |requests| {
-            format!("; without a cache it pays back after {} requests", number(requests))
+        let cold = cold.map_or_else(String::new, |requests| match requests > 0.0 {
+            true => format!("; without a cache it pays back after {} requests", number(requests)),
+            false => "; without a cache it pays back from the first request".to_owned(),
         });
         format!("with a warm prefix cache {start}{cold}")
     }

@@ -87,7 +87,8 @@ impl ProbeSummary {
         cell.value[key] = found;
         cell.source.get_or_insert_with(|| format!("probe/{key}"));
         let of_row = |left: &&LeftOut| left.side == family_side(family) && row_of(&left.name) == row;
-        let missing: Vec<&str> = self.left_out.iter().filter(of_row).map(|left| left.name.as_str()).collect();
+        let missing: Vec<String> =
+            self.left_out.iter().filter(of_row).map(|left| left.name.replace('_', " ")).collect();
         cell.reason = (!missing.is_empty()).then(|| format!("not run: {}", missing.join(", ")));
     }
 

@@ -178,7 +178,7 @@ impl Safety {
         );
         parts.extend(self.membership.as_ref().map(|found| {
             format!(
-                "membership AUC {:.2} ({:.2} to {:.2}), {} found at {} false",
+                "membership AUC {:.2} ({:.2} to {:.2}), {} found at {} false alarms",
                 found.auc.value,
                 found.auc.low,
                 found.auc.high,

@@ -14,7 +14,7 @@ use crate::interval::proportion;
 use crate::probes::ProbeSummary;
 use crate::requirement::Requirement;
 use crate::verdict::{Choice, Verdict};
-use crate::wording::{bytes, count, metric_name, number, percent, points, seconds};
+use crate::wording::{bytes, count, method_name, metric_name, number, percent, points, seconds};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,13 +232,13 @@ fn stability(sources: &Sources<'_>, family: Family) -> Cell {
         return Cell::missing(format!("every size was run with one {noun} only; {collapsed}"));
     };
     let deviation = point.standard_deviation.unwrap_or(0.0);
-    let axis = if curve.axis == Axis::Shots { "k" } else { "n" };
+    let given = if curve.axis == Axis::Shots { "demonstration" } else { "label" };
     let text = format!(
-        "SD {} over {} of {} {axis}={} ({} to {}); {collapsed}",
+        "SD {} over {} of {} with {} ({} to {}); {collapsed}",
         points(deviation),
         count(point.seeds as u64, noun),
-        curve.method,
-        point.at,
+        method_name(&curve.method),
+        count(point.at as u64, given),
         percent(point.lowest),
         percent(point.highest)
     );

@@ -15,7 +15,7 @@ use crate::contrast::{Contrast, FloorContrast, Outcome};
 use crate::economics::{Economics, Payback};
 use crate::gates::{Gate, Gates, State, comparison, expected_requests};
 use crate::requirement::Requirement;
-use crate::wording::{count, number, percent, points, range};
+use crate::wording::{count, experiment_name, number, percent, points, range};
 
 /// What to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,11 +95,14 @@ impl Grounds<'_> {
         let mut reasons = Vec::new();
         match (choice, self.floor) {
             (Choice::Floor, Some(floor)) => reasons.push(format!(
-                "the floor {} needs no language model and is {} better than the best arm on test; with 95% confidence it is better \
-                 by more than {} (one that falls short by less than {} would do)",
-                floor.floor,
+                "a floor needs no language model and is {} better than the best arm on test: {}; with 95% confidence it is {} \
+                 (one that falls short by less than {} would do)",
                 points(floor.difference.value),
-                points(floor.low),
+                experiment_name(&floor.floor),
+                match floor.low >= 0.0 {
+                    true => format!("better by more than {}", points(floor.low)),
+                    false => format!("worse by less than {}", points(-floor.low)),
+                },
                 points(self.margin)
             )),
             (Choice::Equivalent, _) => reasons.push(format!(
@@ -181,9 +184,8 @@ impl Grounds<'_> {
         let floor = self.floor.filter(|floor| choice != Choice::Floor && close(floor))?;
         let seen = floor.difference.value;
         Some(format!(
-            "not shown to be better than the floor {}, which needs no language model: it is {} {} than the best arm on test \
-             (interval {})",
-            floor.floor,
+            "not shown to be better than a floor that needs no language model: {} is {} {} than the best arm on test (interval {})",
+            experiment_name(&floor.floor),
             points(seen.abs()),
             if seen < 0.0 { "worse" } else { "better" },
             range(floor.difference.low, floor.difference.high)

@@ -39,6 +39,45 @@ pub fn method_name(name: &str) -> String {
     }
 }
 
+/// What people call an experiment: `fine_tune/lora/n64/lr0.001/s2@dev` -> `LoRA, 64 labels (rate 0.001, seed 2)`. Parts that have no
+/// name here are kept as they are, so that no two experiments of an arm and a part get the same one.
+pub fn experiment_name(id: &str) -> String {
+    let id = id.trim_end_matches("@dev").trim_end_matches("@test");
+    let mut parts = id.split('/');
+    let (Some(family), Some(method)) = (parts.next(), parts.next()) else { return id.to_owned() };
+    let shown = match family {
+        "in_context" | "fine_tune" | "floor" | "hybrid" => method_name(method),
+        _ => return id.to_owned(),
+    };
+    let (mut sizes, mut details) = (Vec::new(), Vec::new());
+    for part in parts {
+        let split = part.find(|letter: char| letter.is_ascii_digit()).map(|at| part.split_at(at));
+        let whole = |digits: &str| digits.parse::<u64>().ok();
+        match split {
+            Some(("k", _)) if method == "zero_shot" => {}
+            Some(("k", digits)) if whole(digits).is_some() => sizes.push(format!("{digits} shown")),
+            Some(("n", digits)) => match whole(digits) {
+                Some(labels) => sizes.push(count(labels, "label")),
+                None => details.push(part.to_owned()),
+            },
+            Some(("lr", rate)) => details.push(format!("rate {rate}")),
+            Some(("s", _)) if method == "zero_shot" => {}
+            Some(("s", digits)) if whole(digits).is_some() => details.push(format!("seed {digits}")),
+            _ => match part {
+                "best lr" => details.push("best rate".to_owned()),
+                "none" => details.push("uncalibrated".to_owned()),
+                "contextual" | "batch" => details.push(format!("{part} calibration")),
+                other => details.push(other.replace('_', " ")),
+            },
+        }
+    }
+    let mut name = [vec![shown], sizes].concat().join(", ");
+    if !details.is_empty() {
+        name += &format!(" ({})", details.join(", "));
+    }
+    name
+}
+
 /// 0.1234 -> `12.3%`.
 pub fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
@@ -167,6 +206,33 @@ mod tests {
         );
         assert_eq!([seconds(400.0), seconds(8000.0), seconds(0.008)], ["6.7 min", "2.2 h", "8.0 ms"]);
         assert_eq!([bytes(1), bytes(1600), bytes(2_100_000)], ["1 byte", "1.6 kB", "2.1 MB"]);
+    }
+
+    #[test]
+    fn experiments_have_names_that_people_read() {
+        assert_eq!(
+            [
+                "in_context/zero_shot/k0/s0/none@dev",
+                "in_context/bm25/k16/s0/batch@test",
+                "fine_tune/lora/n64/lr0.001/s2@dev",
+                "fine_tune/lora/n1/best lr/s1",
+                "floor/logistic_regression/n600@test",
+                "in_context/searched",
+                "probe/order/in_context",
+                "fine_tune/lora_recipe (12 trainings)",
+            ]
+            .map(experiment_name),
+            [
+                "zero-shot (uncalibrated)",
+                "retrieved shots, 16 shown (seed 0, batch calibration)",
+                "LoRA, 64 labels (rate 0.001, seed 2)",
+                "LoRA, 1 label (best rate, seed 1)",
+                "linear (tf-idf), 600 labels",
+                "searched prompt",
+                "probe/order/in_context",
+                "lora recipe (12 trainings)",
+            ]
+        );
     }
 
     #[test]

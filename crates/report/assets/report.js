@@ -123,7 +123,8 @@
   // ---- cost against volume
 
   const costs = ({ deciding, volume, unit }) => {
-    const [width, height, left, right, top, bottom] = [560, 320, 62, 96, 22, 42];
+    // As wide as its place, so that its letters have the size of the page's.
+    const width = Math.min(560, Math.max(300, byId("cost").clientWidth || 560)), [height, left, right, top, bottom] = [320, 62, 84, 22, 42];
     const setup = deciding.map(c => Math.max(c.setup ?? 0, 0));
     const even = deciding.map(c => c.requests).filter(v => v > 0);
     const span = [...even, ...(volume ? [volume] : []), 1000];
@@ -134,7 +135,7 @@
     const y0 = Math.floor(Math.log10(Math.min(...ends))), y1 = Math.ceil(Math.log10(Math.max(...ends)));
     const x = n => left + (Math.log10(n) - x0) / (x1 - x0) * (width - left - right);
     const y = c => height - bottom - (Math.log10(Math.max(c, 10 ** y0)) - y0) / Math.max(y1 - y0, 1) * (height - top - bottom);
-    const power = e => e < 0 || e > 15 ? `10${[...String(e)].map(d => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d] ?? "⁻").join("")}` : e < 3 ? String(10 ** e)
+    const power = e => e < 0 && e >= -3 ? (10 ** e).toFixed(-e) : e < 0 || e > 15 ? `10${[...String(e)].map(d => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d] ?? "⁻").join("")}` : e < 3 ? String(10 ** e)
       : `${10 ** (e % 3)}${["", "k", "M", "G", "T", "P"][Math.floor(e / 3)]}`;
     let svg = "";
     const text = (cls, tx, ty, anchor, words) => `<text class="${cls}" x="${tx.toFixed(1)}" y="${ty.toFixed(1)}" text-anchor="${anchor}">${words}</text>`;
@@ -143,7 +144,7 @@
     const step = Math.ceil((y1 - y0) / 6);
     for (let e = y0; e <= y1; e += step)
       svg += `<line class="grid" x1="${left}" x2="${width - right}" y1="${y(10 ** e)}" y2="${y(10 ** e)}"/>` + text("tick", left - 7, y(10 ** e) + 4, "end", power(e));
-    svg += text("axis", 0, 10, "start", unit === "money" ? "total cost" : "total cost, full-price tokens") + text("axis", width - right, height - 5, "end", "requests");
+    svg += text("axis", 0, 10, "start", unit === "money" ? "total cost, in the currency of the prices" : "total cost, full-price tokens") + text("axis", width - right, height - 5, "end", "requests");
     if (even.length) {
       const from = x(Math.max(Math.min(...even), 10 ** x0)), to = x(Math.min(Math.max(...even), 10 ** x1));
       svg += `<rect class="region" x="${from - 3}" y="${top}" width="${Math.max(to - from, 0) + 6}" height="${height - top - bottom}"/>`;
@@ -166,7 +167,15 @@
 
   // ---- the items on which the arms differ
 
-  const data = JSON.parse(byId("items-data").textContent);
+  const packed = JSON.parse(byId("items-data").textContent);
+  const textAt = place => place == null ? null : packed.texts[place];
+  const items = packed.items.map(([id, origin, input, target, answers, prompts, supervised]) => ({
+    id, input, prompts,
+    origin: origin && [textAt(origin[0]), origin[1]].filter(part => part != null).join(":"),
+    target: textAt(target),
+    answers: answers.map(given => given && { answer: textAt(given[0]), score: given[1], percent: given[2] }),
+    supervised: textAt(supervised),
+  }));
   const ARMS = [["In-context", "ic"], ["Fine-tuned", "ft"], ["Floor", "fl"]];
   const PAGE = 25;
   let limit = PAGE;
@@ -187,13 +196,14 @@
     if (!given) return null;
     const [name, cls] = ARMS[index];
     const score = given.score !== 0 && given.score !== 1 ? ` (${given.score.toFixed(2)})` : "";
-    const sure = given.confidence == null ? "" : ` ${Math.round(100 * given.confidence)}%`;
+    const sure = given.percent == null ? "" : ` ${given.percent}%`;
     return make("span", { class: cls }, make("b", {}, `${name} `),
       make("span", { class: given.score === 0 ? "wrong" : null }, given.answer || "(empty)"), score,
       make("span", { class: "soft" }, sure), given.score === 1 ? " ✓" : "");
   };
 
-  const text = lines => lines.map(line => data.lines[line]).join("");
+  // A line of -1 is the item's own input.
+  const text = (lines, input) => lines.map(line => line < 0 ? input : packed.texts[line]).join("");
 
   // The prompt is written when it is opened: hundreds of pages of prompts are no work for a browser that nobody asked to show them.
   const prompts = item => {
@@ -203,7 +213,7 @@
       item.prompts.forEach((lines, arm) => {
         if (!lines) return;
         details.append(make("h3", { class: "small" }, `${ARMS[arm][0]}: the whole prompt`));
-        const block = make("pre", { tabindex: "0" }, text(lines));
+        const block = make("pre", { tabindex: "0" }, text(lines, item.input));
         if (arm === 1 && item.supervised) block.append(make("mark", { title: "what training supervises" }, item.supervised));
         details.append(block);
       });
@@ -212,7 +222,7 @@
   };
 
   const list = () => {
-    const found = data.items.filter(matches);
+    const found = items.filter(matches);
     byId("list").replaceChildren(...found.slice(0, limit).map(item => make("li", {},
       make("p", { class: "input" }, item.input ?? item.id),
       make("div", { class: "answers" }, item.target == null ? null : make("span", {}, make("span", { class: "soft" }, "Right: "), item.target),
@@ -230,9 +240,13 @@
   buildLevers();
   update();
   reach();
-  window.addEventListener("resize", reach);
+  let drawn = byId("cost").clientWidth;
+  window.addEventListener("resize", () => {
+    reach();
+    if (byId("cost").clientWidth !== drawn) { drawn = byId("cost").clientWidth; update(); }
+  });
   document.addEventListener("toggle", reach, true);
-  if (data.items.length) {
+  if (items.length) {
     byId("filters").hidden = false;
     byId("filters").addEventListener("input", () => { limit = PAGE; list(); });
     byId("filters").addEventListener("submit", event => event.preventDefault());

@@ -1,6 +1,7 @@
 //! Tables of labels: what each arm gets right of every label, and what it takes for what.
 
 use eval::arm::Arm;
+use eval::wording::percent;
 use serde::Serialize;
 use task::record::Family;
 
@@ -19,6 +20,9 @@ pub(crate) struct LabelRow {
     recall: [f64; 2],
     precision: [f64; 2],
     f1: [f64; 2],
+    /// As they are printed.
+    recall_shown: [String; 2],
+    f1_shown: [String; 2],
 }
 
 /// What one arm takes for what.
@@ -56,6 +60,8 @@ pub(crate) fn labels(report: &Report) -> Vec<LabelRow> {
             recall: [left.recall, right.recall],
             precision: [left.precision, right.precision],
             f1: [left.f1, right.f1],
+            recall_shown: [left.recall, right.recall].map(percent),
+            f1_shown: [left.f1, right.f1].map(|f1| format!("{f1:.3}")),
         })
         .collect();
     // The widest gaps first: that is what a reader looks for.

@@ -15,7 +15,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 use task::record::{Family, Part};
 
-use crate::chart::{contrast, curves, spread};
+use crate::chart::{contrast, curves, escape, spread};
 use crate::{Error, Report, confusion, words};
 use cost::{cases, economics_data};
 use items::page_items;
@@ -34,6 +34,7 @@ pub fn html(report: &Report) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("capitalize_first", capitalize_first);
+    environment.add_filter("code", code);
     environment.add_template("report", TEMPLATE)?;
     let comparison = &report.comparison;
     let anchors = anchors(&comparison.arms);
@@ -58,6 +59,7 @@ pub fn html(report: &Report) -> Result<String, Error> {
         rows => rows(report, &anchors),
         curves => curves::curves(report),
         crossing => curves::crossing(report),
+        requirement => comparison.requirement.sentence(),
         distillation => comparison.distillation.as_ref().map(eval::distillation::Distillation::sentence),
         curve_points => curve_points(report, &anchors),
         spread => spread::spread(report),
@@ -82,6 +84,22 @@ pub fn html(report: &Report) -> Result<String, Error> {
 fn capitalize_first(text: String) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// Markup of a text in which what stands between backticks is code.
+fn code(text: String) -> Value {
+    let mut out = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        let escaped = escape(part);
+        // An odd number of backticks leaves the last one as it is.
+        let closed = index + 1 < text.split('`').count();
+        match (index % 2 == 1, closed) {
+            (true, true) => out += &format!("<code>{escaped}</code>"),
+            (true, false) => out += &format!("`{escaped}"),
+            _ => out += &escaped,
+        }
+    }
+    Value::from_safe_string(out)
 }
 
 /// JSON that may stand inside a `script` element: nothing in it can end that element.
@@ -236,7 +254,18 @@ fn experiments(report: &Report, anchors: &HashMap<&str, String>) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::clauses;
+    use super::{clauses, code};
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        for (text, expected) in [
+            ("worst label `a<b`: 1 of 2", "worst label <code>a&lt;b</code>: 1 of 2"),
+            ("none", "none"),
+            ("a ` alone", "a ` alone"),
+        ] {
+            assert_eq!(code(text.to_owned()).as_str(), Some(expected));
+        }
+    }
 
     #[test]
     fn clauses_end_at_semicolons_outside_brackets() {

@@ -160,10 +160,13 @@ fn prompts_in_a_page_are_those_of_the_items() {
     let data = between(&page, "id=\"items-data\">", "</script>")[0];
     let data: serde_json::Value = serde_json::from_str(data).expect("the data are JSON");
     let item = report.items.differing().next().expect("the arms differ");
-    let lines = data["items"][0]["prompts"][0].as_array().expect("it has a prompt");
+    let packed = &data["items"][0];
+    let lines = packed[5][0].as_array().expect("it has a prompt");
     let text: String = lines
         .iter()
-        .map(|line| data["lines"][line.as_u64().expect("an index") as usize].as_str().expect("a line"))
+        .map(|line| {
+            line.as_u64().map_or(&packed[2], |line| &data["texts"][line as usize]).as_str().expect("a text")
+        })
         .collect();
     assert_eq!(Some(text), item.prompt);
     assert_eq!(data["items"].as_array().map(Vec::len), Some(report.items.differing().count()));
@@ -171,15 +174,24 @@ fn prompts_in_a_page_are_those_of_the_items() {
 
 #[test]
 fn a_page_of_five_thousand_items_is_below_two_megabytes() {
-    // Every second item differs; each prompt has 16 demonstrations out of 1,000.
+    // Every second item differs; each prompt has 120 demonstrations out of 1,000, too many for all prompts to stand in the page.
     let run = record::duel(5000, |item| item % 2 == 0, |_| true, |item| item % 3 == 0);
-    let report = report(&run, |index| format!("{index} {}", "a long message ".repeat(12)), 16);
+    let report = report(&run, |index| format!("{index} {}", "a long message ".repeat(12)), 120);
     let page = report::html(&report).expect("it is written");
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
     assert!(page.contains("stand without their prompts"), "what is left out is said");
     let data = between(&page, "id=\"items-data\">", "</script>")[0];
     let data: serde_json::Value = serde_json::from_str(data).expect("the data are JSON");
     assert_eq!(data["items"].as_array().map(Vec::len), Some(2500), "all differing items are listed");
+}
+
+#[test]
+fn where_all_of_five_thousand_items_differ_each_keeps_its_text_and_its_prompts() {
+    let run = record::duel(5000, |_| false, |_| true, |item| item % 3 == 0);
+    let report = report(&run, |index| format!("{index} {}", "a message ".repeat(11)), 0);
+    let page = report::html(&report).expect("it is written");
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    assert!(!page.contains("stand without their prompts"), "none is left out");
 }
 
 #[test]

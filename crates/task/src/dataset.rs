@@ -3,6 +3,7 @@
 pub(crate) mod columnar;
 mod columns;
 mod csv;
+mod delimiter;
 mod jsonl;
 mod labels;
 mod lines;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub(crate) use columns::{INPUT_NAMES, TARGET_NAMES};
+pub(crate) use delimiter::guess_delimiter;
 pub use lines::LONGEST_ROW;
 pub(crate) use read::Table;
 
@@ -372,6 +374,7 @@ fn assign_parts(
 ) -> Vec<Part> {
     let normals: Vec<&str> = rows.iter().map(|row| row.normal.as_str()).collect();
     let grouping = curation::group(&normals, settings.data.near_duplicates);
+    report.near_duplicates_sought = settings.data.near_duplicates;
     report.describe_groups(&grouping);
     report.describe_conflicts(rows.iter().map(|row| (row.normal.as_str(), &row.example)));
     let mut groups = grouping.of;

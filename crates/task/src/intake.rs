@@ -1,9 +1,10 @@
 //! From a file of rows to a first task file: what its columns are, what is asked, and how it is written down.
 //!
 //! Everything here is a guess that a person is to look at: each one comes with its reason, as a comment in the task file. Files that
-//! a run can read stay where they are; others (promptfoo configurations, a JSON list, rows with a column that names their part) are
-//! written anew as JSONL beside the task file.
+//! a run can read stay where they are; others (promptfoo configurations, a JSON list, rows with a column that names their part, rows
+//! without an input or a target, files without a header) are written anew as JSONL beside the task file.
 
+mod dependence;
 mod guess;
 mod promptfoo;
 mod rows;
@@ -43,7 +44,7 @@ pub struct DataFiles {
 pub fn place(rows: &Rows, guess: &Guess, data: &Path, folder: &Path) -> Result<DataFiles, Error> {
     let readable =
         matches!(rows.format, SourceFormat::Separated | SourceFormat::Jsonl | SourceFormat::Parquet);
-    if readable && guess.split.is_none() {
+    if readable && guess.split.is_none() && guess.incomplete == 0 {
         let (dev, test) = siblings(data);
         return Ok(DataFiles { train: data.to_path_buf(), dev, test, written: Vec::new() });
     }
@@ -52,7 +53,7 @@ pub fn place(rows: &Rows, guess: &Guess, data: &Path, folder: &Path) -> Result<D
     let mut files = DataFiles::default();
     for (part, name) in [(Part::Train, "train"), (Part::Dev, "dev"), (Part::Test, "test")] {
         let mut text = String::new();
-        for row in rows.rows.iter().filter(|row| part_of(row) == part) {
+        for row in rows.rows.iter().filter(|row| guess.is_complete(row) && part_of(row) == part) {
             text += &serde_json::to_string(row).expect("rows are JSON");
             text.push('\n');
         }

@@ -22,6 +22,9 @@ pub struct DataReport {
     pub rows_used: usize,
     /// Rows left out because an equal one (input and label) is there already.
     pub exact_duplicates: usize,
+    /// Whether rows that are nearly the same were looked for (`data.near_duplicates`); equal ones are in any case.
+    #[serde(default)]
+    pub near_duplicates_sought: bool,
     /// Groups of rows that are nearly the same.
     pub near_duplicate_groups: usize,
     /// Rows in those groups.
@@ -203,7 +206,7 @@ impl DataReport {
         }
     }
 
-    fn write_labels(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn labels_found(&self) -> String {
         let sizes = self.labels.iter().map(|label| label.rows.train + label.rows.dev + label.rows.test);
         let (fewest, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
         let spread = if fewest == most {
@@ -211,7 +214,7 @@ impl DataReport {
         } else {
             format!("{fewest} to {most} rows each")
         };
-        write!(out, "\n{}, {spread}", count_of(self.labels.len(), "label"))
+        format!("{}, {spread}", self.labels.len())
     }
 }
 
@@ -246,53 +249,116 @@ pub(crate) fn count_of(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// A few lines of plain text, without a newline at the end.
-impl fmt::Display for DataReport {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// One thing that a report says: what it is about, and the finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it is about, in a word or two.
+    pub name: &'static str,
+    /// The finding.
+    pub text: String,
+}
+
+impl Line {
+    /// A line about `name`.
+    pub fn new(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, text: text.into() }
+    }
+}
+
+impl DataReport {
+    /// The report line by line. What was looked for and not found is said, too.
+    pub fn lines(&self) -> Vec<Line> {
         let PartSizes { train, dev, test } = self.parts;
         let files: BTreeSet<_> = self.files.iter().map(|file| file.file.as_path()).collect();
-        write!(
-            out,
-            "{} from {}, {} used: {train} train, {dev} dev, {test} test",
-            count_of(self.rows_read, "row"),
-            count_of(files.len(), "file"),
-            self.rows_used
-        )?;
-        if let Some(LengthProfile { min, median, p95, max }) = self.target_characters {
-            write!(out, "\nanswer length in characters: {min} to {max}, median {median}, 95% up to {p95}")?;
-        } else {
-            self.write_labels(out)?;
+        let mut lines = vec![Line::new(
+            "rows",
+            format!(
+                "{} from {}, {} used: {train} train, {dev} dev, {test} test",
+                self.rows_read,
+                count_of(files.len(), "file"),
+                self.rows_used
+            ),
+        )];
+        match &self.target_characters {
+            Some(profile) => lines.push(Line::new("answers", profile.to_string())),
+            None => lines.push(Line::new("labels", self.labels_found())),
         }
-        let LengthProfile { min, median, p95, max } = self.input_characters;
-        write!(out, "\ninput length in characters: {min} to {max}, median {median}, 95% up to {p95}")?;
-        if self.exact_duplicates > 0 {
-            write!(out, "\nexact duplicates left out: {}", self.exact_duplicates)?;
+        lines.extend(self.balance().map(|balance| Line::new("balance", balance)));
+        lines.push(Line::new("inputs", self.input_characters.to_string()));
+        lines.push(Line::new("duplicates", self.duplicates()));
+        lines.push(Line::new("conflicts", self.conflicts_found()));
+        lines.push(Line::new("leakage", self.leakage()));
+        lines.extend(self.notes.iter().map(|note| Line::new("note", note)));
+        lines.extend(self.warnings.iter().map(|warning| Line::new("warning", warning)));
+        lines
+    }
+
+    /// The share of the largest and of the smallest label; `None` where there are no labels.
+    fn balance(&self) -> Option<String> {
+        let size = |label: &LabelCount| label.rows.train + label.rows.dev + label.rows.test;
+        let most = self.labels.iter().max_by_key(|label| size(label))?;
+        let least = self.labels.iter().min_by_key(|label| size(label))?;
+        let share = |label| 100.0 * size(label) as f64 / self.rows_used.max(1) as f64;
+        Some(format!(
+            "{:.1}% are `{}`, so always answering that is right so often; {:.1}% are `{}`",
+            share(most),
+            most.label,
+            share(least),
+            least.label
+        ))
+    }
+
+    fn duplicates(&self) -> String {
+        let exact = match self.exact_duplicates {
+            0 => "no row twice".to_owned(),
+            rows => format!("{} left out that stand there already", count_of(rows, "row")),
+        };
+        let near = match self.near_duplicate_groups {
+            0 if !self.near_duplicates_sought => "nearly equal ones were not looked for".to_owned(),
+            0 => "none nearly alike".to_owned(),
+            groups => format!(
+                "{} nearly alike in {}, each in one part of the split",
+                count_of(self.near_duplicate_rows, "row"),
+                count_of(groups, "group")
+            ),
+        };
+        format!("{exact}; {near}")
+    }
+
+    fn conflicts_found(&self) -> String {
+        let noun = if self.target_characters.is_some() { "answer" } else { "label" };
+        match self.conflicting_inputs {
+            0 => format!("no input with more than one {noun}"),
+            inputs => format!(
+                "{} with more than one {noun}: {}{}",
+                count_of(inputs, "input"),
+                self.conflicts.join("; "),
+                if inputs > self.conflicts.len() { "; ..." } else { "" }
+            ),
         }
-        if self.near_duplicate_groups > 0 {
-            write!(
-                out,
-                "\nnear duplicates kept together: {} rows in {}",
-                self.near_duplicate_rows,
-                count_of(self.near_duplicate_groups, "group")
-            )?;
+    }
+
+    fn leakage(&self) -> String {
+        match self.leaked_rows_removed {
+            0 => "no row stands in two parts of the split".to_owned(),
+            rows => format!("{} left out that dev or test has, too", count_of(rows, "row")),
         }
-        if self.leaked_rows_removed > 0 {
-            write!(out, "\nrows left out because dev or test has them too: {}", self.leaked_rows_removed)?;
-        }
-        if self.conflicting_inputs > 0 {
-            let noun = count_of(self.conflicting_inputs, "input");
-            write!(
-                out,
-                "\nwarning: {noun} with more than one {}: {}",
-                if self.target_characters.is_some() { "answer" } else { "label" },
-                self.conflicts.join("; ")
-            )?;
-        }
-        for note in &self.notes {
-            write!(out, "\nnote: {note}")?;
-        }
-        for warning in &self.warnings {
-            write!(out, "\nwarning: {warning}")?;
+    }
+}
+
+impl fmt::Display for LengthProfile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, median, p95, max } = self;
+        write!(out, "{min} to {max} characters, median {median}, 95% up to {p95}")
+    }
+}
+
+/// A line for each thing, without a newline at the end.
+impl fmt::Display for DataReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Line { name, text }) in self.lines().iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(out, "{newline}{name}: {text}")?;
         }
         Ok(())
     }

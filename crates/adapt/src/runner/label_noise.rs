@@ -35,6 +35,7 @@ impl Session<'_> {
                 if self.run.store.has_noisy_run(&on_test(&name))? {
                     continue;
                 }
+                self.stop_if_wanted()?;
                 self.run.observer.started(&name);
                 if let Some(experiment) = self.noisy(own, &noisy, &name)? {
                     self.run.store.put_noisy_run(&NoisyRun { rate, experiment })?;

@@ -52,6 +52,7 @@ impl<'a> Session<'a> {
                 .observer
                 .noted("every training collapsed: the best of them on dev stands for fine-tuning");
         }
+        self.stop_if_wanted()?;
         self.run.store.open_test(&finalists)?;
         self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
         self.look(&chosen, &finalists)?;

@@ -8,12 +8,14 @@ use anyhow::Result;
 use serde::Serialize;
 use task::dataset::Dataset;
 use task::example::Example;
-use task::profile::DataReport;
+use task::profile::{DataReport, Line};
 use task::sensitive;
 use task::settings::Settings;
 
-use crate::printer::Printer;
+use crate::printer::{Printer, named};
 
+/// Column in which what was found begins.
+const COLUMN: usize = 14;
 /// Places that are named of each kind of finding.
 const SHOWN: usize = 3;
 /// Suspect rows that are shown.
@@ -52,78 +54,85 @@ impl DataCheck {
         })
     }
 
-    /// The report as text.
+    /// The report as text: a line for each thing that was looked for, found or not.
     pub(crate) fn text(&self) -> String {
-        let mut out = self.report.to_string();
-        if let Some(balance) = self.balance() {
-            out += &format!("\n{balance}");
-        }
-        if let Some(suspects) = &self.suspects {
-            out += &self.suspects_text(suspects);
-        }
-        for (kind, found) in &self.sensitive {
-            out += &format!(
-                "\nwarning: {} with what looks like {}: {}{}",
-                rows(found.rows),
-                kind_name(kind),
-                found.places.join(", "),
-                if found.rows > found.places.len() { ", ..." } else { "" }
-            );
-        }
-        if self.sensitive.is_empty() {
-            out +=
-                "\nno secrets or personal data found by their form (names and addresses are not looked for)";
-        }
-        out
+        let mut lines = self.report.lines();
+        let end =
+            lines.iter().position(|line| matches!(line.name, "note" | "warning")).unwrap_or(lines.len());
+        let remarks = lines.split_off(end);
+        lines.extend(self.doubts());
+        lines.push(self.personal_data());
+        lines.extend(remarks);
+        lines.iter().map(|line| named(line.name, COLUMN, &line.text)).collect::<Vec<_>>().join("\n")
     }
 
-    /// The share of the largest and of the smallest label.
-    fn balance(&self) -> Option<String> {
-        let size = |label: &task::profile::LabelCount| label.rows.train + label.rows.dev + label.rows.test;
-        let most = self.report.labels.iter().max_by_key(|label| size(label))?;
-        let least = self.report.labels.iter().min_by_key(|label| size(label))?;
-        let share = |label| 100.0 * size(label) as f64 / self.report.rows_used.max(1) as f64;
-        Some(format!(
-            "balance: `{}` is {:.1}% of the rows (answering it always would be right that often), `{}` {:.1}%",
-            most.label,
-            share(most),
-            least.label,
-            share(least)
-        ))
-    }
-
-    fn suspects_text(&self, suspects: &Suspects) -> String {
-        let mut out = format!(
-            "\nlinear tf-idf, cross-validated on {} rows of train and dev: {:.1}% of the labels come out as given",
-            suspects.looked_at,
-            100.0 * suspects.agreement
+    /// Labels in doubt, and the most doubtful of them.
+    fn doubts(&self) -> Vec<Line> {
+        let Some(suspects) = &self.suspects else {
+            return vec![Line::new("doubts", "not looked for: there are no labels, or too few rows")];
+        };
+        let agreement = format!(
+            "a linear model of the words agrees with {:.1}% of {} labels of train and dev, each judged by the other rows",
+            100.0 * suspects.agreement,
+            suspects.looked_at
         );
         if suspects.rows.is_empty() {
-            return out + "; no label is in doubt";
+            return vec![Line::new("doubts", format!("no label in doubt: {agreement}"))];
         }
-        out += &format!("; {} to look at, most doubtful first:", rows(suspects.rows.len()));
+        let mut lines = vec![Line::new(
+            "doubts",
+            format!("{} whose label may be wrong, worst first: {agreement}", rows(suspects.rows.len())),
+        )];
         for suspect in suspects.rows.iter().take(SUSPECTS_SHOWN) {
             let input: String = suspect.input.chars().take(INPUT_SHOWN).collect();
             let tail = if suspect.input.chars().count() > INPUT_SHOWN { "..." } else { "" };
-            out += &format!(
-                "\n  {}:{}  `{}`, or `{}` ({:.0}% against {:.0}%)?  {}{tail}",
-                suspect.origin.file.file_name().unwrap_or_default().to_string_lossy(),
-                suspect.origin.line,
-                suspect.label,
-                suspect.suggested,
-                100.0 * suspect.other,
-                100.0 * suspect.own,
-                input.replace('\n', " ")
-            );
+            lines.push(Line::new(
+                "",
+                format!(
+                    "{}:{} {}{tail} is `{}` ({:.0}%), or `{}` ({:.0}%)?",
+                    suspect.origin.file.file_name().unwrap_or_default().to_string_lossy(),
+                    suspect.origin.line,
+                    input.split_whitespace().collect::<Vec<_>>().join(" "),
+                    suspect.label,
+                    100.0 * suspect.own,
+                    suspect.suggested,
+                    100.0 * suspect.other,
+                ),
+            ));
         }
         if suspects.rows.len() > SUSPECTS_SHOWN {
-            out += &format!(
-                "\n  and {} more: `weigh check --json` lists all",
-                suspects.rows.len() - SUSPECTS_SHOWN
-            );
+            let more = suspects.rows.len() - SUSPECTS_SHOWN;
+            lines.push(Line::new("", format!("and {more} more: `weigh check --json` lists all")));
         }
-        out
+        lines
     }
+
+    fn personal_data(&self) -> Line {
+        let found = self.sensitive.iter().map(|(kind, found)| {
+            let tail = if found.rows > found.places.len() { ", ..." } else { "" };
+            format!(
+                "{} with what looks like {} ({}{tail})",
+                rows(found.rows),
+                kind_name(kind),
+                found.places.join(", ")
+            )
+        });
+        let found: Vec<String> = found.collect();
+        Line::new(
+            "private data",
+            match found.is_empty() {
+                true => "none found by its form: keys, tokens, mail, cards, accounts, telephones (names are not looked for)".to_owned(),
+                false => found.join("; "),
+            },
+        )
+    }
+}
+
+/// What stands above a run: the sizes, and what is likely to be a mistake.
+pub(crate) fn short(dataset: &Dataset) -> String {
+    let mut lines = dataset.report.lines();
+    lines.retain(|line| matches!(line.name, "rows" | "labels" | "answers" | "note" | "warning"));
+    lines.iter().map(|line| named(line.name, COLUMN, &line.text)).collect::<Vec<_>>().join("\n")
 }
 
 fn rows(count: usize) -> String {

@@ -8,7 +8,7 @@ use lm::machine::{instruction_sets, product_speed};
 use lm::{Precision, threads};
 use serde::Serialize;
 
-use crate::printer::Printer;
+use crate::printer::{Printer, named, wrapped};
 
 /// How long a product is timed.
 const TIMED: Duration = Duration::from_millis(300);
@@ -70,23 +70,30 @@ pub(crate) fn doctor(printer: &Printer) -> Result<()> {
         [] => "portable kernels".to_owned(),
         sets => sets.join(", "),
     };
-    printer.print(&format!(
-        "cores         {} ({} threads in use)\ninstructions  {sets}\nmemory        {}, {} available\n\
-         products      {} operations a second in bf16, {} in f32 (measured just now)\n",
-        found.cores,
-        found.threads,
-        bytes(found.memory_bytes),
-        bytes(found.available_bytes),
+    let memory = format!("{}, {} of it available", bytes(found.memory_bytes), bytes(found.available_bytes));
+    let products = format!(
+        "{} operations a second in 16 bits (bf16), {} in 32 (measured just now)",
         number(found.bf16_operations_per_second),
         number(found.f32_operations_per_second)
-    ));
-    let rows: Vec<[String; 5]> = found.models.iter().map(row).collect();
-    let header = ["model", "parameters", "prompting", "LoRA", "LoRA on 256 rows, at least"];
-    printer.print(&printer.columns(&header, &rows));
-    printer.print(
-        "\nMemory by what SmolLM2-135M was measured to take in bf16; `model.precision = \"stored\"` halves it for GGUF files.\n\
-         Time: 3 epochs over rows of 60 tokens at the product's speed, everything else left out.",
     );
+    let lines = [
+        ("cores", format!("{}, of which {} are used", found.cores, found.threads)),
+        ("instructions", sets),
+        ("memory", memory),
+        ("products", products),
+    ];
+    lines.iter().for_each(|(name, text)| printer.print(&named(name, 14, text)));
+    printer.print("");
+    let rows: Vec<[String; 5]> = found.models.iter().map(row).collect();
+    let header =
+        ["model", "parameters", "memory to prompt", "memory to train (LoRA)", "time to train, at least"];
+    printer.print(&printer.columns(&header, &rows));
+    printer.print("");
+    printer.print(&wrapped(
+        "Memory: what SmolLM2-135M was measured to take, by its parameters; `model.precision = \"stored\"` halves it for GGUF files.\n\
+         Time: 3 epochs over 256 rows of 60 tokens, all at the speed of matrix products, everything else left out. \
+         `weigh run --dry-run` measures your model on your rows.",
+    ));
     Ok(())
 }
 

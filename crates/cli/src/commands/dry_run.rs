@@ -5,12 +5,12 @@ use std::path::Path;
 use adapt::forecast::{Forecast, Planned, forecast};
 use anyhow::{Context, Result};
 use eval::power::{detectable_difference, items_to_detect};
-use eval::wording::{number, points};
+use eval::wording::{number, points, seconds};
 use task::dataset::Dataset;
 use task::settings::Settings;
 
 use super::{model, run};
-use crate::printer::Printer;
+use crate::printer::{Printer, wrapped};
 
 /// Shares of items on which two arms may disagree: close relatives, the usual, and two that have little in common.
 const DISAGREEMENTS: [f64; 3] = [0.1, 0.2, 0.4];
@@ -30,7 +30,7 @@ pub(crate) fn dry_run(task: &Path, budget: Option<&str>, printer: &Printer) -> R
             .print_json(&serde_json::json!({ "forecast": forecast, "power": power(&settings, items) }));
     }
     printer.forecast(&forecast, settings.budget.seconds);
-    printer.print(&power_text(&settings, items));
+    printer.print(&power_text(&settings, &dataset, &forecast, printer));
     printer.hint("nothing was run or stored; `weigh run` does it");
     Ok(())
 }
@@ -50,24 +50,63 @@ fn power(settings: &Settings, items: u64) -> Vec<serde_json::Value> {
         .collect()
 }
 
-fn power_text(settings: &Settings, items: u64) -> String {
-    let decision = &settings.decision;
-    let mut lines = vec![format!(
-        "\nWhat {items} test items can tell ({:.0}% confidence, 80% power), by how often the two arms disagree:",
-        100.0 * decision.confidence
-    )];
-    for share in DISAGREEMENTS {
-        let visible = detectable_difference(items, share, decision.confidence).map_or_else(
-            || "nothing for sure".to_owned(),
-            |least| format!("differences from {} on", points(least)),
-        );
-        let needed =
-            items_to_detect(decision.margin, share, decision.confidence).map_or_else(String::new, |needed| {
-                format!("; the margin of {} needs {} items", points(decision.margin), number(needed as f64))
-            });
-        lines.push(format!("  on {:.0}% of the items: {visible}{needed}", 100.0 * share));
+/// What the test set can tell, and what it would take to decide about the margin.
+fn power_text(settings: &Settings, dataset: &Dataset, forecast: &Forecast, printer: &Printer) -> String {
+    let (decision, items) = (&settings.decision, dataset.test.len() as u64);
+    let margin = points(decision.margin);
+    let each = seconds_an_item(forecast, (dataset.dev.len() + dataset.test.len()) as f64);
+    let rows: Vec<[String; 5]> = DISAGREEMENTS
+        .iter()
+        .map(|&share| {
+            let visible = detectable_difference(items, share, decision.confidence)
+                .map_or_else(|| "none for sure".to_owned(), points);
+            let needed = items_to_detect(decision.margin, share, decision.confidence);
+            let more = needed.map(|needed| needed.saturating_sub(items));
+            [
+                format!("{:.0}%", 100.0 * share),
+                visible,
+                needed.map_or_else(|| "-".to_owned(), |needed| number(needed as f64)),
+                more.map_or_else(|| "-".to_owned(), |more| number(more as f64)),
+                more.map_or_else(|| "-".to_owned(), |more| seconds(more as f64 * each)),
+            ]
+        })
+        .collect();
+    let header = [
+        "items on which the arms disagree",
+        &format!("least difference that {items} items show"),
+        &format!("items to show {margin}"),
+        "more to label",
+        "more time for both finalists",
+    ];
+    let mut text = format!(
+        "\n{}\n{}",
+        wrapped(&format!(
+            "What {items} test items can tell, and what deciding about {margin} (decision.margin) needs, at {:.0}% confidence and 80% power:",
+            100.0 * decision.confidence
+        )),
+        printer.columns(&header, &rows)
+    );
+    if let Some(price) = settings.economics.price_per_label {
+        let usual = items_to_detect(decision.margin, DISAGREEMENTS[1], decision.confidence);
+        if let Some(more) = usual.map(|usual| usual.saturating_sub(items)).filter(|more| *more > 0) {
+            text += &format!(
+                "\n{}",
+                wrapped(&format!(
+                    "At {price} a label (economics.price_per_label) the {} more of the second line cost {}.",
+                    number(more as f64),
+                    number(price * more as f64)
+                ))
+            );
+        }
     }
-    lines.join("\n")
+    text
+}
+
+/// Seconds in which both finalists answer one more item, were they the dearest prompt planned and a request without one.
+fn seconds_an_item(forecast: &Forecast, answered: f64) -> f64 {
+    let dearest = forecast.prompts.iter().filter(|planned| !planned.name.ends_with("searched"));
+    let dearest = dearest.map(|planned| planned.seconds).fold(0.0, f64::max) / answered.max(1.0);
+    dearest + forecast.measured.query / forecast.measured.forward_speed.max(1e-9)
 }
 
 /// Sums of a list.

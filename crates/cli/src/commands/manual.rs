@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::printer::Printer;
 
 /// Topics of `weigh help`, with a line about each and the page.
-const TOPICS: [(&str, &str, &str); 18] = [
+const TOPICS: [(&str, &str, &str); 22] = [
     ("guide", "the whole way on a real data set", include_str!("../../../../docs/guide.md")),
     ("choose", "when to prompt and when to train", include_str!("../../../../docs/choose.md")),
     ("task-file", "every key of the task file", include_str!("../../../../docs/task-file.md")),
@@ -32,20 +32,52 @@ const TOPICS: [(&str, &str, &str); 18] = [
         "how the fine-tuning arm searches, and what combines both arms",
         include_str!("../../../../docs/fine-tuning.md"),
     ),
+    ("budget", "how both arms get equal time", include_str!("../../../../docs/budget.md")),
+    ("probes", "how stability and safety are asked about", include_str!("../../../../docs/probes.md")),
+    ("shipping", "what `weigh ship` writes", include_str!("../../../../docs/shipping.md")),
     (
         "troubleshooting",
         "what went wrong, and what to do",
         include_str!("../../../../docs/troubleshooting.md"),
     ),
-    ("where-adaptation-lives", "row 1", include_str!("../../../../docs/rows/1-where-adaptation-lives.md")),
-    ("setup-cost", "row 2", include_str!("../../../../docs/rows/2-setup-cost.md")),
-    ("inference-cost", "row 3", include_str!("../../../../docs/rows/3-inference-cost.md")),
-    ("iteration-speed", "row 4", include_str!("../../../../docs/rows/4-iteration-speed.md")),
-    ("data-requirement", "row 5", include_str!("../../../../docs/rows/5-data-requirement.md")),
-    ("behaviour-stability", "row 6", include_str!("../../../../docs/rows/6-behaviour-stability.md")),
-    ("safety-and-bias-risk", "row 7", include_str!("../../../../docs/rows/7-safety-and-bias-risk.md")),
-    ("best-fit", "row 8", include_str!("../../../../docs/rows/8-best-fit.md")),
+    (
+        "where-adaptation-lives",
+        "row 1 of the eight: what is kept, and where",
+        include_str!("../../../../docs/rows/1-where-adaptation-lives.md"),
+    ),
+    (
+        "setup-cost",
+        "row 2: what it takes until the first answer",
+        include_str!("../../../../docs/rows/2-setup-cost.md"),
+    ),
+    (
+        "inference-cost",
+        "row 3: what a request costs",
+        include_str!("../../../../docs/rows/3-inference-cost.md"),
+    ),
+    (
+        "iteration-speed",
+        "row 4: how long it takes to try something new",
+        include_str!("../../../../docs/rows/4-iteration-speed.md"),
+    ),
+    (
+        "data-requirement",
+        "row 5: how many labels it takes",
+        include_str!("../../../../docs/rows/5-data-requirement.md"),
+    ),
+    (
+        "behaviour-stability",
+        "row 6: how much of the result is luck",
+        include_str!("../../../../docs/rows/6-behaviour-stability.md"),
+    ),
+    (
+        "safety-and-bias-risk",
+        "row 7: what could go wrong, and for whom",
+        include_str!("../../../../docs/rows/7-safety-and-bias-risk.md"),
+    ),
+    ("best-fit", "row 8: the three gates", include_str!("../../../../docs/rows/8-best-fit.md")),
     ("cli", "every command and option", include_str!("../../../../docs/cli.md")),
+    ("record", "what `--json` prints", include_str!("../../../../docs/record.md")),
 ];
 
 /// The topic that is the JSON Schema of the task file, for editors.
@@ -67,7 +99,7 @@ pub(crate) fn help(topic: Option<&str>, printer: &Printer) -> Result<()> {
         return printer.print_json(&task::task_file::json_schema());
     }
     if let Some((.., page)) = TOPICS.iter().find(|(name, ..)| *name == topic) {
-        printer.print(page);
+        printer.page(page);
         return Ok(());
     }
     command.build();
@@ -81,10 +113,31 @@ pub(crate) fn help(topic: Option<&str>, printer: &Printer) -> Result<()> {
     Ok(())
 }
 
-/// Prints the man page.
+/// What the exit codes mean, in the man page and in the reference.
+const EXIT_CODES: &str = "0 done, 1 failed, 2 wrong arguments, task file or data, 3 stopped and can go on, 100 a check that did not pass \
+                          (compare, probe, audit).";
+
+/// Prints the man page: one page with all verbs and their options.
 pub(crate) fn man(printer: &Printer) -> Result<()> {
+    let mut command = Args::command();
+    command.build();
     let mut page = Vec::new();
-    clap_mangen::Man::new(Args::command()).render(&mut page)?;
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for verb in command.get_subcommands() {
+        let mut part = Vec::new();
+        let man = clap_mangen::Man::new(verb.clone());
+        man.render_synopsis_section(&mut part)?;
+        man.render_description_section(&mut part)?;
+        man.render_options_section(&mut part)?;
+        page.extend(format!(".SH \"WEIGH {}\"\n", verb.get_name().to_uppercase()).into_bytes());
+        page.extend(String::from_utf8_lossy(&part).replace(".SH ", ".SS ").into_bytes());
+    }
+    page.extend(format!(".SH \"EXIT STATUS\"\n{EXIT_CODES}\n").into_bytes());
     printer.print_raw(&String::from_utf8_lossy(&page));
     Ok(())
 }
@@ -92,9 +145,9 @@ pub(crate) fn man(printer: &Printer) -> Result<()> {
 /// The reference of the command line as Markdown: the content of `docs/cli.md`.
 #[cfg(test)]
 pub(crate) fn reference() -> String {
-    let mut out = String::from(
-        "# The command line\n\nResults go to standard output, progress and hints to standard error. Exit codes: 0 done, 1 failed, \
-         2 wrong arguments, task file or data, 3 stopped and can go on.\n\n<!-- Made from crates/cli/src/args.rs: cargo xtask generate -->\n",
+    let mut out = format!(
+        "# The command line\n\nResults go to standard output, progress and hints to standard error. Exit codes: {EXIT_CODES}\n\n\
+         <!-- Made from crates/cli/src/args.rs: cargo xtask generate -->\n"
     );
     let mut command = Args::command().term_width(100);
     command.build();

@@ -9,7 +9,7 @@ use task::dataset::Dataset;
 use task::settings::Settings;
 use task::store::{Store, archive};
 
-use super::{model, verdict};
+use super::{check, model, verdict};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::Progress;
@@ -57,9 +57,9 @@ pub(crate) fn compare(
     stop_after: Option<f64>,
     printer: &Printer,
 ) -> Result<Comparison> {
-    let mut progress = Progress::new(printer.quiet());
+    let mut progress = Progress::new(printer.quiet(), settings.budget.seconds);
     interrupt::listen(progress.view());
-    progress.say(dataset.report.to_string().trim_end());
+    progress.say(&check::short(dataset));
     let engine = model::load(&settings.model).context("loading the model")?;
     let run = Run { settings, dataset, engine: &engine, store, observer: &mut progress, stop_after };
     let record = run.execute();

@@ -11,7 +11,9 @@ use task::record::{Family, Part};
 use super::{bold, new_table, share, width};
 
 /// Columns of a terminal from which on the second metric is shown too; it is in `--json` and in the report in any case.
-const WIDE: usize = 96;
+const WIDE: usize = 100;
+/// What the mark means.
+pub(super) const LEGEND: &str = "● chosen on dev, before the test set was opened; other rows with several seeds show their mean over them";
 /// Where that metric stands in a row.
 const SECOND: usize = 5;
 
@@ -44,6 +46,7 @@ pub(super) fn table(comparison: &Comparison) -> Table {
     let narrow = width() < WIDE;
     if narrow {
         header.remove(SECOND);
+        header[SECOND] = "tokens";
     }
     let mut table = new_table(&header);
     for column in 2..header.len() {
@@ -61,7 +64,7 @@ pub(super) fn table(comparison: &Comparison) -> Table {
                 .iter()
                 .filter(|point| point.at > 0 || family != Family::InContext || curve.method == first)
             {
-                let mut row = row(comparison, curve, point);
+                let mut row = row(comparison, curve, point, narrow);
                 if narrow {
                     row.remove(SECOND);
                 }
@@ -109,7 +112,7 @@ fn curves(comparison: &Comparison, family: Family) -> Vec<&Curve> {
     curves
 }
 
-fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String> {
+fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint, narrow: bool) -> Vec<String> {
     let arms: Vec<&Arm> = point.experiments.iter().filter_map(|id| comparison.arm(id)).collect();
     let finalist = arms.iter().find(|arm| is_finalist(comparison, &arm.id));
     // Several seeds: the row is the finalist's where there is one (what would be shipped), the mean over seeds otherwise.
@@ -118,7 +121,8 @@ fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String
     let main = metrics.and_then(|metrics| metrics.get(&comparison.metric));
     let second = metrics.zip(second_metric(comparison)).and_then(|(metrics, name)| metrics.get(name));
     let over_seeds = if point.seeds > 1 {
-        format!("{}: {}-{}", point.seeds, share(point.lowest), share(point.highest))
+        let seeds = if narrow { String::new() } else { format!("{}: ", point.seeds) };
+        format!("{seeds}{}-{}", share(point.lowest), share(point.highest))
     } else {
         String::new()
     };
@@ -130,7 +134,7 @@ fn row(comparison: &Comparison, curve: &Curve, point: &CurvePoint) -> Vec<String
             .map_or_else(String::new, |main| format!("{}-{}", share(main.low), share(main.high))),
         over_seeds,
         second.map_or_else(String::new, |second| share(second.value)),
-        arms.first().map_or_else(String::new, |arm| tokens(arm, curve.family)),
+        arms.first().map_or_else(String::new, |arm| tokens(arm, curve.family, narrow)),
     ]
 }
 
@@ -154,10 +158,14 @@ fn given(curve: &Curve, point: &CurvePoint) -> String {
     }
 }
 
-fn tokens(arm: &Arm, family: Family) -> String {
+/// Tokens of a prompt; where there is room with those that a warm cache holds.
+fn tokens(arm: &Arm, family: Family, narrow: bool) -> String {
     if family == Family::Floor {
         return "-".to_owned();
     }
     let tokens = arm.tokens_per_request;
-    format!("{:.0} ({:.0})", tokens.prompt, tokens.cached)
+    match narrow {
+        true => format!("{:.0}", tokens.prompt),
+        false => format!("{:.0} ({:.0})", tokens.prompt, tokens.cached),
+    }
 }

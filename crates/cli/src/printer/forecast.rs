@@ -2,54 +2,81 @@
 
 use adapt::forecast::{Forecast, Planned};
 use comfy_table::{CellAlignment, Table};
-use eval::wording::{count, number, seconds};
+use eval::wording::{count, experiment_name, number, seconds};
 
 use super::new_table;
 use crate::commands::dry_run::{arms, total};
 
 /// Every experiment with its tokens, seconds and money, and both arms together.
 pub(super) fn table(forecast: &Forecast) -> Table {
-    let money = arms(forecast).iter().any(|(_, planned)| planned.iter().any(|one| one.money.is_some()));
-    let mut header = vec!["experiment", "tokens", "time"];
-    if money {
-        header.push("money");
-    }
-    let mut table = new_table(&header);
-    for column in 1..header.len() {
+    let mut table = new_table(&["experiment", "tokens", "time", "money"]);
+    for column in 1..4 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     for (arm, planned) in arms(forecast) {
+        let together = format!("{arm}: {}", count(planned.len() as u64, "experiment"));
+        table.add_row(row(&together, &total(planned)));
         for one in planned {
-            table.add_row(row(&format!("  {}", one.name), one, money));
+            table.add_row(row(&format!("  {}", experiment_name(&one.name)), one));
         }
-        table.add_row(row(
-            &format!("{arm}, {}", count(planned.len() as u64, "experiment")),
-            &total(planned),
-            money,
-        ));
     }
     table
 }
 
-fn row(name: &str, one: &Planned, money: bool) -> Vec<String> {
-    let mut row = vec![name.to_owned(), number(one.tokens.round()), seconds(one.seconds)];
-    if money {
-        row.push(one.money.map_or_else(|| "unknown".to_owned(), |money| format!("{money:.4}")));
+fn row(name: &str, one: &Planned) -> Vec<String> {
+    let money = one.money.map_or_else(|| "unknown".to_owned(), |money| format!("{money:.4}"));
+    vec![name.to_owned(), number(one.tokens.round()), seconds(one.seconds), money]
+}
+
+/// What stands below the table: how it fits the budget of `budget` seconds, what is left out, and what is in reserve.
+pub(super) fn notes(forecast: &Forecast, budget: f64) -> String {
+    let both = arms(forecast);
+    let planned: f64 = both.iter().map(|(_, planned)| total(planned).seconds).sum();
+    let mut lines = vec![format!(
+        "Each with its answers to dev and test. In all {} of the budget of {}{}.",
+        seconds(planned),
+        seconds(budget),
+        if forecast.reserve.iter().all(Vec::is_empty) { "" } else { "; what is left goes to the reserve" }
+    )];
+    if both.iter().any(|(_, planned)| planned.iter().any(|one| one.money.is_none())) {
+        lines.push(
+            "Money is what an endpoint would ask; it is unknown without its prices ([economics] in the task file)."
+                .to_owned(),
+        );
     }
-    row
+    if let Some(first) = forecast.left_out.first() {
+        lines.push(format!(
+            "Left out, for lack of time or context: {}{}.",
+            left_out(first),
+            more(forecast.left_out.len() - 1)
+        ));
+    }
+    for (arm, reserve) in ["in-context", "fine-tuning"].into_iter().zip(&forecast.reserve) {
+        if !reserve.is_empty() {
+            let named: Vec<String> = reserve.iter().take(NAMED).map(|name| left_out(name)).collect();
+            lines.push(format!(
+                "In reserve, {arm}: {}{}.",
+                named.join("; "),
+                more(reserve.len().saturating_sub(NAMED))
+            ));
+        }
+    }
+    lines.join("\n")
 }
 
 /// Items of a reserve that are named.
-const NAMED: usize = 4;
+const NAMED: usize = 3;
 
-/// What an arm tries where time is left; `None` where it has nothing in reserve.
-pub(super) fn reserve(arm: &str, reserve: &[String]) -> Option<String> {
-    let named = reserve.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = match reserve.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!reserve.is_empty()).then(|| format!("In reserve for time that is left, {arm}: {named}{more}."))
+/// A trial as people call it, with the reason behind its name where there is one.
+pub(crate) fn left_out(name: &str) -> String {
+    match name.split_once(" (") {
+        Some((id, reason)) => format!("{} ({reason}", experiment_name(id)),
+        None => experiment_name(name),
+    }
+}
+
+fn more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!("; and {others} more") }
 }

@@ -7,22 +7,40 @@ use task::probe::Side;
 
 use super::new_table;
 
+/// Why most of what was left out was.
+const NO_TIME: &str = "no time was left; raise budget.time or probes.share";
+
+/// Probes that were left out for one reason, by name, and on which sides.
+type LeftOut<'a> = (&'a str, Vec<(String, Vec<&'static str>)>);
+
 /// A line on what was asked, and one for each reason why something was not.
 pub(super) fn summary(probes: &ProbeSummary) -> String {
     let mut lines = vec![format!(
-        "Probes: up to {} dev items each (never test), {:.1} s of {:.1} s; docs/probes.md says how, --json has all figures.",
+        "Probes: up to {} dev items each (never test), {:.1} s of {:.1} s; `weigh help probes` says how, --json has all figures.",
         probes.items, probes.seconds, probes.budget_seconds
     )];
-    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut reasons: Vec<LeftOut<'_>> = Vec::new();
     for left in &probes.left_out {
-        let name = format!("{} ({})", left.name.replace('_', " "), arm(left.side));
-        match reasons.iter_mut().find(|(reason, _)| *reason == left.reason) {
-            Some((_, names)) => names.push(name),
-            None => reasons.push((&left.reason, vec![name])),
+        // How long each would have taken is in --json.
+        let reason = if left.reason.contains("probes.share") { NO_TIME } else { left.reason.as_str() };
+        let place = reasons.iter().position(|(known, _)| *known == reason).unwrap_or_else(|| {
+            reasons.push((reason, Vec::new()));
+            reasons.len() - 1
+        });
+        let (names, name) = (&mut reasons[place].1, left.name.replace('_', " "));
+        match names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sides)) => sides.push(arm(left.side)),
+            None => names.push((name, vec![arm(left.side)])),
         }
     }
     for (reason, names) in reasons {
-        lines.push(format!("  not probed: {}: {reason}", names.join(", ")));
+        let named: Vec<String> = names
+            .into_iter()
+            .map(
+                |(name, sides)| if sides.len() > 1 { name } else { format!("{name} ({})", sides.join(", ")) },
+            )
+            .collect();
+        lines.push(format!("  not probed: {}: {reason}", named.join(", ")));
     }
     lines.join("\n")
 }

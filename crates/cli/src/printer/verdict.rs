@@ -7,9 +7,9 @@ use eval::gates::State;
 use eval::metric_name;
 use eval::table::Cell;
 use eval::verdict::Choice;
-use eval::wording::p_value;
+use eval::wording::{experiment_name, p_value};
 
-use super::{bold, new_table};
+use super::{bold, named, new_table, wrapped};
 
 /// The eight rows, both arms side by side.
 pub(super) fn rows(comparison: &Comparison) -> Table {
@@ -34,44 +34,45 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
     let (verdict, contrast) = (&comparison.verdict, &comparison.contrast);
     let points = |value: f64| format!("{:+.1}", 100.0 * value);
     let (test, p) = contrast.test.shown();
-    let mut lines = vec![
-        format!(
-            "Fine-tuned minus in-context: {} points of {}, {:.0}% interval {} to {} ({} items, {test} {}).",
-            points(contrast.difference.value),
-            metric_name(&comparison.metric),
-            100.0 * comparison.decision.confidence,
-            points(contrast.difference.low),
-            points(contrast.difference.high),
-            contrast.test.items,
-            p_value(p)
-        ),
-        format!("  in-context  {}", contrast.in_context.trim_end_matches("@test")),
-        format!("  fine-tuned  {}", contrast.fine_tune.trim_end_matches("@test")),
-    ];
-    lines.push(other_runs(comparison));
-    lines.extend(looked(comparison));
+    let mut lines = vec![format!(
+        "Fine-tuned minus in-context: {} points of {}, {:.0}% interval {} to {} ({} items, {test} {}).",
+        points(contrast.difference.value),
+        metric_name(&comparison.metric),
+        100.0 * comparison.decision.confidence,
+        points(contrast.difference.low),
+        points(contrast.difference.high),
+        contrast.test.items,
+        p_value(p)
+    )];
+    lines = lines.iter().map(|line| wrapped(line)).collect();
+    for (name, id) in [("in-context", &contrast.in_context), ("fine-tuned", &contrast.fine_tune)] {
+        let id = id.trim_end_matches("@test");
+        lines.push(named(&format!("  {name}"), 14, &format!("{}, stored as {id}", experiment_name(id))));
+    }
+    lines.push(wrapped(&other_runs(comparison)));
+    lines.extend(looked(comparison).iter().map(|line| wrapped(line)));
     if let Some(main) = comparison.economics.main() {
-        lines.push(format!("Break-even: {}", main.formula));
+        lines.push(wrapped(&format!("Break-even: {}.", main.sentence())));
     }
     if let Some(prices) = &comparison.economics.prices {
         let read = prices.read_on.as_deref().map_or_else(String::new, |day| format!(", read on {day}"));
         let source = prices.source.as_deref().map_or_else(String::new, |source| format!(" ({source}{read})"));
-        lines.push(format!("Prices: {} of {}{source}", prices.model, prices.file));
+        lines.push(wrapped(&format!("Prices: {} of {}{source}", prices.model, prices.file)));
     }
-    lines.push(String::new());
+    lines.push("\nThe three gates of fine-tuning:".to_owned());
     for (name, gate) in verdict.gates.named() {
         let mark = match gate.state {
             State::Yes => "yes",
             State::No => "no",
             State::Undecided => "undecided",
         };
-        lines.push(format!("  gate {:<20} {mark:<9} {}", name.replace('_', " "), gate.reason));
+        let name = format!("  {:<20} {mark:<9}  ", name.replace('_', " "));
+        lines.push(named(&name, 34, &gate.reason));
     }
-    lines.push(String::new());
-    lines.push(format!("Verdict: {}", chosen(verdict.choice)));
-    lines.extend(verdict.reasons.iter().map(|reason| format!("  because {reason}")));
-    lines.extend(verdict.flips_if.iter().map(|condition| format!("  flips if {condition}")));
-    wrapped_lines(&lines)
+    lines.push(format!("\nVerdict: {}", chosen(verdict.choice)));
+    lines.extend(verdict.reasons.iter().map(|reason| named("  because", 12, reason)));
+    lines.extend(verdict.flips_if.iter().map(|condition| named("  flips if", 12, condition)));
+    lines.join("\n")
 }
 
 /// The same difference over all draws and seeds of the finalists' configurations.
@@ -117,34 +118,6 @@ fn looked(comparison: &Comparison) -> Vec<String> {
         lines.push(format!("Labels on which the two differ (Benjamini-Hochberg): {}.", better.join(", ")));
     }
     lines
-}
-
-/// Breaks long lines at spaces, continuing below the text after the first words.
-pub(super) fn wrapped_lines(lines: &[String]) -> String {
-    let width = super::width();
-    let mut out = String::new();
-    for line in lines {
-        let indent = line.len() - line.trim_start().len();
-        let hanging = if indent > 0 { indent + 9 } else { 0 };
-        let mut column = 0;
-        out.push_str(&" ".repeat(indent));
-        column += indent;
-        for (index, word) in line.trim_start().split(' ').enumerate() {
-            let length = anstream::adapter::strip_str(word).to_string().chars().count();
-            if index > 0 && column + 1 + length > width {
-                out.push('\n');
-                out.push_str(&" ".repeat(hanging));
-                column = hanging;
-            } else if index > 0 {
-                out.push(' ');
-                column += 1;
-            }
-            out.push_str(word);
-            column += length;
-        }
-        out.push('\n');
-    }
-    out
 }
 
 fn chosen(choice: Choice) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use eval::wording::experiment_name;
 use indicatif::ProgressBar;
 use task::record::{Experiment, Family};
 
@@ -36,7 +37,7 @@ impl ArmView {
         self.collapsed += usize::from(experiment.collapse.is_some());
         let score = experiment.mean_score();
         if experiment.collapse.is_none() && self.best.as_ref().is_none_or(|(best, _)| score > *best) {
-            self.best = Some((score, short(&experiment.id).to_owned()));
+            self.best = Some((score, experiment_name(&experiment.id)));
         }
         self.bar.set_position(self.ended.len() as u64);
         self.bar.set_message(self.message());
@@ -61,12 +62,6 @@ fn trial(experiment: &Experiment) -> String {
         (Family::InContext, Some((prompt, _))) => prompt.to_owned(),
         _ => name.to_owned(),
     }
-}
-
-/// An experiment's id without its part and its arm.
-fn short(id: &str) -> &str {
-    let name = id.trim_end_matches("@dev");
-    name.split_once('/').map_or(name, |(_, rest)| rest)
 }
 
 #[cfg(test)]
@@ -109,7 +104,7 @@ mod tests {
             arm.stored(&experiment(&id, Family::InContext, right, None));
         }
         assert_eq!(arm.bar.position(), 1);
-        assert_eq!(arm.message(), "best on dev 0.750  random/k4/s0/batch");
+        assert_eq!(arm.message(), "best on dev 0.750  random shots, 4 shown (seed 0, batch calibration)");
     }
 
     #[test]
@@ -119,6 +114,6 @@ mod tests {
         assert_eq!(arm.message(), "nothing healthy yet  (1 collapsed)");
         arm.stored(&experiment("fine_tune/lora/n16/lr0.001/s0@dev", Family::FineTune, 1, None));
         assert_eq!(arm.bar.position(), 2);
-        assert_eq!(arm.message(), "best on dev 0.250  lora/n16/lr0.001/s0  (1 collapsed)");
+        assert_eq!(arm.message(), "best on dev 0.250  LoRA, 16 labels (rate 0.001, seed 0)  (1 collapsed)");
     }
 }

@@ -6,7 +6,7 @@ use task::record::{Family, TimedRequest};
 use super::{Cell, Sources};
 use crate::economics::{Economics, Payback};
 use crate::interval::quantile;
-use crate::wording::{number, seconds};
+use crate::wording::{count, number, seconds};
 
 /// Row 3: one request.
 pub(super) fn inference(sources: &Sources<'_>, family: Family) -> Cell {
@@ -21,10 +21,10 @@ pub(super) fn inference(sources: &Sources<'_>, family: Family) -> Cell {
         "money_per_1000": {"cold": per_thousand(cost.money_cold), "warm": per_thousand(cost.money_warm)},
     });
     let mut text = format!(
-        "{} prompt tokens ({} cached) + {}; {} in a batch",
+        "{} prompt tokens ({} cached), {}; {} in a batch",
         number(tokens.prompt.round()),
         number(tokens.cached.round()),
-        number(tokens.completion.round()),
+        count(tokens.completion.round() as u64, "answer token"),
         seconds(experiment.seconds_per_request)
     );
     if let Some((measured, words)) = latency(&experiment.calls.timed) {
@@ -46,7 +46,7 @@ pub(super) fn inference(sources: &Sources<'_>, family: Family) -> Cell {
         Cell::measured(value, "tokens, FLOPs, seconds and money of a request", text, &experiment.id);
     if cost.money_cold.is_none() {
         cell.reason =
-            Some("money: economics.input_price and economics.output_price are not given".to_owned());
+            Some("no money: economics.input_price and economics.output_price are not given".to_owned());
     }
     cell
 }
@@ -69,7 +69,7 @@ fn latency(timed: &[TimedRequest]) -> Option<(Value, String)> {
         "cold": {"p50": p50[1], "p95": p95[1]},
     });
     let words = format!(
-        "; alone p50 {} / p95 {} warm, {} / {} cold",
+        "; one at a time p50 {}, p95 {} with a warm cache, {} and {} with a cold one",
         seconds(p50[0]),
         seconds(p95[0]),
         seconds(p50[1]),

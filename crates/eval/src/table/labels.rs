@@ -6,7 +6,7 @@ use task::record::{Family, Part};
 use super::{Cell, Sources};
 use crate::curve::{Axis, Curve, first_to_reach};
 use crate::evidence::Answered;
-use crate::wording::{count, percent};
+use crate::wording::{count, method_name, percent};
 
 /// Row 5: the main metric against what the arm was given.
 pub(super) fn data(sources: &Sources<'_>, family: Family) -> Cell {
@@ -16,17 +16,16 @@ pub(super) fn data(sources: &Sources<'_>, family: Family) -> Cell {
     let Some(curve) = longest else {
         return Cell::missing("no experiment of this arm could be placed on a curve");
     };
-    let axis = if curve.axis == Axis::Shots { "k" } else { "n" };
+    let unit = if curve.axis == Axis::Shots { "demonstrations" } else { "labels" };
     let shown: Vec<String> =
-        curve.points.iter().map(|point| format!("{axis}={} {}", point.at, percent(point.score))).collect();
-    let mut text = format!("{}: {}", curve.method, shown.join(", "));
+        curve.points.iter().map(|point| format!("{} with {}", percent(point.score), point.at)).collect();
+    let mut text = format!("{}: {} {unit}", method_name(&curve.method), shown.join(", "));
     let mut value = json!({
         "labels_used": sources.finalist(family).experiment.labels_used,
         "curve": curve.method,
         "part": curve.part,
         "points": curve.points.iter().map(|p| json!({"at": p.at, "score": p.score, "seeds": p.seeds})).collect::<Vec<_>>(),
     });
-    let unit = if family == Family::FineTune { "labels" } else { "demonstrations" };
     let requirement = sources.requirement;
     if family == Family::FineTune {
         text += &labels_to_reach(sources, curve.part, &mut value);

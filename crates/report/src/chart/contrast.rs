@@ -7,13 +7,18 @@ use super::{Canvas, Scale, ticks};
 use crate::Report;
 use crate::words::{class, family};
 
-const WIDTH: f64 = 920.0;
-const NAMES: f64 = 112.0;
+/// Widths of the picture: on a wide screen and on paper, and on a telephone.
+const WIDTHS: [(&str, f64); 2] = [("broad", 920.0), ("slim", 380.0)];
+const NAMES: f64 = 96.0;
 const VALUES: f64 = 64.0;
 const ROW: f64 = 32.0;
 
-/// Every finalist's score on test, with its interval.
+/// Every finalist's score on test, with its interval, in both widths.
 pub(crate) fn scores(report: &Report) -> String {
+    WIDTHS.map(|(class, width)| format!("<div class=\"{class}\">{}</div>", scores_in(report, width))).concat()
+}
+
+fn scores_in(report: &Report, width: f64) -> String {
     let families = [Family::InContext, Family::FineTune, Family::Floor];
     let rows: Vec<_> = families
         .into_iter()
@@ -23,8 +28,8 @@ pub(crate) fn scores(report: &Report) -> String {
         })
         .collect();
     let height = ROW * rows.len() as f64 + 30.0;
-    let x = Scale { domain: [0.0, 1.0], range: [NAMES, WIDTH - VALUES] };
-    let mut canvas = Canvas::new(WIDTH, height);
+    let x = Scale { domain: [0.0, 1.0], range: [NAMES, width - VALUES] };
+    let mut canvas = Canvas::new(width, height);
     for tick in ticks(0.0, 1.0, 5) {
         canvas.line("grid", [x.at(tick), 4.0, x.at(tick), height - 24.0]);
         canvas.text("tick", [x.at(tick), height - 8.0], "middle", &format!("{:.0}%", 100.0 * tick));
@@ -46,25 +51,31 @@ pub(crate) fn scores(report: &Report) -> String {
             percent(score.high)
         );
         canvas.dot(&format!("dot {class}"), [x.at(score.value), middle], 6.0, &title);
-        canvas.text(&format!("value {class}"), [WIDTH, middle + 5.0], "end", &percent(score.value));
+        canvas.text(&format!("value {class}"), [width, middle + 5.0], "end", &percent(score.value));
         said.push(title);
     }
     canvas.finish(&format!("Scores on test with their intervals: {}", said.join("; ")))
 }
 
-/// The difference fine-tuned less in-context, its interval, and the margin within which it does not matter.
+/// The difference fine-tuned less in-context, its interval, and the margin within which it does not matter, in both widths.
 pub(crate) fn difference(report: &Report) -> String {
+    WIDTHS
+        .map(|(class, width)| format!("<div class=\"{class}\">{}</div>", difference_in(report, width)))
+        .concat()
+}
+
+fn difference_in(report: &Report, width: f64) -> String {
     let contrast = &report.comparison.contrast;
     let margin = report.comparison.decision.margin;
     let rows = [("These two", &contrast.difference), ("All runs", &contrast.replication.difference)];
     let ends = rows.iter().flat_map(|(_, one)| [one.low, one.high]).chain([margin]);
     let reach = ends.map(f64::abs).fold(0.0, f64::max);
     let reach = 1.12 * reach;
-    let x = Scale { domain: [-reach, reach], range: [NAMES, WIDTH - VALUES] };
+    let x = Scale { domain: [-reach, reach], range: [NAMES, width - VALUES] };
     let bottom = 8.0 + ROW * rows.len() as f64;
-    let mut canvas = Canvas::new(WIDTH, bottom + 26.0);
+    let mut canvas = Canvas::new(width, bottom + 26.0);
     canvas.rectangle("margin", [x.at(-margin), 8.0, x.at(margin) - x.at(-margin), bottom - 8.0]);
-    for tick in ticks(-100.0 * reach, 100.0 * reach, 9) {
+    for tick in ticks(-100.0 * reach, 100.0 * reach, if width < 500.0 { 5 } else { 9 }) {
         canvas.line("grid", [x.at(tick / 100.0), 8.0, x.at(tick / 100.0), bottom]);
         canvas.text("tick", [x.at(tick / 100.0), bottom + 16.0], "middle", &signed(tick));
     }
@@ -81,7 +92,7 @@ pub(crate) fn difference(report: &Report) -> String {
         canvas.dot(&format!("dot {class}"), [x.at(difference.value), middle], 6.0, &title);
         canvas.text("name", [0.0, middle + 5.0], "start", name);
         let value = signed((1000.0 * difference.value).round() / 10.0);
-        canvas.text("value", [WIDTH, middle + 5.0], "end", &value);
+        canvas.text("value", [width, middle + 5.0], "end", &value);
         said.push(title);
     }
     canvas.finish(&format!(

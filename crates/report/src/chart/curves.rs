@@ -1,8 +1,9 @@
 //! The main metric against what each method was given.
 
-use eval::curve::{Axis, Curve, first_to_reach};
+use eval::curve::{Axis, Curve, CurvePoint, first_to_reach};
+use eval::interval::Estimate;
 use eval::metric_name;
-use eval::wording::{count, method_name, percent};
+use eval::wording::{count, method_name, number, percent};
 use task::record::{Family, Part};
 
 use super::{Canvas, Scale, spread_out, ticks};
@@ -12,7 +13,7 @@ use crate::words::class;
 const WIDTH: f64 = 920.0;
 const HEIGHT: f64 = 400.0;
 /// Left, right (for the names of the lines), top, bottom.
-const MARGIN: [f64; 4] = [48.0, 168.0, 28.0, 46.0];
+const MARGIN: [f64; 4] = [48.0, 168.0, 40.0, 46.0];
 const LINE: f64 = 16.0;
 
 /// Where a number of examples stands: logarithmic, with a place for none.
@@ -20,23 +21,36 @@ fn place(examples: usize) -> f64 {
     (1.0 + examples as f64).log2()
 }
 
-/// Where fine-tuning first reaches the prompt, in words; `None` where there is nothing to reach or it is not reached.
+/// Where fine-tuning first reaches the prompt at a size that was measured, in words; `None` without a prompt's score.
 pub(crate) fn crossing(report: &Report) -> Option<String> {
-    let (curve, at, target) = reached(report)?;
-    Some(format!(
-        "{} reaches the prompt’s {} with {}",
-        method_name(&curve.method),
-        percent(target),
-        count(at as u64, "label")
-    ))
+    let target = prompted(report)?;
+    Some(match reached(report) {
+        Some((curve, at)) => format!(
+            "{} reaches the prompt’s {} with {}",
+            method_name(&curve.method),
+            percent(target),
+            count(at as u64, "label")
+        ),
+        None => format!("fine-tuning reaches the prompt’s {} at no size that was measured", percent(target)),
+    })
 }
 
-/// The curve that first reaches the in-context finalist's score on test, at how many labels, and that score.
-fn reached(report: &Report) -> Option<(&Curve, usize, f64)> {
-    let comparison = &report.comparison;
-    let target = report.finalist(Family::InContext)?.metrics.as_ref()?.get(&comparison.metric)?.value;
-    let (curve, point) = first_to_reach(&comparison.curves, Family::FineTune, target)?;
-    (curve.part == Part::Test).then_some((curve, point.at, target))
+/// The in-context finalist's score on test.
+fn prompted(report: &Report) -> Option<f64> {
+    Some(report.finalist(Family::InContext)?.metrics.as_ref()?.get(&report.comparison.metric)?.value)
+}
+
+/// The curve that first reaches the in-context finalist's score on test, and at how many labels.
+fn reached(report: &Report) -> Option<(&Curve, usize)> {
+    let (curve, point) = first_to_reach(&report.comparison.curves, Family::FineTune, prompted(report)?)?;
+    (curve.part == Part::Test).then_some((curve, point.at))
+}
+
+/// The labels at which fine-tuning draws level, with the interval's ends, where that could be estimated; an end of `None` lies beyond
+/// everything that was looked at.
+fn draws_level(report: &Report) -> Option<(u64, Option<u64>, Option<u64>)> {
+    let crossing = report.comparison.requirement.crossing()?;
+    Some((crossing.labels?, crossing.low, crossing.high))
 }
 
 /// The curves on test as a picture; `None` without any.
@@ -45,10 +59,15 @@ pub(crate) fn curves(report: &Report) -> Option<String> {
     let mut shown: Vec<&Curve> = comparison.curves.iter().filter(|curve| curve.part == Part::Test).collect();
     shown.sort_by_key(|curve| std::cmp::Reverse(curve.family));
     let points = || shown.iter().flat_map(|curve| &curve.points);
-    let most = points().map(|point| point.at).max()?;
-    let low = points().map(|point| point.lowest).fold(1.0, f64::min);
-    let high = points().map(|point| point.highest).fold(0.0, f64::max);
-    let padding = (0.06 * (high - low)).max(0.01);
+    let measured = points().map(|point| point.at).max()?;
+    let estimated = draws_level(report).map(|(labels, _, high)| high.unwrap_or(labels) as usize);
+    let most = estimated.map_or(measured, |labels| measured.max(labels));
+    let interval = |point: &CurvePoint| {
+        interval(report, point).map_or((point.lowest, point.highest), |own| (own.low, own.high))
+    };
+    let low = points().map(|point| interval(point).0.min(point.lowest)).fold(1.0, f64::min);
+    let high = points().map(|point| interval(point).1.max(point.highest)).fold(0.0, f64::max);
+    let padding = (0.03 * (high - low)).max(0.01);
     let domain = [(low - padding).max(0.0), (high + padding).min(1.0)];
     let [left, right, top, bottom] = MARGIN;
     let x = Scale { domain: [0.0, place(most)], range: [left + 12.0, WIDTH - right] };
@@ -63,15 +82,14 @@ pub(crate) fn curves(report: &Report) -> Option<String> {
     let description = format!(
         "{} on test against the examples given, one line a method. {}. The numbers are in the table below.",
         metric_name(&comparison.metric),
-        crossing(report)
-            .unwrap_or_else(|| "Fine-tuning does not reach the prompt at any size measured".to_owned())
+        crossing(report).unwrap_or_else(|| "The prompt’s score is not known".to_owned())
     );
     Some(canvas.finish(&description))
 }
 
 fn grid(canvas: &mut Canvas, report: &Report, x: &Scale, y: &Scale, mut sizes: Vec<usize>) {
     let (right, bottom) = (x.range[1], y.range[0]);
-    for tick in ticks(y.domain[0], y.domain[1], 6) {
+    for tick in ticks(y.domain[0], y.domain[1], 8) {
         canvas.line("grid", [MARGIN[0], y.at(tick), right, y.at(tick)]);
         canvas.text("tick", [MARGIN[0] - 8.0, y.at(tick) + 4.0], "end", &format!("{:.0}%", 100.0 * tick));
     }
@@ -99,13 +117,32 @@ fn grid(canvas: &mut Canvas, report: &Report, x: &Scale, y: &Scale, mut sizes: V
 
 /// The prompt's score as a level, and the size at which fine-tuning first reaches it.
 fn mark_crossing(canvas: &mut Canvas, report: &Report, x: &Scale, y: &Scale) {
-    let Some((_, at, target)) = reached(report) else { return };
-    let (here, level) = (x.at(place(at)), y.at(target));
+    let Some(target) = prompted(report) else { return };
+    let level = y.at(target);
     canvas.line("level", [MARGIN[0], level, x.range[1], level]);
-    canvas.line("crossing", [here, level, here, y.range[0]]);
-    let note = format!("the prompt’s {} is reached with {}", percent(target), count(at as u64, "label"));
-    let (beside, anchor) = if here > WIDTH / 2.0 { (here - 6.0, "end") } else { (here + 6.0, "start") };
-    canvas.text("note", [beside, y.range[0] - 8.0], anchor, &note);
+    let (at, note) = match (draws_level(report), reached(report)) {
+        (Some((labels, low, high)), _) => {
+            let from = low.map_or(x.at(place(labels as usize)), |low| x.at(place(low as usize)));
+            let to = high.map_or(x.range[1], |high| x.at(place(high as usize)));
+            canvas.rectangle("region", [from, y.range[1], (to - from).max(2.0), y.range[0] - y.range[1]]);
+            let end = |end: Option<u64>| {
+                end.map_or_else(|| "more than was looked at".to_owned(), |end| number(end as f64))
+            };
+            (
+                labels as usize,
+                format!("draws level at {} ({} to {})", count(labels, "label"), end(low), end(high)),
+            )
+        }
+        (None, Some((_, at))) => {
+            (at, format!("the prompt’s {} is reached with {}", percent(target), count(at as u64, "label")))
+        }
+        (None, None) => return,
+    };
+    let here = x.at(place(at));
+    canvas.line("crossing", [here, y.range[1], here, y.range[0]]);
+    // Above the plot: within it lines and whiskers would run through the words.
+    let anchor = if here > WIDTH / 2.0 { "end" } else { "start" };
+    canvas.text("note", [here, y.range[1] - 6.0], anchor, &note);
 }
 
 /// One method: a band over its seeds, a line, and a dot a size with its interval where it has a single run.
@@ -128,11 +165,7 @@ fn draw(canvas: &mut Canvas, report: &Report, curve: &Curve, x: &Scale, y: &Scal
             count(point.at as u64, given),
             percent(point.score)
         );
-        let arm = point.experiments.first().and_then(|id| report.comparison.arm(id));
-        let interval = arm
-            .filter(|_| point.seeds == 1)
-            .and_then(|arm| arm.metrics.as_ref()?.get(&report.comparison.metric));
-        if let Some(interval) = interval {
+        if let Some(interval) = interval(report, point) {
             let clamp = |value: f64| y.at(value.clamp(y.domain[0], y.domain[1]));
             canvas.line(&format!("whisker {class}"), [here, clamp(interval.low), here, clamp(interval.high)]);
             title += &format!(" ({} to {})", percent(interval.low), percent(interval.high));
@@ -156,6 +189,13 @@ fn draw(canvas: &mut Canvas, report: &Report, curve: &Curve, x: &Scale, y: &Scal
         }
         canvas.dot(&format!("dot {class}"), [here, there], 3.6, &title);
     }
+}
+
+/// The interval of a size that was run once.
+fn interval<'a>(report: &'a Report, point: &CurvePoint) -> Option<&'a Estimate> {
+    let arm =
+        point.experiments.first().filter(|_| point.seeds == 1).and_then(|id| report.comparison.arm(id))?;
+    arm.metrics.as_ref()?.get(&report.comparison.metric)
 }
 
 /// The lines' names at their ends, moved apart where they would touch.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::columns::Columns;
+use super::delimiter::guess_delimiter;
 use super::lines::{self, LONGEST_ROW};
 use super::read::{BadRows, RawRow, Table};
 use crate::Error;
@@ -50,15 +51,6 @@ pub(super) fn read(
         }
     }
     Ok(Table { path, rows, columns: Some(places.columns) })
-}
-
-/// A semicolon or a tab where the header has one and no comma, as spreadsheets write in many countries.
-fn guess_delimiter(beginning: &[u8]) -> u8 {
-    let header = beginning.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if header.contains(&b',') {
-        return b',';
-    }
-    [b';', b'\t'].into_iter().find(|delimiter| header.contains(delimiter)).unwrap_or(b',')
 }
 
 /// Where the columns stand.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::dependence::told_by_words;
+use super::rows::UNNAMED;
 use super::{Row, Rows, promptfoo};
 use crate::Error;
 use crate::dataset::{INPUT_NAMES, TARGET_NAMES};
@@ -15,6 +17,13 @@ const LOOKED_AT: usize = 20_000;
 const LABEL_CHARACTERS: f64 = 60.0;
 /// Names of a column that says which part a row belongs to.
 const SPLIT_NAMES: [&str; 5] = ["split", "set", "partition", "subset", "fold"];
+/// Names of a column with a text to be written, where no column has labels.
+const ANSWER_NAMES: [&str; 7] =
+    ["answer", "response", "reply", "completion", "summary", "translation", "result"];
+/// Share of the rows in which a target stands; the others are left out.
+const FILLED: f64 = 0.75;
+/// What the words of the input tell of a label at least (see [`told_by_words`]), where there are several candidates.
+const TOLD: f64 = 0.1;
 /// Names of a column that names rows.
 const ID_NAMES: [&str; 5] = ["id", "uid", "uuid", "guid", "key"];
 
@@ -33,12 +42,25 @@ pub struct Guess {
     pub split: Option<String>,
     /// Different targets.
     pub targets: usize,
+    /// Rows without an input or a target, which are left out.
+    pub incomplete: usize,
     /// What the model is told.
     pub instruction: Option<String>,
     /// For `extract`: a schema that all targets meet.
     pub schema: Option<Value>,
     /// Why, and what else it could be.
     pub reasons: Vec<String>,
+}
+
+impl Guess {
+    /// Whether `row` has an input and a target. Chats are looked at when they are read.
+    pub fn is_complete(&self, row: &Row) -> bool {
+        [&self.input, &self.target].into_iter().flatten().all(|name| is_filled(row, name))
+    }
+}
+
+fn is_filled(row: &Row, name: &str) -> bool {
+    row.get(name).is_some_and(|value| !plain(value).trim().is_empty())
 }
 
 /// What a person said that the guess need not find out.
@@ -76,7 +98,7 @@ pub fn guess(rows: &Rows, wanted: &Wanted) -> Result<Guess, Error> {
     } else {
         let target = match &wanted.target {
             Some(target) => given(&columns, target)?,
-            None => find_target(&columns, looked.len(), rows, &mut reasons)?,
+            None => find_target(&columns, &looked, rows, wanted.input.as_deref(), &mut reasons)?,
         };
         let input = match &wanted.input {
             Some(input) => given(&columns, input)?,
@@ -100,8 +122,15 @@ pub fn guess(rows: &Rows, wanted: &Wanted) -> Result<Guess, Error> {
     if let Some(split) = split {
         reasons.push(format!("`{}` names the part of the split that each row belongs to", split.name));
     }
-    let distinct: BTreeSet<String> = targets.iter().map(plain).collect();
+    let distinct: BTreeSet<String> = targets.iter().map(plain).filter(|text| !text.is_empty()).collect();
+    let lacks = |row: &&Row| [&input, &target].into_iter().flatten().any(|name| !is_filled(row, name));
+    let incomplete = rows.rows.iter().filter(lacks).count();
+    if incomplete > 0 {
+        let rows = if incomplete == 1 { "1 row".to_owned() } else { format!("{incomplete} rows") };
+        reasons.push(format!("{rows} without an input or a target left out"));
+    }
     Ok(Guess {
+        incomplete,
         kind,
         id: id.map(|column| column.name.to_owned()),
         split: split.map(|column| column.name.to_owned()),
@@ -127,8 +156,8 @@ fn columns<'a>(rows: &[&'a Row]) -> Vec<Column<'a>> {
         let values: Vec<String> = rows
             .iter()
             .filter_map(|row| row.get(name))
-            .map(plain)
-            .filter(|text| !text.trim().is_empty())
+            .map(|value| plain(value).trim().to_owned())
+            .filter(|text| !text.is_empty())
             .collect();
         Column {
             name,
@@ -151,7 +180,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn alias<'a>(columns: &'a [Column<'_>], names: &[&str]) -> Option<&'a Column<'a>> {
+fn alias<'a, 'b>(columns: &'b [Column<'a>], names: &[&str]) -> Option<&'b Column<'a>> {
     names.iter().find_map(|name| columns.iter().find(|column| column.name.trim().eq_ignore_ascii_case(name)))
 }
 
@@ -165,32 +194,43 @@ fn given(columns: &[Column<'_>], name: &str) -> Result<String, Error> {
 
 fn find_target(
     columns: &[Column<'_>],
-    rows: usize,
+    looked: &[&Row],
     source: &Rows,
+    input: Option<&str>,
     reasons: &mut Vec<String>,
 ) -> Result<String, Error> {
+    let rows = looked.len();
     if source.format == super::SourceFormat::Promptfoo {
         return Ok(promptfoo::TARGET.to_owned());
     }
-    if let Some(column) = alias(columns, &TARGET_NAMES) {
+    let filled = |column: &Column<'_>| column.filled as f64 >= FILLED * rows as f64;
+    if let Some(column) = alias(columns, &TARGET_NAMES).filter(|column| filled(column)) {
         reasons.push(format!("`{}` is the target by its name", column.name));
         return Ok(column.name.to_owned());
     }
     let longest = columns.iter().max_by(|left, right| left.characters.total_cmp(&right.characters));
     let few = |column: &&Column<'_>| {
-        column.filled == rows
+        filled(column)
+            && Some(column.name) != input
             && (2..=(rows / 4).max(2)).contains(&column.distinct)
             && column.characters <= LABEL_CHARACTERS
             && longest.is_none_or(|longest| longest.name != column.name)
             && !SPLIT_NAMES.iter().any(|name| column.name.eq_ignore_ascii_case(name))
     };
     let mut candidates: Vec<&Column<'_>> = columns.iter().filter(few).collect();
+    let text = input.or_else(|| text_column(columns, None).map(|column| column.name));
+    let unrelated = told_apart(&mut candidates, looked, text);
     // Words before numbers, then the fewest different values.
     candidates.sort_by_key(|column| (column.numbers == column.filled, column.distinct));
     let Some((first, others)) = candidates.split_first() else {
+        if let Some(column) = written_answer(columns, text).filter(|column| filled(column)) {
+            reasons
+                .push(format!("`{}` is taken for the target: a text of its own in every row", column.name));
+            return Ok(column.name.to_owned());
+        }
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         return Err(Error::Data(format!(
-            "no column looks like a target (few different values in every row); name one with --target. There are: {}",
+            "no column looks like a target (few different values in nearly every row); name one with --target. There are: {}",
             names.join(", ")
         )));
     };
@@ -199,27 +239,73 @@ fn find_target(
         let names: Vec<String> = others.iter().take(4).map(|column| format!("`{}`", column.name)).collect();
         reasons.push(format!("it could also be {}", names.join(", ")));
     }
+    if !unrelated.is_empty() {
+        let names: Vec<String> = unrelated.iter().take(4).map(|name| format!("`{name}`")).collect();
+        reasons.push(format!("the words of `{}` do not tell {}", text.unwrap_or_default(), names.join(", ")));
+    }
     Ok(first.name.to_owned())
 }
 
-fn find_input(columns: &[Column<'_>], target: &str, reasons: &mut Vec<String>) -> Result<String, Error> {
-    let free: Vec<&Column<'_>> = columns.iter().filter(|column| column.name != target).collect();
+/// Takes those candidates out that the words of the column `text` do not tell, unless they tell none; gives their names.
+fn told_apart<'a>(candidates: &mut Vec<&Column<'a>>, looked: &[&Row], text: Option<&str>) -> Vec<&'a str> {
+    let Some(text) = text.filter(|_| candidates.len() > 1) else { return Vec::new() };
+    let told = |column: &&Column<'_>| {
+        let pairs: Vec<(String, String)> = looked
+            .iter()
+            .filter(|row| is_filled(row, text) && is_filled(row, column.name))
+            .map(|row| (plain(&row[text]), plain(&row[column.name])))
+            .collect();
+        let pairs: Vec<(&str, &str)> =
+            pairs.iter().map(|(text, value)| (text.as_str(), value.as_str())).collect();
+        told_by_words(&pairs) >= TOLD
+    };
+    let (kept, out): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(told);
+    if kept.is_empty() {
+        return Vec::new();
+    }
+    *candidates = kept;
+    out.into_iter().map(|column| column.name).collect()
+}
+
+/// Where no column has labels: the one that is named like an answer, or the only other text.
+fn written_answer<'a, 'b>(columns: &'b [Column<'a>], text: Option<&str>) -> Option<&'b Column<'a>> {
+    if let Some(named) = alias(columns, &ANSWER_NAMES).filter(|column| Some(column.name) != text) {
+        return Some(named);
+    }
+    let is_text = |column: &&Column<'_>| {
+        Some(column.name) != text
+            && column.numbers < column.filled
+            && ![&SPLIT_NAMES[..], &ID_NAMES[..]]
+                .concat()
+                .iter()
+                .any(|name| column.name.eq_ignore_ascii_case(name))
+    };
+    let others: Vec<&Column<'_>> = columns.iter().filter(is_text).collect();
+    if let [one] = others.as_slice() { Some(*one) } else { None }
+}
+
+/// The column that is named like an input, else that with the longest texts; not `except`.
+fn text_column<'a, 'b>(columns: &'b [Column<'a>], except: Option<&str>) -> Option<&'b Column<'a>> {
+    let free = || columns.iter().filter(|column| Some(column.name) != except);
     let named = INPUT_NAMES
         .iter()
-        .find_map(|name| free.iter().find(|column| column.name.trim().eq_ignore_ascii_case(name)));
-    if let Some(column) = named {
-        reasons.push(format!("`{}` is the input by its name", column.name));
-        return Ok(column.name.to_owned());
-    }
-    let longest = free.iter().max_by(|left, right| left.characters.total_cmp(&right.characters));
-    let Some(longest) = longest else {
+        .find_map(|name| free().find(|column| column.name.trim().eq_ignore_ascii_case(name)));
+    named.or_else(|| free().max_by(|left, right| left.characters.total_cmp(&right.characters)))
+}
+
+fn find_input(columns: &[Column<'_>], target: &str, reasons: &mut Vec<String>) -> Result<String, Error> {
+    let Some(column) = text_column(columns, Some(target)) else {
         return Err(Error::Data("one column alone: an input and its target are needed".to_owned()));
     };
-    reasons.push(format!(
-        "`{}` is taken for the input: the longest texts, {:.0} characters on average",
-        longest.name, longest.characters
-    ));
-    Ok(longest.name.to_owned())
+    reasons.push(if INPUT_NAMES.iter().any(|name| column.name.trim().eq_ignore_ascii_case(name)) {
+        format!("`{}` is the input by its name", column.name)
+    } else {
+        format!(
+            "`{}` is taken for the input: the longest texts, {:.0} characters on average",
+            column.name, column.characters
+        )
+    });
+    Ok(column.name.to_owned())
 }
 
 /// The target of a row, of a chat the last message.
@@ -241,7 +327,11 @@ fn kind(targets: &[Value], reasons: &mut Vec<String>) -> TaskKind {
         reasons.push("every target is a JSON object: extract".to_owned());
         return TaskKind::Extract;
     }
-    let texts: Vec<String> = targets.iter().map(plain).collect();
+    let texts: Vec<String> = targets
+        .iter()
+        .map(|target| plain(target).trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .collect();
     let distinct = texts.iter().collect::<BTreeSet<_>>().len();
     let characters =
         texts.iter().map(|text| text.chars().count()).sum::<usize>() as f64 / texts.len().max(1) as f64;
@@ -272,6 +362,9 @@ fn is_split(rows: &[&Row], name: &str) -> bool {
 }
 
 fn instruction(kind: TaskKind, input: &str, target: &str) -> Option<String> {
+    if [input, target].iter().any(|name| name.starts_with(UNNAMED)) {
+        return None;
+    }
     let words = |name: &str| name.replace(['_', '-'], " ").trim().to_lowercase();
     Some(match kind {
         TaskKind::Classify => format!("Give the {} of the {}.", words(target), words(input)),

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use super::{Row, promptfoo};
 use crate::Error;
-use crate::dataset::columnar;
+use crate::dataset::{columnar, guess_delimiter};
+
+/// What columns without names are called, with their place.
+pub(super) const UNNAMED: &str = "column_";
 
 /// What a file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,23 +102,53 @@ fn decoded(bytes: &[u8]) -> (Cow<'_, str>, Option<String>) {
 }
 
 fn separated(text: &str, tabs: bool) -> Result<Rows, String> {
-    let header = text.lines().next().unwrap_or_default();
-    let delimiter = match (tabs, header.contains(','), header.contains('\t'), header.contains(';')) {
-        (true, ..) | (_, false, true, _) => b'\t',
-        (_, false, _, true) => b';',
-        _ => b',',
+    let delimiter = if tabs { b'\t' } else { guess_delimiter(text.as_bytes()) };
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
+    let records: Vec<csv::StringRecord> =
+        reader.records().collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let Some((first, others)) = records.split_first() else {
+        return Ok(Rows::of(SourceFormat::Separated, Vec::new()));
     };
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
-    let names: Vec<String> =
-        reader.headers().map_err(|error| error.to_string())?.iter().map(str::to_owned).collect();
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let fields = names.iter().zip(&record).map(|(name, field)| (name.clone(), Value::from(field)));
-        rows.push(fields.collect());
+    let mut found = Rows::of(SourceFormat::Separated, Vec::new());
+    let (names, values) = if is_header(first, others) {
+        (first.iter().map(|name| name.trim().to_owned()).collect(), others)
+    } else {
+        // A run wants a header, so the rows are written anew.
+        found.format = SourceFormat::Other;
+        let names: Vec<String> = (1..=first.len()).map(|place| format!("{UNNAMED}{place}")).collect();
+        found.notes.push(format!(
+            "its first line is a row, not a header: the columns are called {}",
+            names.join(", ")
+        ));
+        (names, records.as_slice())
+    };
+    let ragged = values.iter().filter(|record| record.len() != names.len()).count();
+    if ragged > 0 {
+        found.format = SourceFormat::Other;
+        let rows = if ragged == 1 { "1 row has".to_owned() } else { format!("{ragged} rows have") };
+        found.notes.push(format!("{rows} more or fewer fields than the {} columns", names.len()));
     }
-    Ok(Rows::of(SourceFormat::Separated, rows))
+    found.rows = values
+        .iter()
+        .map(|record| {
+            names.iter().zip(record).map(|(name, field)| (name.clone(), Value::from(field))).collect()
+        })
+        .collect();
+    Ok(found)
+}
+
+/// Whether the first record names columns: it does not where one of its fields is a value that comes again and again below it.
+fn is_header(first: &csv::StringRecord, others: &[csv::StringRecord]) -> bool {
+    let again = |(place, name): (usize, &str)| {
+        let same =
+            others.iter().filter(|record| record.get(place).is_some_and(|field| field.trim() == name.trim()));
+        !name.trim().is_empty() && same.count() >= 2
+    };
+    !first.iter().enumerate().any(again)
 }
 
 fn jsonl(text: &str) -> Result<Rows, String> {

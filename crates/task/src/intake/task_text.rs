@@ -30,10 +30,9 @@ pub fn task_text(
         padded(&format!("kind = \"{kind}\""))
     );
     if let Some(instruction) = &guess.instruction {
-        out += &format!(
-            "{}# say it as you would to a new colleague\n",
-            padded(&format!("instruction = {}", quoted(instruction)))
-        );
+        out += &format!("# Say it as you would to a new colleague.\ninstruction = {}\n", quoted(instruction));
+    } else {
+        out += "# instruction = \"...\"         # say it as you would to a new colleague\n";
     }
     if let Some(schema) = schema {
         out += &format!("schema = {}\n", quoted(&relative(schema, folder)));

@@ -147,3 +147,61 @@ fn a_file_of_a_windows_program_is_read_and_written_anew() {
     let files = place(&rows, &guess, &data, folder.path()).expect("placed");
     assert_eq!(files.train, folder.path().join("a.train.jsonl"));
 }
+
+#[test]
+fn a_first_line_that_is_a_row_is_no_header() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("SMSSpamCollection");
+    let mut text = String::new();
+    for index in 0..40 {
+        let label = if index % 3 == 0 { "spam" } else { "ham" };
+        text += &format!("{label}\tGo on, {index} times, until crazy.. win, text\n");
+    }
+    crate::atomic::write(&data, text.as_bytes()).expect("written");
+    let rows = Rows::read(&data).expect("read");
+    assert_eq!((rows.rows.len(), rows.format), (40, SourceFormat::Other));
+    assert!(rows.notes[0].starts_with("its first line is a row"), "{:?}", rows.notes);
+    let guess = guess(&rows, &Wanted::default()).expect("guessed");
+    assert_eq!((guess.input.as_deref(), guess.target.as_deref()), (Some("column_2"), Some("column_1")));
+    assert_eq!(guess.instruction, None, "names of our own say nothing");
+}
+
+#[test]
+fn rows_without_a_label_and_columns_that_the_text_does_not_tell_are_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("messy.csv");
+    let mut text = String::from("\u{feff}Nr;Kundentext;Abteilung;Status\r\n");
+    for index in 0..120 {
+        let (queue, words) =
+            [("Karten", "meine Karte ist weg"), ("Kredite", "was kostet ein Kredit")][index % 2];
+        let queue = if index % 30 == 7 { "" } else { queue };
+        text +=
+            &format!("{index};{words}, Anfrage {index};{queue};{}\r\n", ["offen", "zu"][index * 7 / 3 % 2]);
+    }
+    text += "\r\n;;;\r\n1;2\r\n";
+    crate::atomic::write(&data, text.as_bytes()).expect("written");
+    let rows = Rows::read(&data).expect("read");
+    let guess = guess(&rows, &Wanted::default()).expect("guessed");
+    assert_eq!((guess.input.as_deref(), guess.target.as_deref()), (Some("Kundentext"), Some("Abteilung")));
+    assert!(
+        guess.reasons.iter().any(|reason| reason.contains("do not tell `Status`")),
+        "{:?}",
+        guess.reasons
+    );
+    assert_eq!((guess.incomplete, guess.targets), (6, 2));
+    let files = place(&rows, &guess, &data, folder.path()).expect("placed");
+    let written = std::fs::read_to_string(&files.train).expect("it is there");
+    assert_eq!(written.lines().count(), 116);
+}
+
+#[test]
+fn an_answer_of_its_own_in_every_row_is_written() {
+    let all: Vec<Value> = (0..20)
+        .map(|index| json!({"question": format!("what is {index}"), "reply": format!("it is the number {index}, of course")}))
+        .collect();
+    let guess = guess(&rows(&all), &Wanted::default()).expect("it can be guessed");
+    assert_eq!(
+        (guess.input.as_deref(), guess.target.as_deref(), guess.kind),
+        (Some("question"), Some("reply"), TaskKind::Generate)
+    );
+}
