@@ -184,6 +184,9 @@ fn enough_data(contrast: &Contrast, requirement: &Requirement, margin: f64, metr
             (State::No, format!("the prompt is better by at least {}", points(margin)))
         }
         Outcome::Equivalent => (State::No, format!("equivalent within {}", points(margin))),
+        Outcome::Undecided if contrast.of_finalists != Outcome::Undecided => {
+            (State::Undecided, "other draws and seeds may turn it round".to_owned())
+        }
         Outcome::Undecided => (State::Undecided, format!("this does not decide about {}", points(margin))),
     };
     let mut reason = format!("fine-tuned less in-context is {measured}: {found}");

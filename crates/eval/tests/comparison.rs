@@ -482,6 +482,8 @@ fn a_difference_that_other_runs_may_turn_round_is_undecided() {
     assert_eq!(comparison.verdict.choice, Choice::Undecided);
     let reasons = comparison.verdict.reasons.join("; ");
     assert!(reasons.contains("over 1 draw and 1 seed the difference is 4.0 points"), "{reasons}");
+    let gate = &comparison.verdict.gates.enough_data.reason;
+    assert!(gate.contains("other draws and seeds may turn it round"), "{gate}");
     assert!(
         comparison.verdict.flips_if[0].contains("about 4 draws and as many seeds"),
         "{:?}",
