@@ -123,10 +123,8 @@ impl Observer for Progress {
                 plan.done
             ));
         }
-        if let Some(first) = plan.left_out.first() {
-            let more = plan.left_out.len() - 1;
-            let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
-            self.say(&format!("Left out, for lack of time or context: {}{tail}.", left_out(first)));
+        if let Some(line) = left_out(&plan.left_out) {
+            self.say(&line);
         }
         let [prompts_more, trainings_more] = &plan.reserve;
         if !(prompts_more.is_empty() && trainings_more.is_empty()) {

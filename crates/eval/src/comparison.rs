@@ -72,7 +72,7 @@ impl Comparison {
     pub fn from_record(record: &RunRecord) -> Result<Self, Error> {
         let evidence = Evidence::new(record)?;
         let contrast = Contrast::new(&evidence)?;
-        let floor_contrast = FloorContrast::new(&evidence)?;
+        let floor_contrast = FloorContrast::new(&evidence, &contrast.replication)?;
         let economics = Economics::new(&evidence);
         let curves = curve::curves(&evidence);
         let requirement = Requirement::new(&evidence);

@@ -185,6 +185,11 @@ pub struct ItemsNeeded {
 }
 
 impl Contrast {
+    /// Whether the items tell the finalists apart (or that they are equivalent), and only other draws and seeds leave it open.
+    pub fn left_open_by_runs(&self) -> bool {
+        self.outcome != self.of_finalists
+    }
+
     /// Contrasts the finalists of `evidence`.
     pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Self, Error> {
         let (first, second) = (evidence.in_context(), evidence.fine_tune());

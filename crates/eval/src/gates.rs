@@ -184,7 +184,7 @@ fn enough_data(contrast: &Contrast, requirement: &Requirement, margin: f64, metr
             (State::No, format!("the prompt is better by at least {}", points(margin)))
         }
         Outcome::Equivalent => (State::No, format!("equivalent within {}", points(margin))),
-        Outcome::Undecided if contrast.of_finalists != Outcome::Undecided => {
+        Outcome::Undecided if contrast.left_open_by_runs() => {
             (State::Undecided, "other draws and seeds may turn it round".to_owned())
         }
         Outcome::Undecided => (State::Undecided, format!("this does not decide about {}", points(margin))),

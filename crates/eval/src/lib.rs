@@ -9,6 +9,7 @@
 //! - two sides on the same items: [`paired`] (McNemar, equivalence), [`sequential`] (looking after every item), [`power`]
 //!   (how many items),
 //! - one run against an earlier one: [`regression`],
+//! - other draws and seeds of the finalists' configurations: [`replication`],
 //! - many tests: [`multiplicity`], as [`exploration`] asks for them,
 //! - labels: [`learning_curve`], [`power_law`], [`backtest`], [`crossing`] (labels until fine-tuning wins), [`data_advantage`];
 //!   [`requirement`] reads them from a record,

@@ -163,8 +163,7 @@ impl Grounds<'_> {
 
     /// What the runs beside the finalists leave of a difference that their items show.
     fn other_runs(&self) -> Option<String> {
-        let replication =
-            (self.contrast.outcome != self.contrast.of_finalists).then_some(&self.contrast.replication)?;
+        let replication = self.contrast.left_open_by_runs().then_some(&self.contrast.replication)?;
         Some(format!(
             "that is this prompt and these weights; over {} the difference is {} (interval {}), so that others may turn it round",
             replication.runs(),
@@ -272,8 +271,7 @@ impl Grounds<'_> {
     fn more(&self) -> Option<String> {
         let items = self.contrast.items_needed.and_then(|needed| needed.more);
         let items = items.map(|more| format!("about {}", count(more, "more test item")));
-        let open = self.contrast.outcome != self.contrast.of_finalists;
-        let runs = self.contrast.replication.runs_needed.filter(|_| open);
+        let runs = self.contrast.replication.runs_needed.filter(|_| self.contrast.left_open_by_runs());
         let runs = runs.map(|runs| format!("about {runs} draws and as many seeds"));
         let labels = self.requirement.more_labels();
         let labels = labels.map(|more| format!("about {} to train on", count(more, "more label")));

@@ -2,20 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
+mod embedded;
+
+use embedded::embedded;
+use lm::Use;
 use lm::score::{Constraint, Guide, Scorer};
-use lm::{Model, ModelSource, Precision, Use};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-
-fn embedded() -> Model {
-    let source = ModelSource::Memory {
-        name: "embedded",
-        config: include_bytes!("../../../models/micro/config.json"),
-        tokenizer: include_bytes!("../../../models/micro/tokenizer.json"),
-        weights: include_bytes!("../../../models/micro/model.safetensors"),
-    };
-    Model::load(&source, Precision::F32, Use::Frozen).unwrap()
-}
 
 fn booking() -> Value {
     json!({
@@ -45,7 +38,7 @@ fn assert_answer(text: &str) {
 
 #[test]
 fn the_embedded_model_writes_valid_json_at_every_limit() {
-    let model = embedded();
+    let model = embedded(Use::Frozen);
     let constraint = Constraint::new(&model.tokenizer, &booking(), " ", "\n").unwrap();
     let prompts: Vec<Vec<u32>> = ["a table for nine outside ->", "where is my parcel ->", "{ ->"]
         .iter()
@@ -64,7 +57,7 @@ fn the_embedded_model_writes_valid_json_at_every_limit() {
 
 #[test]
 fn random_logits_give_valid_json() {
-    let model = embedded();
+    let model = embedded(Use::Frozen);
     let constraint = Constraint::new(&model.tokenizer, &booking(), " ", "\n").unwrap();
     let mut random = rand_pcg::Pcg64::seed_from_u64(3);
     for limit in [0, 3, 8, 20, 50, 90] {
@@ -88,7 +81,7 @@ fn random_logits_give_valid_json() {
 
 #[test]
 fn a_schema_that_cannot_be_enforced_is_refused() {
-    let model = embedded();
+    let model = embedded(Use::Frozen);
     let schema = json!({"type": "object", "not": {"required": ["a"]}});
     let error = Constraint::new(&model.tokenizer, &schema, "", "\n").unwrap_err().to_string();
     assert!(error.contains("JSON schema"), "{error}");

@@ -1,10 +1,12 @@
 //! A search in the tree of labels finds what scoring the whole tree finds.
 
+mod embedded;
 mod tiny;
 
+use embedded::embedded;
 use lm::adapter::{Lora, LoraConfig};
 use lm::score::{LabelTree, PromptTree, Scorer, SearchGoal};
-use lm::{Error, Model, ModelSource, Precision, Use};
+use lm::{Error, Use};
 use proptest::prelude::*;
 
 /// Rows of a batch; small, so that there are several.
@@ -118,16 +120,6 @@ fn what_does_not_fit_is_refused() {
     assert!(search(&[], &tree).expect("nothing to do").scores.is_empty());
 }
 
-fn embedded() -> Model {
-    let source = ModelSource::Memory {
-        name: "embedded",
-        config: include_bytes!("../../../models/micro/config.json"),
-        tokenizer: include_bytes!("../../../models/micro/tokenizer.json"),
-        weights: include_bytes!("../../../models/micro/model.safetensors"),
-    };
-    Model::load(&source, Precision::F32, Use::Inference).expect("the embedded model")
-}
-
 /// Words that labels and queries are made of.
 const WORDS: [&str; 16] = [
     "card", "lost", "top", "up", "refund", "not", "arrived", "fee", "limit", "change", "pin", "cash",
@@ -147,7 +139,7 @@ proptest! {
     fn the_embedded_model_chooses_the_same_label(
         seed in 0_u64..1000, count in 30_usize..120, shots in 0_usize..6, queries in 1_usize..9, prior in any::<bool>(),
     ) {
-        let model = embedded();
+        let model = embedded(Use::Inference);
         let mut names: Vec<String> =
             (0..count as u64).map(|label| words(1 + label as usize % 4, seed * 7 + label)).collect();
         names.sort_unstable();

@@ -88,11 +88,12 @@ fn capitalize_first(text: String) -> String {
 
 /// Markup of a text in which what stands between backticks is code.
 fn code(text: String) -> Value {
+    let parts: Vec<&str> = text.split('`').collect();
     let mut out = String::new();
-    for (index, part) in text.split('`').enumerate() {
+    for (index, part) in parts.iter().enumerate() {
         let escaped = escape(part);
         // An odd number of backticks leaves the last one as it is.
-        let closed = index + 1 < text.split('`').count();
+        let closed = index + 1 < parts.len();
         match (index % 2 == 1, closed) {
             (true, true) => out += &format!("<code>{escaped}</code>"),
             (true, false) => out += &format!("`{escaped}"),

@@ -46,16 +46,10 @@ pub(super) fn notes(forecast: &Forecast, budget: f64) -> String {
                 .to_owned(),
         );
     }
-    if let Some(first) = forecast.left_out.first() {
-        lines.push(format!(
-            "Left out, for lack of time or context: {}{}.",
-            left_out(first),
-            more(forecast.left_out.len() - 1)
-        ));
-    }
+    lines.extend(left_out(&forecast.left_out));
     for (arm, reserve) in ["in-context", "fine-tuning"].into_iter().zip(&forecast.reserve) {
         if !reserve.is_empty() {
-            let named: Vec<String> = reserve.iter().take(NAMED).map(|name| left_out(name)).collect();
+            let named: Vec<String> = reserve.iter().take(NAMED).map(|name| trial(name)).collect();
             lines.push(format!(
                 "In reserve, {arm}: {}{}.",
                 named.join("; "),
@@ -69,8 +63,14 @@ pub(super) fn notes(forecast: &Forecast, budget: f64) -> String {
 /// Items of a reserve that are named.
 const NAMED: usize = 3;
 
+/// What a plan leaves out, the first by name; `None` where that is nothing.
+pub(crate) fn left_out(names: &[String]) -> Option<String> {
+    let first = names.first()?;
+    Some(format!("Left out, for lack of time or context: {}{}.", trial(first), more(names.len() - 1)))
+}
+
 /// A trial as people call it, with the reason behind its name where there is one.
-pub(crate) fn left_out(name: &str) -> String {
+fn trial(name: &str) -> String {
     match name.split_once(" (") {
         Some((id, reason)) => format!("{} ({reason}", experiment_name(id)),
         None => experiment_name(name),

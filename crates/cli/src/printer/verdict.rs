@@ -34,7 +34,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
     let (verdict, contrast) = (&comparison.verdict, &comparison.contrast);
     let points = |value: f64| format!("{:+.1}", 100.0 * value);
     let (test, p) = contrast.test.shown();
-    let mut lines = vec![format!(
+    let mut lines = vec![wrapped(&format!(
         "Fine-tuned minus in-context: {} points of {}, {:.0}% interval {} to {} ({} items, {test} {}).",
         points(contrast.difference.value),
         metric_name(&comparison.metric),
@@ -43,8 +43,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
         points(contrast.difference.high),
         contrast.test.items,
         p_value(p)
-    )];
-    lines = lines.iter().map(|line| wrapped(line)).collect();
+    ))];
     for (name, id) in [("in-context", &contrast.in_context), ("fine-tuned", &contrast.fine_tune)] {
         let id = id.trim_end_matches("@test");
         lines.push(named(&format!("  {name}"), 14, &format!("{}, stored as {id}", experiment_name(id))));

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::evidence::Evidence;
 use crate::interval::Estimate;
 use crate::paired::EQUIVALENCE_ALPHA;
-use crate::replication::{RunSpread, widened};
+use crate::replication::{Replication, widened};
 use crate::sample::Sample;
 
 /// The floor against the better of the two finalists. The difference is floor less finalist.
@@ -37,15 +37,16 @@ impl FloorContrast {
         !self.wins && !self.loses
     }
 
-    /// Contrasts the floor of `evidence`, if it has one.
-    pub(crate) fn new(evidence: &Evidence<'_>) -> Result<Option<Self>, Error> {
+    /// Contrasts the floor of `evidence`, if it has one; `replication` has the runs of both finalists' configurations.
+    pub(crate) fn new(evidence: &Evidence<'_>, replication: &Replication) -> Result<Option<Self>, Error> {
         let Some(floor) = evidence.floor() else { return Ok(None) };
         let decision = &evidence.record.decision;
         let sides = [evidence.in_context(), evidence.fine_tune()];
+        let spreads = [replication.in_context, replication.fine_tune];
         let better = usize::from(sides[1].score() > sides[0].score());
         let against = |side: usize| -> Result<Against, Error> {
             let sample = Sample::new(evidence, sides[side], floor)?;
-            let spread = RunSpread::of(&evidence.record.experiments, sides[side].experiment);
+            let spread = spreads[side];
             let shift = sides[side].score().unwrap_or(0.0) - spread.mean;
             let replicated =
                 |confidence: f64| widened(&sample.interval(confidence).shifted(shift), &[spread], confidence);

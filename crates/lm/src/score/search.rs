@@ -138,9 +138,9 @@ impl<'t> Search<'t> {
 
     /// The nodes to be computed next, in ascending order; none where everything is found.
     pub(super) fn next(&mut self) -> Vec<usize> {
-        let (sums, beneath) = (&self.sums, self.beneath);
-        let bound = |row: usize| sums[row] + beneath.offset[row];
-        self.open.sort_by(|&a, &b| bound(b).total_cmp(&bound(a)).then(a.cmp(&b)));
+        let mut open = std::mem::take(&mut self.open);
+        open.sort_by(|&a, &b| self.bound(b).total_cmp(&self.bound(a)).then(a.cmp(&b)));
+        self.open = open;
         let rivals = self.rivals();
         let rows = if rivals > 0 { rivals.min(FIRST.max(self.count / 2)) } else { self.wanted() };
         let mut next: Vec<usize> = self.open.drain(..rows).collect();

@@ -15,7 +15,7 @@ const ROW: f64 = 32.0;
 
 /// Every finalist's score on test, with its interval, in both widths.
 pub(crate) fn scores(report: &Report) -> String {
-    WIDTHS.map(|(class, width)| format!("<div class=\"{class}\">{}</div>", scores_in(report, width))).concat()
+    in_both(|width| scores_in(report, width))
 }
 
 fn scores_in(report: &Report, width: f64) -> String {
@@ -59,9 +59,7 @@ fn scores_in(report: &Report, width: f64) -> String {
 
 /// The difference fine-tuned less in-context, its interval, and the margin within which it does not matter, in both widths.
 pub(crate) fn difference(report: &Report) -> String {
-    WIDTHS
-        .map(|(class, width)| format!("<div class=\"{class}\">{}</div>", difference_in(report, width)))
-        .concat()
+    in_both(|width| difference_in(report, width))
 }
 
 fn difference_in(report: &Report, width: f64) -> String {
@@ -101,6 +99,11 @@ fn difference_in(report: &Report, width: f64) -> String {
         said[1],
         points(margin)
     ))
+}
+
+/// A picture in both widths, of which the page shows one.
+fn in_both(draw: impl Fn(f64) -> String) -> String {
+    WIDTHS.map(|(class, width)| format!("<div class=\"{class}\">{}</div>", draw(width))).concat()
 }
 
 /// `+5`, `-5`, `0`, `+19.7`.

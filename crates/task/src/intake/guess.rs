@@ -9,6 +9,7 @@ use super::rows::UNNAMED;
 use super::{Row, Rows, promptfoo};
 use crate::Error;
 use crate::dataset::{INPUT_NAMES, TARGET_NAMES};
+use crate::profile::count_of;
 use crate::settings::TaskKind;
 
 /// Rows that are looked at.
@@ -55,8 +56,13 @@ pub struct Guess {
 impl Guess {
     /// Whether `row` has an input and a target. Chats are looked at when they are read.
     pub fn is_complete(&self, row: &Row) -> bool {
-        [&self.input, &self.target].into_iter().flatten().all(|name| is_filled(row, name))
+        are_filled(row, [&self.input, &self.target])
     }
+}
+
+/// Whether those of the columns that there are have a value.
+fn are_filled(row: &Row, names: [&Option<String>; 2]) -> bool {
+    names.into_iter().flatten().all(|name| is_filled(row, name))
 }
 
 fn is_filled(row: &Row, name: &str) -> bool {
@@ -123,10 +129,9 @@ pub fn guess(rows: &Rows, wanted: &Wanted) -> Result<Guess, Error> {
         reasons.push(format!("`{}` names the part of the split that each row belongs to", split.name));
     }
     let distinct: BTreeSet<String> = targets.iter().map(plain).filter(|text| !text.is_empty()).collect();
-    let lacks = |row: &&Row| [&input, &target].into_iter().flatten().any(|name| !is_filled(row, name));
-    let incomplete = rows.rows.iter().filter(lacks).count();
+    let incomplete = rows.rows.iter().filter(|row| !are_filled(row, [&input, &target])).count();
     if incomplete > 0 {
-        let rows = if incomplete == 1 { "1 row".to_owned() } else { format!("{incomplete} rows") };
+        let rows = count_of(incomplete, "row");
         reasons.push(format!("{rows} without an input or a target left out"));
     }
     Ok(Guess {
