@@ -13,6 +13,7 @@ fn main() {
         ("f32 multiply-add, Gflop/s", Instruction::Single),
         ("VDPBF16PS, Gflop/s", Instruction::Pairs),
         ("VPDPBUSD, Gop/s", Instruction::Bytes),
+        ("TDPBF16PS, Gflop/s", Instruction::Tiles),
     ] {
         let show = |rate: Option<f64>| rate.map_or("absent".into(), |rate| format!("{:.1}", rate / 1e9));
         println!("{name:>28}  {:>12} {:>12}", show(peak(instruction, 1)), show(peak(instruction, all)));

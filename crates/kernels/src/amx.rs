@@ -94,102 +94,159 @@ impl Tiles {
         Self(std::marker::PhantomData)
     }
 
-    /// `sums[32][32] = a . b` for two blocks of rows: `a` and `a + steps` blocks of `[steps][16][32]` values, `b` a
-    /// panel `[steps * 16][32]` of pairs. Writes 32 rows, `stride` elements apart.
+    /// `sums[32][32] (+)= a . b` for two blocks of rows, or `sums[16][32]` for one: `b` is a panel `[steps * 16][32]` of pairs.
+    /// Rows of `sums` are `stride` elements apart. With `resume` the sums go on from what is there.
+    ///
+    /// The left factor is asked for with a hint that it need not stay in the first cache, which the panel then keeps; the
+    /// panel's lines are fetched some steps ahead: it may come from memory, and tile loads do not wait side by side.
     ///
     /// # Safety
-    /// `a` is valid for `2 * steps * 512` values, `b` for `steps * 512` pairs, `sums` for the 32 rows.
-    pub(crate) unsafe fn two_blocks(
+    /// `left` names 16 readable rows of `steps * 32` values for each block, `b` is valid for `steps * 512` pairs, `sums`
+    /// for the rows, and `steps` is not 0.
+    pub(crate) unsafe fn multiply(
         &self,
-        a: *const u16,
+        left: &Left,
         b: *const u32,
         steps: usize,
         sums: *mut f32,
-        stride: usize,
+        (stride, resume): (usize, bool),
     ) {
-        let second = a.wrapping_add(steps * ROWS * DEPTH);
-        let lower = sums.wrapping_add(ROWS * stride);
-        // SAFETY: configured by `self`; the addresses are those of the contract.
+        // SAFETY: the contract above.
         unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
-                "tileloadd tmm4, [{a} + {narrow}]",
-                "tileloadd tmm6, [{b} + {wide}]",
-                "tileloadd tmm7, [{b} + {wide} + 64]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{second} + {narrow}]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 1024",
-                "add {second}, 1024",
-                "add {b}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{sums} + {stride}], tmm0",
-                "tilestored [{sums} + {stride} + 64], tmm1",
-                "tilestored [{lower} + {stride}], tmm2",
-                "tilestored [{lower} + {stride} + 64], tmm3",
-                a = inout(reg) a => _,
-                second = inout(reg) second => _,
-                b = inout(reg) b => _,
-                steps = inout(reg) steps => _,
-                sums = in(reg) sums,
-                lower = in(reg) lower,
-                stride = in(reg) stride * 4,
-                narrow = in(reg) 64usize,
-                wide = in(reg) PANEL * 4,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
+            match left.second {
+                Some(second) => two_blocks(left, second, b, steps, sums, (stride, resume)),
+                None => one_block(left, b, steps, sums, (stride, resume)),
+            }
         }
     }
+}
 
-    /// The same for one block of rows: `sums[16][32]`.
-    ///
-    /// # Safety
-    /// `a` is valid for `steps * 512` values, `b` for `steps * 512` pairs, `sums` for the 16 rows.
-    pub(crate) unsafe fn one_block(
-        &self,
-        a: *const u16,
-        b: *const u32,
-        steps: usize,
-        sums: *mut f32,
-        stride: usize,
-    ) {
-        // SAFETY: as in `two_blocks`.
-        unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "2:",
-                "tileloadd tmm4, [{a} + {narrow}]",
-                "tileloadd tmm6, [{b} + {wide}]",
-                "tileloadd tmm7, [{b} + {wide} + 64]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "add {a}, 1024",
-                "add {b}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{sums} + {stride}], tmm0",
-                "tilestored [{sums} + {stride} + 64], tmm1",
-                a = inout(reg) a => _,
-                b = inout(reg) b => _,
-                steps = inout(reg) steps => _,
-                sums = in(reg) sums,
-                stride = in(reg) stride * 4,
-                narrow = in(reg) 64usize,
-                wide = in(reg) PANEL * 4,
-                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        }
+/// One or two blocks of 16 rows of the left factor.
+pub(crate) struct Left {
+    /// The first value of the first block.
+    pub(crate) first: *const u16,
+    /// The first value of the second block.
+    pub(crate) second: Option<*const u16>,
+    /// Values from one row to the next.
+    pub(crate) row: usize,
+    /// Values from the first [`DEPTH`] values of a row to those after them.
+    pub(crate) step: usize,
+}
+
+/// # Safety
+/// As for [`Tiles::multiply`]; tiles are configured.
+unsafe fn two_blocks(
+    left: &Left,
+    second: *const u16,
+    b: *const u32,
+    steps: usize,
+    sums: *mut f32,
+    (stride, resume): (usize, bool),
+) {
+    let lower = sums.wrapping_add(ROWS * stride);
+    // SAFETY: the addresses are those of the contract.
+    unsafe {
+        asm!(
+            "test {resume:e}, {resume:e}",
+            "jz 3f",
+            "tileloadd tmm0, [{sums} + {stride}]",
+            "tileloadd tmm1, [{sums} + {stride} + 64]",
+            "tileloadd tmm2, [{lower} + {stride}]",
+            "tileloadd tmm3, [{lower} + {stride} + 64]",
+            "jmp 2f",
+            "3:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "2:",
+            ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
+            "prefetcht0 [{b} + \\line + 4096]",
+            "prefetcht0 [{b} + \\line + 5120]",
+            ".endr",
+            "tileloaddt1 tmm4, [{a} + {row}]",
+            "tileloadd tmm6, [{b} + {wide}]",
+            "tileloadd tmm7, [{b} + {wide} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloaddt1 tmm5, [{second} + {row}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {a}, {step}",
+            "add {second}, {step}",
+            "add {b}, 2048",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {stride}], tmm0",
+            "tilestored [{sums} + {stride} + 64], tmm1",
+            "tilestored [{lower} + {stride}], tmm2",
+            "tilestored [{lower} + {stride} + 64], tmm3",
+            a = inout(reg) left.first => _,
+            second = inout(reg) second => _,
+            b = inout(reg) b => _,
+            steps = inout(reg) steps => _,
+            sums = in(reg) sums,
+            lower = in(reg) lower,
+            stride = in(reg) stride * 4,
+            row = in(reg) left.row * 2,
+            step = in(reg) left.step * 2,
+            wide = in(reg) PANEL * 4,
+            resume = in(reg) u32::from(resume),
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// # Safety
+/// As for [`Tiles::multiply`]; tiles are configured.
+unsafe fn one_block(
+    left: &Left,
+    b: *const u32,
+    steps: usize,
+    sums: *mut f32,
+    (stride, resume): (usize, bool),
+) {
+    // SAFETY: the addresses are those of the contract.
+    unsafe {
+        asm!(
+            "test {resume:e}, {resume:e}",
+            "jz 3f",
+            "tileloadd tmm0, [{sums} + {stride}]",
+            "tileloadd tmm1, [{sums} + {stride} + 64]",
+            "jmp 2f",
+            "3:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "2:",
+            ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
+            "prefetcht0 [{b} + \\line + 4096]",
+            "prefetcht0 [{b} + \\line + 5120]",
+            ".endr",
+            "tileloaddt1 tmm4, [{a} + {row}]",
+            "tileloadd tmm6, [{b} + {wide}]",
+            "tileloadd tmm7, [{b} + {wide} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "add {a}, {step}",
+            "add {b}, 2048",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {stride}], tmm0",
+            "tilestored [{sums} + {stride} + 64], tmm1",
+            a = inout(reg) left.first => _,
+            b = inout(reg) b => _,
+            steps = inout(reg) steps => _,
+            sums = in(reg) sums,
+            stride = in(reg) stride * 4,
+            row = in(reg) left.row * 2,
+            step = in(reg) left.step * 2,
+            wide = in(reg) PANEL * 4,
+            resume = in(reg) u32::from(resume),
+            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
     }
 }
 

@@ -9,6 +9,8 @@ mod backward;
 mod block;
 mod factors;
 mod forward;
+#[cfg(target_arch = "x86_64")]
+mod own;
 mod past;
 #[cfg(target_arch = "x86_64")]
 mod softmax;

@@ -17,17 +17,6 @@ pub(crate) trait Vector: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// Fetches the address, which need not be valid, in order to write to it soon.
-    #[inline(always)]
-    unsafe fn will_write(to: *mut f32) {
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = to;
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint that never faults.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_ET0>(to.cast())
-        }
-    }
     /// `self * factor + sum`.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
     /// `self * factor`.
@@ -36,6 +25,18 @@ pub(crate) trait Vector: Copy {
     unsafe fn low_halves(from: *const u32) -> Self;
     /// The high halves of 32-bit elements, read as bfloat16.
     unsafe fn high_halves(from: *const u32) -> Self;
+}
+
+/// Fetches the line of an address, which need not be valid, in order to write to it soon.
+#[inline(always)]
+pub(crate) fn will_write(to: *mut f32) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = to;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that never faults.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_ET0>(to.cast());
+    }
 }
 
 impl Vector for [f32; 4] {

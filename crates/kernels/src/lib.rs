@@ -31,6 +31,8 @@ mod plan;
 mod quantised;
 mod rounded;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 
 /// The instruction sets that the engine has kernels for and this machine has, the widest first. Empty on processors for which
 /// there are portable kernels only.

@@ -13,6 +13,8 @@ use crate::plan::{Part, Plan};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
 use crate::tile::{self, Block, PANEL};
+#[cfg(target_arch = "x86_64")]
+use crate::tiled;
 
 /// The instructions that multiply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Left<'_> {
 pub(crate) struct Right<'a> {
     panels: Held<'a>,
     columns: usize,
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 /// Where panels come from.
@@ -118,7 +120,7 @@ impl<'a> Right<'a> {
 
     /// Gives `multiply` panel `panel` in stretches of at most `most` values of its depth, in order, and where each
     /// begins.
-    fn stretches(&self, panel: usize, most: usize, mut multiply: impl FnMut(usize, &[u32])) {
+    pub(crate) fn stretches(&self, panel: usize, most: usize, mut multiply: impl FnMut(usize, &[u32])) {
         let length = panel_length::<u32>(self.depth);
         match self.panels {
             Held::Packed(data) => multiply(0, &data[panel * length..][..length]),
@@ -226,8 +228,8 @@ pub(crate) fn multiply_by(
             paired_part(packed, right, part, (accumulate, narrow));
         }),
         #[cfg(target_arch = "x86_64")]
-        Method::Tiles => run(left, plan, tile_block, |packed, part| {
-            tiled_part(packed, right, part, (accumulate, narrow));
+        Method::Tiles => run(left, plan, tiled::lay_out, |packed, part| {
+            tiled::multiply_part(packed, right, part, (accumulate, narrow));
         }),
     }
 }
@@ -309,26 +311,10 @@ fn pair_block(rows: View<'_>, depth: usize, to: &mut [u16]) {
     }
 }
 
-/// Tiles of [`BLOCK`] rows by [`DEPTH`] bfloat16 values, one after the other; absent rows are zero.
-#[cfg(target_arch = "x86_64")]
-fn tile_block(rows: View<'_>, _depth: usize, to: &mut [u16]) {
-    for (index, tile) in to.chunks_exact_mut(BLOCK * DEPTH).enumerate() {
-        let first = index * DEPTH;
-        for (row, to) in tile.chunks_exact_mut(DEPTH).enumerate() {
-            if row < rows.rows {
-                let from = &rows.row(row)[first..];
-                round_row(&from[..DEPTH.min(from.len())], to);
-            } else {
-                to.fill(0);
-            }
-        }
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 vectorised! {
     /// Rounds `from` into the start of `to`, and fills the rest with zeros.
-    fn round_row(from: &[f32], to: &mut [u16]) {
+    pub(crate) fn round_row(from: &[f32], to: &mut [u16]) {
         let (rounded, rest) = to.split_at_mut(from.len());
         for (to, from) in rounded.iter_mut().zip(from) {
             *to = round_bf16(*from);
@@ -406,15 +392,15 @@ fn part_by_rows<A>(
 }
 
 /// Whether a product is added to what is there, and the narrow ones that are added at its end.
-type End<'a> = (bool, Option<&'a Narrow<'a>>);
+pub(crate) type End<'a> = (bool, Option<&'a Narrow<'a>>);
 
-fn finish(narrow: Option<&Narrow<'_>>, part: &Part<'_>, panel: usize) {
+pub(crate) fn finish(narrow: Option<&Narrow<'_>>, part: &Part<'_>, panel: usize) {
     if let Some(narrow) = narrow {
         narrow.finish(part, panel);
     }
 }
 
-fn widened_part(level: Level, packed: &[f32], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
+pub(crate) fn widened_part(level: Level, packed: &[f32], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
     let (left, _) = packed.as_chunks::<2>();
     part_by_rows(left, right, part, end, |block| {
         // SAFETY: `level` comes from `available`; every address of the block was checked; parts do not overlap.
@@ -433,55 +419,8 @@ fn paired_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, end: End<'_>) 
     });
 }
 
-#[cfg(target_arch = "x86_64")]
-fn tiled_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
-    use crate::amx::{ROWS, Tiles};
-    let depth = right.depth.next_multiple_of(DEPTH);
-    let steps = depth / DEPTH;
-    if steps == 0 {
-        return widened_part(Level::Portable, &[], right, part, end);
-    }
-    let (accumulate, narrow) = end;
-    let mut sums = crate::memory::Aligned::<f32>::zeros(2 * ROWS * PANEL);
-    // SAFETY: the method comes from `available`.
-    let tiles = unsafe { Tiles::configure() };
-    for panel in part.panels.clone() {
-        let columns = part.columns(panel);
-        right.stretches(panel, depth, |_, b| {
-            for first in part.rows.clone().step_by(2 * ROWS) {
-                let rows = (part.rows.end - first).min(2 * ROWS);
-                let blocks = rows.div_ceil(ROWS);
-                let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
-                let b = b[..depth / 2 * PANEL].as_ptr();
-                let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
-                let (to, stride) = match whole {
-                    true => (part.address(first, rows, panel), part.stride()),
-                    false => (sums.as_mut_ptr(), PANEL),
-                };
-                // SAFETY: both factors are whole (sliced above), and `to` has room for the blocks: it is `sums`, or
-                // rows of the result that all exist and that no other part writes to.
-                unsafe {
-                    match blocks {
-                        1 => tiles.one_block(a, b, steps, to, stride),
-                        _ => tiles.two_blocks(a, b, steps, to, stride),
-                    }
-                }
-                if !whole {
-                    for (row, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
-                        let to = part.address(first + row, 1, panel);
-                        // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
-                        let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
-                        store(to, &sums[..columns], accumulate);
-                    }
-                }
-            }
-        });
-        finish(narrow, part, panel);
-    }
-}
-
 vectorised! {
-    fn store(to: &mut [f32], sums: &[f32], accumulate: bool) {
+    pub(crate) fn store(to: &mut [f32], sums: &[f32], accumulate: bool) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to = if accumulate { *to + *sum } else { *sum };
         }

@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use crate::instructions::{Level, level};
-use crate::lanes::{Portable, Vector};
+use crate::lanes::{Portable, Vector, will_write};
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 32;
@@ -153,7 +153,7 @@ unsafe fn tile<M: Arithmetic, const ROWS: usize, const VECTORS: usize>(block: &B
         let (mut a, mut b) = (block.a, block.b);
         for row in 0..ROWS {
             for vector in 0..VECTORS {
-                M::Sum::will_write(block.y.wrapping_add(row * block.y_row + vector * lanes));
+                will_write(block.y.wrapping_add(row * block.y_row + vector * lanes));
             }
         }
         for _ in 0..block.depth {

@@ -188,9 +188,7 @@ impl<'l> Run<'l> {
             &mut self.workspace,
         )?;
         let warm = (f64::from(self.step + 1) / WARMUP).min(1.0);
-        let rate = std::env::var("LR").ok().and_then(|v| v.parse().ok()).unwrap_or(LEARNING_RATE)
-            * warm
-            * ((1.0 - done) / DECAY).clamp(0.0, 1.0);
+        let rate = LEARNING_RATE * warm * ((1.0 - done) / DECAY).clamp(0.0, 1.0);
         self.optimizer.step(&mut self.transformer, &self.gradients, rate as f32)?;
         self.step += 1;
         self.tokens += batch.len() as u64;

@@ -13,6 +13,8 @@ pub(crate) enum Instruction {
     Pairs,
     /// Quadruples of 8-bit integers into 32-bit sums (VPDPBUSD).
     Bytes,
+    /// Tiles of bfloat16 into tiles of 32-bit sums (TDPBF16PS).
+    Tiles,
 }
 
 /// Independent sums in a loop: more than the latency of an instruction times those issued in a cycle.
@@ -70,6 +72,11 @@ fn lookup(instruction: Instruction) -> Option<(u64, fn(u64))> {
             // SAFETY: as above.
             Some((128, |loops| unsafe { x86::bytes512(loops) }))
         }
+        Instruction::Tiles if kernels::instruction_sets().contains(&"AMX bf16") => {
+            // Two tiles of 16 x 32 values into one of 16 x 16 sums.
+            // SAFETY: the system has granted the tile registers, or they would not be among the sets.
+            Some((2 * 16 * 16 * 32, |loops| unsafe { x86::tiles(loops) }))
+        }
         _ => None,
     }
 }
@@ -81,6 +88,7 @@ fn lookup(_instruction: Instruction) -> Option<(u64, fn(u64))> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use std::arch::asm;
     use std::arch::x86_64::*;
 
     use super::{SUMS, black_box};
@@ -136,5 +144,40 @@ mod x86 {
             }
         }
         black_box(sums);
+    }
+
+    /// The layout of `ldtilecfg`'s operand: palette 1, all eight registers of 16 rows of 64 bytes.
+    #[repr(C, align(64))]
+    struct Configuration([u8; 64]);
+
+    /// # Safety
+    /// The process may use tile registers.
+    pub(super) unsafe fn tiles(loops: u64) {
+        let mut configuration = Configuration([0; 64]);
+        configuration.0[0] = 1;
+        for register in 0..8 {
+            configuration.0[16 + 2 * register] = 64;
+            configuration.0[48 + register] = 16;
+        }
+        // SAFETY: the operand is a valid configuration; the registers are released at the end.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly)) };
+        for _ in 0..loops {
+            // Four sums, as many as a kernel that keeps its factors in registers has; [`SUMS`] instructions.
+            // SAFETY: registers only.
+            unsafe {
+                asm!(
+                    ".rept 4",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    ".endr",
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    options(nostack, nomem),
+                );
+            }
+        }
+        // SAFETY: configured above.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }

@@ -7,12 +7,18 @@ use super::block::{
 use super::past::Stored;
 #[cfg(target_arch = "x86_64")]
 use super::softmax;
+#[cfg(target_arch = "x86_64")]
+use crate::amx::{ROWS, Tiles};
 use crate::memory::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::panel::round_pairs;
 use crate::panel::{Source, pack_panel, panel_length};
 use crate::product::View;
+#[cfg(target_arch = "x86_64")]
+use crate::rounded::{self, Method};
 use crate::tile::{self, Block, PANEL, Product};
+#[cfg(target_arch = "x86_64")]
+use crate::tiled::{PAIRS, Rows};
 
 /// Keys and values of at most [`KEYS`] consecutive positions of one key/value head.
 #[derive(Clone, Copy)]
@@ -81,13 +87,23 @@ pub(super) enum Factors<'a> {
     #[cfg(target_arch = "x86_64")]
     Rounded {
         dim: usize,
-        /// `[rows, dim / 2]`.
+        /// Pairs of a row of queries, whole tiles; those past the head are zero.
+        row: usize,
+        /// `[rows, row]`.
         queries: &'a mut [u32],
         /// `[rows, KEYS / 2]`.
         weights: &'a mut [u32],
         keys: &'a mut [u32],
         values: &'a mut [u32],
+        /// Where products are made on tile registers.
+        tiles: Option<Tiles>,
     },
+}
+
+/// Pairs of a query, and of a key in a panel.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn pairs(dim: usize) -> usize {
+    panel_length::<u32>(dim) / PANEL
 }
 
 /// Elements of a panel of values.
@@ -115,9 +131,12 @@ impl Factors<'_> {
             }
             #[cfg(target_arch = "x86_64")]
             Arithmetic::Rounded => {
+                let row = pairs(dim);
+                // The last tile of rows may begin at any row, and is read whole.
+                let padded = rows + ROWS - 1;
                 let lengths = [
-                    rows * dim.div_ceil(2),
-                    rows * (KEYS / 2),
+                    padded * row,
+                    padded * (KEYS / 2),
                     KEYS / PANEL * panel_length::<u32>(dim),
                     dim.div_ceil(PANEL) * values_panel(),
                 ];
@@ -125,7 +144,10 @@ impl Factors<'_> {
                     let (queries, rest) = scratch.split_at_mut(lengths[0]);
                     let (weights, rest) = rest.split_at_mut(lengths[1]);
                     let (keys, values) = rest.split_at_mut(lengths[2]);
-                    work(&mut Factors::Rounded { dim, queries, weights, keys, values })
+                    let tiles = (rounded::method() == Method::Tiles)
+                        // SAFETY: the machine has tile registers and the system has granted them.
+                        .then(|| unsafe { Tiles::configure() });
+                    work(&mut Factors::Rounded { dim, row, queries, weights, keys, values, tiles })
                 })
             }
         }
@@ -138,9 +160,10 @@ impl Factors<'_> {
                 scale_into(query, scale, &mut queries[row * *dim..][..*dim]);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Rounded { dim, queries, .. } => {
-                let pairs = dim.div_ceil(2);
-                round_pairs(query, scale, &mut queries[row * pairs..][..pairs]);
+            Self::Rounded { dim, row: pairs, queries, .. } => {
+                let (own, rest) = queries[row * *pairs..][..*pairs].split_at_mut(dim.div_ceil(2));
+                round_pairs(query, scale, own);
+                rest.fill(0);
             }
         }
     }
@@ -192,15 +215,14 @@ impl Factors<'_> {
                 product.store(to.y, to.stride, false);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Rounded { dim, queries, keys, .. } => {
-                let row = dim.div_ceil(2);
-                let (keys, panel): (&[u32], usize) = match tile {
-                    Tile::Rows { .. } => (keys, panel_length::<u32>(*dim)),
-                    Tile::Stored { stored, .. } => (stored.keys, stored.panel),
+            Self::Rounded { row, queries, keys, tiles, .. } => {
+                let keys = match tile {
+                    Tile::Rows { .. } => &**keys,
+                    Tile::Stored { stored, .. } => stored.keys,
                 };
-                let right = &keys[from / PANEL * panel..];
+                let (row, right) = (*row, &keys[from / PANEL * row * PANEL..]);
                 let left = &queries[first * row..];
-                Pairs { left, row, right, rows, columns, depth: row }.store(to, false);
+                Pairs { left, row, right, rows, columns, depth: row }.store(to, false, tiles.as_ref());
             }
         }
     }
@@ -225,7 +247,10 @@ impl Factors<'_> {
             Self::Rounded { weights, .. } => {
                 scores[..low].fill(f32::NEG_INFINITY);
                 scores[high..].fill(f32::NEG_INFINITY);
-                let weights = &mut weights[row * (KEYS / 2)..][..scores.len().div_ceil(2)];
+                let count = scores.len().div_ceil(2);
+                let (weights, rest) = weights[row * (KEYS / 2)..][..KEYS / 2].split_at_mut(count);
+                // A product takes whole tiles of weights.
+                rest[..count.next_multiple_of(PAIRS) - count].fill(0);
                 // SAFETY: `Arithmetic::fastest` has found AVX-512 and AVX512-BF16 on this machine.
                 unsafe { softmax::round_weights(scores, maximum, weights) }
             }
@@ -248,17 +273,21 @@ impl Factors<'_> {
                 Product { left, right, rows, columns: *dim, depth }.store(to.y, to.stride, true);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Rounded { dim, weights, values, .. } => {
+            Self::Rounded { dim, weights, values, tiles, .. } => {
                 let left = &weights[first * (KEYS / 2)..];
                 for (index, column) in (0..*dim).step_by(PANEL).enumerate() {
                     let right = match tile {
                         Tile::Rows { .. } => &values[index * values_panel()..],
-                        Tile::Stored { stored, .. } => &stored.values[index][stored.first..],
+                        Tile::Stored { stored, .. } => &stored.values.of(index)[stored.first..],
                     };
                     let columns = PANEL.min(dim - column);
-                    let product =
-                        Pairs { left, row: KEYS / 2, right, rows, columns, depth: depth.div_ceil(2) };
-                    product.store(Destination { y: &mut to.y[column..], stride: to.stride }, true);
+                    let depth = match tiles {
+                        Some(_) => depth.div_ceil(2).next_multiple_of(PAIRS),
+                        None => depth.div_ceil(2),
+                    };
+                    let product = Pairs { left, row: KEYS / 2, right, rows, columns, depth };
+                    let to = Destination { y: &mut to.y[column..], stride: to.stride };
+                    product.store(to, true, tiles.as_ref());
                 }
             }
         }
@@ -282,8 +311,12 @@ struct Pairs<'a> {
 
 #[cfg(target_arch = "x86_64")]
 impl Pairs<'_> {
-    fn store(&self, to: Destination<'_>, accumulate: bool) {
+    fn store(&self, to: Destination<'_>, accumulate: bool, tiles: Option<&Tiles>) {
         let Self { left, row, right, rows, columns, depth } = *self;
+        if let Some(tiles) = tiles {
+            let left = Rows { data: left, row, rows, depth };
+            return left.multiply(tiles, right, to.y, (to.stride, columns), accumulate);
+        }
         if rows == 0 || columns == 0 {
             return;
         }

@@ -2,6 +2,8 @@
 
 use super::block::{KEYS, ROWS, STEP, scale, scale_into};
 use super::factors::{Arithmetic, Destination, Factors, Tile};
+#[cfg(target_arch = "x86_64")]
+use super::own::Own;
 use super::{Heads, KeyValues, ROOT, Segment};
 use crate::memory::{List, Plain, with_list, with_scratch};
 use crate::product::View;
@@ -58,17 +60,26 @@ fn attend(
                 with_list(most_blocks, |blocks: &mut List<'_, Block>| {
                     cut(size, segments, sequences, (runs, blocks));
                     let work: usize = runs.iter().map(|run| run.work(sequences)).sum();
-                    let context =
-                        Context { arithmetic, heads, qkv, segments, sequences, depths, runs, out, lse };
-                    for_each(
-                        blocks.len() * heads.kv_heads,
-                        work * heads.heads * heads.head_dim / 8,
-                        |index| {
+                    Own::with(arithmetic, heads, qkv, segments, |own| {
+                        let context = Context {
+                            arithmetic,
+                            heads,
+                            qkv,
+                            own,
+                            segments,
+                            sequences,
+                            depths,
+                            runs,
+                            out,
+                            lse,
+                        };
+                        let work = work * heads.heads * heads.head_dim / 8;
+                        for_each(blocks.len() * heads.kv_heads, work, |index| {
                             // The last blocks of a sequence see most keys: the long tasks come first.
                             let block = &blocks[blocks.len() - 1 - index / heads.kv_heads];
                             context.attend(block, index % heads.kv_heads);
-                        },
-                    );
+                        });
+                    });
                 });
             });
         });
@@ -193,6 +204,7 @@ struct Context<'a> {
     arithmetic: Arithmetic,
     heads: Heads,
     qkv: &'a [f32],
+    own: Option<Own<'a>>,
     segments: &'a [Segment<'a>],
     sequences: &'a [Sequence],
     depths: &'a [usize],
@@ -329,7 +341,12 @@ impl Context<'_> {
                     hidden(self.heads.window, self.position(sequence, row), sequence.past_len + start);
                 state.limits.push([hidden.min(visible), visible]);
             }
-            let tile = self.own_tile(self.segment(run).start + start, count, kv);
+            let laid_out = self
+                .own
+                .as_ref()
+                .and_then(|own| own.tile(self.segments, sequence.segment, kv, [start, count]));
+            let rows = || self.own_tile(self.segment(run).start + start, count, kv);
+            let tile = laid_out.unwrap_or_else(rows);
             self.meet(tile, run.offset + skipped, run.rows - skipped, state, |_, _| {});
         }
     }

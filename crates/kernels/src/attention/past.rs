@@ -2,6 +2,8 @@
 
 use super::Heads;
 use super::factors::Arithmetic;
+#[cfg(target_arch = "x86_64")]
+use super::factors::pairs;
 use crate::panel::{round_bf16, round_pairs};
 use crate::product::View;
 use crate::tile::PANEL;
@@ -22,10 +24,10 @@ enum Storage {
     /// Pairs of bfloat16 values.
     #[cfg(target_arch = "x86_64")]
     Rounded {
-        /// Of each key/value head: panels of [`PANEL`] keys, `[head_dim / 2, PANEL]`; a pair is two values of one key.
+        /// Of each key/value head: panels of [`PANEL`] keys, `[pairs, PANEL]`; a pair is two values of one key.
         keys: Vec<Vec<u32>>,
-        /// Of each key/value head, and of every [`PANEL`] columns of its values: `[len / 2, PANEL]`; a pair is one column
-        /// of two positions.
+        /// Of each key/value head, and of every [`PANEL`] columns of its values: `[pairs of positions, PANEL]`; a pair is
+        /// one column of two positions. There is room for whole panels of positions, those to come being zero.
         values: Vec<Vec<u32>>,
     },
 }
@@ -34,14 +36,36 @@ enum Storage {
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(super) struct Stored<'a> {
-    /// Panels of keys, each `panel` elements.
+    /// Panels of keys.
     pub(super) keys: &'a [u32],
-    pub(super) panel: usize,
     /// For every [`PANEL`] columns the pairs of positions.
-    pub(super) values: &'a [Vec<u32>],
+    pub(super) values: Columns<'a>,
     /// First element of each of `values`.
     pub(super) first: usize,
 }
+
+/// Pairs of positions for every [`PANEL`] columns.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) enum Columns<'a> {
+    Apart(&'a [Vec<u32>]),
+    /// One after the other, each of so many elements.
+    Joined(&'a [u32], usize),
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Columns<'a> {
+    pub(super) fn of(&self, index: usize) -> &'a [u32] {
+        match self {
+            Self::Apart(all) => &all[index],
+            Self::Joined(all, length) => &all[index * length..][..*length],
+        }
+    }
+}
+
+/// Pairs of the positions of a panel.
+#[cfg(target_arch = "x86_64")]
+pub(super) const HALF: usize = PANEL / 2;
 
 impl KeyValues {
     /// Nothing yet; will be kept in 32 bits.
@@ -98,11 +122,11 @@ impl KeyValues {
             }
             #[cfg(target_arch = "x86_64")]
             Storage::Rounded { keys, values } => {
-                let panel = self.head_dim.div_ceil(2) * PANEL;
+                let panel = pairs(self.head_dim) * PANEL;
                 keys.iter_mut().for_each(|keys| keys.reserve_exact(len.div_ceil(PANEL) * panel - keys.len()));
-                values
-                    .iter_mut()
-                    .for_each(|values| values.reserve_exact(len.div_ceil(2) * PANEL - values.len()));
+                values.iter_mut().for_each(|values| {
+                    values.reserve_exact(len.div_ceil(PANEL) * HALF * PANEL - values.len())
+                });
             }
         }
     }
@@ -134,7 +158,7 @@ impl KeyValues {
             #[cfg(target_arch = "x86_64")]
             Storage::Rounded { keys, values } => {
                 let half = |pair: u32, half: usize| f32::from_bits(pair >> (16 * half) << 16);
-                let panel = &keys[kv][position / PANEL * dim.div_ceil(2) * PANEL..];
+                let panel = &keys[kv][position / PANEL * pairs(dim) * PANEL..];
                 let key = (0..dim).map(|i| half(panel[i / 2 * PANEL + position % PANEL], i % 2));
                 let panels = &values[kv * dim.div_ceil(PANEL)..];
                 let row = position / 2 * PANEL;
@@ -159,7 +183,7 @@ impl KeyValues {
                 let panels = dim.div_ceil(PANEL);
                 for (values, value) in values.chunks_exact_mut(panels).zip(value.chunks_exact(dim)) {
                     for (values, value) in values.iter_mut().zip(value.chunks(PANEL)) {
-                        push_value(values, value, self.len % 2);
+                        push_value(values, value, self.len % PANEL);
                     }
                 }
             }
@@ -196,11 +220,10 @@ impl KeyValues {
             }
             #[cfg(target_arch = "x86_64")]
             Storage::Rounded { keys, values } => {
-                let (panel, panels) = (dim.div_ceil(2) * PANEL, dim.div_ceil(PANEL));
+                let (panel, panels) = (pairs(dim) * PANEL, dim.div_ceil(PANEL));
                 let stored = Stored {
                     keys: &keys[kv][start / PANEL * panel..],
-                    panel,
-                    values: &values[kv * panels..][..panels],
+                    values: Columns::Apart(&values[kv * panels..][..panels]),
                     first: start / 2 * PANEL,
                 };
                 Tile::Stored { stored, count }
@@ -213,15 +236,15 @@ impl KeyValues {
 #[cfg(target_arch = "x86_64")]
 fn push_key(keys: &mut Vec<u32>, key: &[f32], column: usize) {
     const MOST: usize = 128;
-    let pairs = key.len().div_ceil(2);
+    let panel = pairs(key.len()) * PANEL;
     if column == 0 {
-        keys.resize(keys.len() + pairs * PANEL, 0);
+        keys.resize(keys.len() + panel, 0);
     }
-    let start = keys.len() - pairs * PANEL;
+    let start = keys.len() - panel;
     let rows = keys[start..].as_chunks_mut::<PANEL>().0;
     let mut rounded = [0u32; MOST];
     for (key, rows) in key.chunks(2 * MOST).zip(rows.chunks_mut(MOST)) {
-        let rounded = &mut rounded[..rows.len()];
+        let rounded = &mut rounded[..key.len().div_ceil(2)];
         round_pairs(key, 1.0, rounded);
         for (row, pair) in rows.iter_mut().zip(rounded) {
             row[column] = *pair;
@@ -229,15 +252,15 @@ fn push_key(keys: &mut Vec<u32>, key: &[f32], column: usize) {
     }
 }
 
-/// Writes at most [`PANEL`] columns of a value as the half `half` of the last row of pairs, or of a new one where it is
-/// the lower half.
+/// Writes at most [`PANEL`] columns of a value at place `place` of the last [`PANEL`] positions, or of new ones where it is
+/// the first.
 #[cfg(target_arch = "x86_64")]
-fn push_value(values: &mut Vec<u32>, value: &[f32], half: usize) {
-    if half == 0 {
-        values.resize(values.len() + PANEL, 0);
+fn push_value(values: &mut Vec<u32>, value: &[f32], place: usize) {
+    if place == 0 {
+        values.resize(values.len() + HALF * PANEL, 0);
     }
-    let start = values.len() - PANEL;
+    let start = values.len() - (HALF - place / 2) * PANEL;
     for (pair, value) in values[start..].iter_mut().zip(value) {
-        *pair |= u32::from(round_bf16(*value)) << (16 * half);
+        *pair |= u32::from(round_bf16(*value)) << (16 * (place % 2));
     }
 }
