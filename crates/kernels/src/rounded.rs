@@ -420,7 +420,7 @@ fn paired_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, end: End<'_>) 
 }
 
 vectorised! {
-    pub(crate) fn store(to: &mut [f32], sums: &[f32], accumulate: bool) {
+    fn store(to: &mut [f32], sums: &[f32], accumulate: bool) {
         for (to, sum) in to.iter_mut().zip(sums) {
             *to = if accumulate { *to + *sum } else { *sum };
         }

@@ -3,14 +3,17 @@
 use crate::amx::{DEPTH, Left, ROWS, Tiles};
 use crate::instructions::Level;
 use crate::lanes::will_write;
-use crate::memory::Aligned;
+use crate::memory::with_scratch;
 use crate::plan::Part;
 use crate::product::View;
-use crate::rounded::{End, Right, finish, round_row, store, widened_part};
+use crate::rounded::{End, Right, finish, round_row, widened_part};
 use crate::tile::PANEL;
 
 /// Rows that are multiplied at a time.
 const BOTH: usize = 2 * ROWS;
+
+/// Values of their sums for one panel.
+pub(crate) const APART: usize = BOTH * PANEL;
 
 /// Values of a cache line.
 const LINE: usize = 16;
@@ -41,46 +44,77 @@ pub(crate) fn multiply_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, e
         return widened_part(Level::Portable, &[], right, part, end);
     }
     let (accumulate, narrow) = end;
-    let mut sums = Aligned::<f32>::zeros(BOTH * PANEL);
     // SAFETY: the method comes from `rounded::available`.
     let tiles = unsafe { Tiles::configure() };
-    for panel in part.panels.clone() {
-        let columns = part.columns(panel);
-        right.stretches(panel, depth, |_, b| {
-            for first in part.rows.clone().step_by(BOTH) {
-                let rows = (part.rows.end - first).min(BOTH);
-                let blocks = rows.div_ceil(ROWS);
-                let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
+    with_scratch(APART, |apart: &mut [f32]| {
+        for panel in part.panels.clone() {
+            let columns = part.columns(panel);
+            right.stretches(panel, depth, |_, b| {
                 let b = b[..depth / 2 * PANEL].as_ptr();
-                let second = (blocks > 1).then(|| a.wrapping_add(ROWS * depth));
-                let left = Left { first: a, second, row: DEPTH, step: ROWS * DEPTH };
-                let whole = !accumulate && columns == PANEL && rows == blocks * ROWS;
-                let (to, stride) = match whole {
-                    true => (part.address(first, rows, panel), part.stride()),
-                    false => (sums.as_mut_ptr(), PANEL),
-                };
-                if whole {
-                    // The lines of the result come while the products are made.
-                    for row in 0..rows {
-                        let line = to.wrapping_add(row * stride);
-                        will_write(line);
-                        will_write(line.wrapping_add(LINE));
-                    }
+                for first in part.rows.clone().step_by(BOTH) {
+                    let rows = (part.rows.end - first).min(BOTH);
+                    let blocks = rows.div_ceil(ROWS);
+                    let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
+                    let second = (blocks > 1).then(|| a.wrapping_add(ROWS * depth));
+                    let left = Left { first: a, second, row: DEPTH, step: ROWS * DEPTH };
+                    let to = To { y: part.address(first, rows, panel), stride: part.stride(), rows, columns };
+                    // SAFETY: both factors are whole (sliced above); `address` has checked the rows of the result, to
+                    // which no other part writes.
+                    unsafe { to.multiply((&tiles, apart), &left, (b, steps), accumulate) };
                 }
-                // SAFETY: both factors are whole (sliced above), and `to` has room for the blocks: it is `sums`, or
-                // rows of the result that all exist and that no other part writes to.
-                unsafe { tiles.multiply(&left, b, steps, to, (stride, false)) };
-                if !whole {
-                    for (row, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
-                        let to = part.address(first + row, 1, panel);
-                        // SAFETY: `address` has checked that `columns` elements exist; no other part writes to them.
-                        let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
-                        store(to, &sums[..columns], accumulate);
-                    }
-                }
+            });
+            finish(narrow, part, panel);
+        }
+    });
+}
+
+/// Where the sums of one or two blocks of rows with one panel go.
+struct To {
+    y: *mut f32,
+    stride: usize,
+    /// Rows and columns that exist, at most [`BOTH`] and [`PANEL`].
+    rows: usize,
+    columns: usize,
+}
+
+impl To {
+    /// The product of `left` with a panel and its number of steps, into `self` or added to what it holds: every sum then begins
+    /// with what is there, in whatever way it gets there. With the tiles comes room for [`APART`] values.
+    ///
+    /// # Safety
+    /// `left` and the panel are as [`Tiles::multiply`] wants them; the rows and columns of `self` may be written.
+    unsafe fn multiply(
+        &self,
+        (tiles, apart): (&Tiles, &mut [f32]),
+        left: &Left,
+        (panel, steps): (*const u32, usize),
+        accumulate: bool,
+    ) {
+        let Self { y, stride, rows, columns } = *self;
+        if columns == PANEL && rows.is_multiple_of(ROWS) {
+            // The lines of the result come while the products are made.
+            for row in 0..rows {
+                will_write(y.wrapping_add(row * stride));
+                will_write(y.wrapping_add(row * stride + LINE));
             }
-        });
-        finish(narrow, part, panel);
+            // SAFETY: by the contract; whole blocks of rows are there.
+            return unsafe { tiles.multiply(left, panel, steps, y, (stride, accumulate)) };
+        }
+        assert!(apart.len() >= APART, "product: room for the sums of two blocks");
+        if accumulate {
+            for (row, apart) in apart.chunks_exact_mut(PANEL).take(rows).enumerate() {
+                // SAFETY: the row exists by the contract, and no one else uses it.
+                let from = unsafe { std::slice::from_raw_parts(y.add(row * stride), columns) };
+                apart[..columns].copy_from_slice(from);
+            }
+        }
+        // SAFETY: by the contract; two blocks have room in `apart`.
+        unsafe { tiles.multiply(left, panel, steps, apart.as_mut_ptr(), (PANEL, accumulate)) };
+        for (row, apart) in apart.chunks_exact(PANEL).take(rows).enumerate() {
+            // SAFETY: as above.
+            let to = unsafe { std::slice::from_raw_parts_mut(y.add(row * stride), columns) };
+            to.copy_from_slice(&apart[..columns]);
+        }
     }
 }
 
@@ -98,13 +132,13 @@ pub(crate) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// `y[rows, columns] (+)= self . panel`, row `i` of `y` at `i * stride`; at most [`PANEL`] columns.
+    /// `y[rows, columns] (+)= self . panel`, row `i` of `y` at `i * stride`; at most [`PANEL`] columns. With the tiles comes
+    /// room for [`APART`] values.
     pub(crate) fn multiply(
         &self,
-        tiles: &Tiles,
+        (tiles, apart): (&Tiles, &mut [f32]),
         panel: &[u32],
-        y: &mut [f32],
-        (stride, columns): (usize, usize),
+        (y, stride, columns): (&mut [f32], usize, usize),
         accumulate: bool,
     ) {
         let Self { data, row, rows, depth } = *self;
@@ -116,35 +150,15 @@ impl Rows<'_> {
         let last = rows.next_multiple_of(ROWS) - 1;
         assert!(last * row + depth <= data.len(), "product: the left factor is too short");
         assert!(depth * PANEL <= panel.len(), "product: the right factor is too short");
-        let mut apart = [0f32; BOTH * PANEL];
+        let panel = (panel.as_ptr(), depth / PAIRS);
         for first in (0..rows).step_by(BOTH) {
             let here = (rows - first).min(BOTH);
             let a: *const u16 = data[first * row..].as_ptr().cast();
             let second = (here > ROWS).then(|| a.wrapping_add(2 * ROWS * row));
             let left = Left { first: a, second, row: 2 * row, step: DEPTH };
-            let to = &mut y[first * stride..];
-            let whole = columns == PANEL && here.is_multiple_of(ROWS);
-            if !whole && accumulate {
-                copy_rows((to, stride), (&mut apart, PANEL), (here, columns));
-            }
-            let (sums, stride_of_sums) = match whole {
-                true => (to.as_mut_ptr(), stride),
-                false => (apart.as_mut_ptr(), PANEL),
-            };
-            // SAFETY: the rows of all blocks and the panel are there (asserted above); `sums` has room for whole blocks.
-            unsafe {
-                tiles.multiply(&left, panel.as_ptr(), depth / PAIRS, sums, (stride_of_sums, accumulate));
-            }
-            if !whole {
-                copy_rows((&apart, PANEL), (to, stride), (here, columns));
-            }
+            let to = To { y: y[first * stride..].as_mut_ptr(), stride, rows: here, columns };
+            // SAFETY: the rows of all blocks and the panel are there, and the rows of `y` (asserted above).
+            unsafe { to.multiply((tiles, apart), &left, panel, accumulate) };
         }
-    }
-}
-
-/// Copies `rows` rows of `columns` values between places of different strides.
-fn copy_rows(from: (&[f32], usize), to: (&mut [f32], usize), (rows, columns): (usize, usize)) {
-    for row in 0..rows {
-        to.0[row * to.1..][..columns].copy_from_slice(&from.0[row * from.1..][..columns]);
     }
 }

@@ -18,7 +18,7 @@ use crate::product::View;
 use crate::rounded::{self, Method};
 use crate::tile::{self, Block, PANEL, Product};
 #[cfg(target_arch = "x86_64")]
-use crate::tiled::{PAIRS, Rows};
+use crate::tiled::{APART, PAIRS, Rows};
 
 /// Keys and values of at most [`KEYS`] consecutive positions of one key/value head.
 #[derive(Clone, Copy)]
@@ -97,6 +97,8 @@ pub(super) enum Factors<'a> {
         values: &'a mut [u32],
         /// Where products are made on tile registers.
         tiles: Option<Tiles>,
+        /// Room for the sums of a block of rows that is not whole.
+        apart: &'a mut [f32],
     },
 }
 
@@ -147,7 +149,9 @@ impl Factors<'_> {
                     let tiles = (rounded::method() == Method::Tiles)
                         // SAFETY: the machine has tile registers and the system has granted them.
                         .then(|| unsafe { Tiles::configure() });
-                    work(&mut Factors::Rounded { dim, row, queries, weights, keys, values, tiles })
+                    with_scratch(APART, |apart: &mut [f32]| {
+                        work(&mut Factors::Rounded { dim, row, queries, weights, keys, values, tiles, apart })
+                    })
                 })
             }
         }
@@ -197,7 +201,7 @@ impl Factors<'_> {
     /// Scores of rows `first .. first + rows` against `columns` keys of the tile, from key `from` (a multiple of
     /// [`PANEL`]) on; at most [`PANEL`] keys.
     pub(super) fn scores(
-        &self,
+        &mut self,
         tile: &Tile<'_>,
         [first, rows]: [usize; 2],
         [from, columns]: [usize; 2],
@@ -206,8 +210,8 @@ impl Factors<'_> {
         match self {
             Self::Single { dim, queries, keys, .. } => {
                 let product = Product {
-                    left: left(&queries[first * dim..], *dim),
-                    right: transposed(&keys[from * dim..], *dim),
+                    left: left(&queries[first * *dim..], *dim),
+                    right: transposed(&keys[from * *dim..], *dim),
                     rows,
                     columns,
                     depth: *dim,
@@ -215,14 +219,15 @@ impl Factors<'_> {
                 product.store(to.y, to.stride, false);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Rounded { row, queries, keys, tiles, .. } => {
+            Self::Rounded { row, queries, keys, tiles, apart, .. } => {
                 let keys = match tile {
                     Tile::Rows { .. } => &**keys,
                     Tile::Stored { stored, .. } => stored.keys,
                 };
-                let (row, right) = (*row, &keys[from / PANEL * row * PANEL..]);
+                let row = *row;
+                let right = &keys[from / PANEL * row * PANEL..];
                 let left = &queries[first * row..];
-                Pairs { left, row, right, rows, columns, depth: row }.store(to, false, tiles.as_ref());
+                Pairs { left, row, right, rows, columns, depth: row }.store(to, false, tiles.as_ref().map(|tiles| (tiles, &mut **apart)));
             }
         }
     }
@@ -245,12 +250,15 @@ impl Factors<'_> {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Rounded { weights, .. } => {
+                // Past what the row sees there is nothing to compute; a product takes whole panels of weights.
+                let seen = high.next_multiple_of(PANEL).min(scores.len());
                 scores[..low].fill(f32::NEG_INFINITY);
-                scores[high..].fill(f32::NEG_INFINITY);
-                let count = scores.len().div_ceil(2);
-                let (weights, rest) = weights[row * (KEYS / 2)..][..KEYS / 2].split_at_mut(count);
-                // A product takes whole tiles of weights.
-                rest[..count.next_multiple_of(PAIRS) - count].fill(0);
+                scores[high..seen].fill(f32::NEG_INFINITY);
+                let all = (scores.len().div_ceil(2)).next_multiple_of(PAIRS);
+                let (weights, rest) =
+                    weights[row * (KEYS / 2)..][..all].split_at_mut(seen.div_ceil(2));
+                rest.fill(0);
+                let scores = &scores[..seen];
                 // SAFETY: `Arithmetic::fastest` has found AVX-512 and AVX512-BF16 on this machine.
                 unsafe { softmax::round_weights(scores, maximum, weights) }
             }
@@ -260,7 +268,7 @@ impl Factors<'_> {
     /// Adds the sums of the first `depth` values of the tile, weighted for rows `first .. first + rows` as
     /// [`Factors::take_scores`] left them. `scores` are its rows from `first` on, `[rows, KEYS]`: in 32 bits the weights.
     pub(super) fn sums(
-        &self,
+        &mut self,
         tile: &Tile<'_>,
         [first, rows]: [usize; 2],
         depth: usize,
@@ -273,21 +281,21 @@ impl Factors<'_> {
                 Product { left, right, rows, columns: *dim, depth }.store(to.y, to.stride, true);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Rounded { dim, weights, values, tiles, .. } => {
+            Self::Rounded { dim, weights, values, tiles, apart, .. } => {
                 let left = &weights[first * (KEYS / 2)..];
                 for (index, column) in (0..*dim).step_by(PANEL).enumerate() {
                     let right = match tile {
                         Tile::Rows { .. } => &values[index * values_panel()..],
                         Tile::Stored { stored, .. } => &stored.values.of(index)[stored.first..],
                     };
-                    let columns = PANEL.min(dim - column);
+                    let columns = PANEL.min(*dim - column);
                     let depth = match tiles {
                         Some(_) => depth.div_ceil(2).next_multiple_of(PAIRS),
                         None => depth.div_ceil(2),
                     };
                     let product = Pairs { left, row: KEYS / 2, right, rows, columns, depth };
                     let to = Destination { y: &mut to.y[column..], stride: to.stride };
-                    product.store(to, true, tiles.as_ref());
+                    product.store(to, true, tiles.as_ref().map(|tiles| (tiles, &mut **apart)));
                 }
             }
         }
@@ -311,11 +319,11 @@ struct Pairs<'a> {
 
 #[cfg(target_arch = "x86_64")]
 impl Pairs<'_> {
-    fn store(&self, to: Destination<'_>, accumulate: bool, tiles: Option<&Tiles>) {
+    fn store(&self, to: Destination<'_>, accumulate: bool, tiles: Option<(&Tiles, &mut [f32])>) {
         let Self { left, row, right, rows, columns, depth } = *self;
         if let Some(tiles) = tiles {
             let left = Rows { data: left, row, rows, depth };
-            return left.multiply(tiles, right, to.y, (to.stride, columns), accumulate);
+            return left.multiply(tiles, right, (to.y, to.stride, columns), accumulate);
         }
         if rows == 0 || columns == 0 {
             return;

@@ -71,20 +71,20 @@ fn mask(count: usize) -> u16 {
     if count >= LANES { u16::MAX } else { (1 << count) - 1 }
 }
 
-/// `exp(x - shift)` within 4e-7 of the value, for `x <= shift`.
+/// `exp(x - shift)` within 4e-7 of the value, for `x <= shift`; 0 below 2^-125.5.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn exponential(x: __m512, shift: __m512) -> __m512 {
     let power = _mm512_mul_ps(_mm512_sub_ps(x, shift), _mm512_set1_ps(std::f32::consts::LOG2_E));
-    // Negative infinity would give a fraction that is no number; 2^-200 is 0 in 32 bits.
-    let power = _mm512_max_ps(power, _mm512_set1_ps(-200.0));
+    // What is smaller than any normal number is 0: to find its bits a processor would stop for a hundred cycles. A NaN is kept.
+    let normal = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(power, _mm512_set1_ps(-125.5));
     let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(power);
     let fraction = _mm512_sub_ps(power, whole);
     let mut value = _mm512_set1_ps(POLYNOMIAL[0]);
     for coefficient in &POLYNOMIAL[1..] {
         value = _mm512_fmadd_ps(value, fraction, _mm512_set1_ps(*coefficient));
     }
-    _mm512_scalef_ps(value, whole)
+    _mm512_maskz_scalef_ps(normal, value, whole)
 }
 
 #[cfg(test)]

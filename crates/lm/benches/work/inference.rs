@@ -31,7 +31,8 @@ impl Work for Prefill {
 
     fn run(&mut self) -> Result<(), Error> {
         let mut caches: Vec<Cache> = self.sequences.iter().map(|_| self.transformer.cache(None)).collect();
-        let logits = advance(&self.transformer, &mut caches, &self.sequences, &mut self.workspace)?;
+        let mut logits = Vec::new();
+        advance(&self.transformer, &mut caches, &self.sequences, (&mut self.workspace, &mut logits))?;
         std::hint::black_box(logits);
         Ok(())
     }
@@ -44,6 +45,7 @@ pub(crate) struct Decode {
     filled: Vec<Cache>,
     live: Vec<Cache>,
     next: Vec<[u32; 1]>,
+    logits: Vec<f32>,
 }
 
 impl Decode {
@@ -57,15 +59,15 @@ impl Decode {
         let prompts: Vec<Vec<u32>> = all.chunks(Self::CONTEXT - 1).map(<[u32]>::to_vec).collect();
         let mut workspace = Workspace::new();
         let mut filled: Vec<Cache> = prompts.iter().map(|_| transformer.cache(None)).collect();
-        advance(&transformer, &mut filled, &prompts, &mut workspace)?;
-        Ok(Self { transformer, workspace, filled, live: Vec::new(), next: vec![[5]; sequences] })
+        advance(&transformer, &mut filled, &prompts, (&mut workspace, &mut Vec::new()))?;
+        Ok(Self { transformer, workspace, filled, live: Vec::new(), next: vec![[5]; sequences], logits: Vec::new() })
     }
 
     /// One token more for every sequence.
     fn step(&mut self) -> Result<(), Error> {
-        let logits = advance(&self.transformer, &mut self.live, &self.next, &mut self.workspace)?;
+        advance(&self.transformer, &mut self.live, &self.next, (&mut self.workspace, &mut self.logits))?;
         let vocabulary = self.transformer.config().vocabulary;
-        for (next, logits) in self.next.iter_mut().zip(logits.chunks_exact(vocabulary)) {
+        for (next, logits) in self.next.iter_mut().zip(self.logits.chunks_exact(vocabulary)) {
             *next = [most_likely(logits)];
         }
         Ok(())
@@ -99,24 +101,26 @@ impl Work for Decode {
     }
 }
 
-/// The tokens of each sequence after what its cache holds; logits after the last of each.
+/// The tokens of each sequence after what its cache holds; leaves the logits after the last of each.
 fn advance<S: AsRef<[u32]>>(
     transformer: &Transformer,
     caches: &mut [Cache],
     sequences: &[S],
-    workspace: &mut Workspace,
-) -> Result<Vec<f32>, Error> {
+    (workspace, logits): (&mut Workspace, &mut Vec<f32>),
+) -> Result<(), Error> {
     let mut batch = Batch::new();
     let mut rows = Vec::with_capacity(sequences.len());
     for (cache, tokens) in caches.iter().zip(sequences) {
         rows.push(batch.push_continuation(cache, tokens.as_ref()) + tokens.as_ref().len() - 1);
     }
     let states = transformer.hidden_states(&batch, &rows, None, Some(caches), workspace)?;
-    Ok(transformer.logits(&states))
+    logits.resize(rows.len() * transformer.config().vocabulary, 0.0);
+    transformer.logits_into(&states, logits);
+    Ok(())
 }
 
 /// Index of the largest value.
 fn most_likely(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(index, _)| index as u32)
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().position(|logit| *logit == most).unwrap_or(0) as u32
 }
