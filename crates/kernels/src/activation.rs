@@ -1,6 +1,8 @@
 //! SwiGLU (Shazeer 2020): `silu(gate) * up`.
 
 use crate::instructions::vectorised;
+#[cfg(target_arch = "x86_64")]
+use crate::panel::round_bf16;
 use crate::row::exponential;
 use crate::threads::{Shared, for_each};
 
@@ -47,6 +49,16 @@ vectorised! {
     fn swiglu_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
             *out = gate / (1.0 + exponential::<FUSED>(-gate)) * up;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+vectorised! {
+    /// As [`swiglu`], rounded to bfloat16.
+    pub(crate) fn swiglu_rounded(gate: &[f32], up: &[f32], out: &mut [u16]) {
+        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            *out = round_bf16(gate / (1.0 + exponential::<FUSED>(-gate)) * up);
         }
     }
 }

@@ -97,8 +97,7 @@ impl Tiles {
     /// `sums[32][32] (+)= a . b` for two blocks of rows, or `sums[16][32]` for one: `b` is a panel `[steps * 16][32]` of pairs.
     /// Rows of `sums` are `stride` elements apart. With `resume` the sums go on from what is there.
     ///
-    /// The left factor is asked for with a hint that it need not stay in the first cache, which the panel then keeps; the
-    /// panel's lines are fetched some steps ahead: it may come from memory, and tile loads do not wait side by side.
+    /// The left factor is asked for with a hint that it need not stay in the first cache, which the panel then keeps.
     ///
     /// # Safety
     /// `left` names 16 readable rows of `steps * 32` values for each block, `b` is valid for `steps * 512` pairs, `sums`
@@ -160,10 +159,6 @@ unsafe fn two_blocks(
             "tilezero tmm2",
             "tilezero tmm3",
             "2:",
-            ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-            "prefetcht0 [{b} + \\line + 4096]",
-            "prefetcht0 [{b} + \\line + 5120]",
-            ".endr",
             "tileloaddt1 tmm4, [{a} + {row}]",
             "tileloadd tmm6, [{b} + {wide}]",
             "tileloadd tmm7, [{b} + {wide} + 64]",
@@ -220,10 +215,6 @@ unsafe fn one_block(
             "tilezero tmm0",
             "tilezero tmm1",
             "2:",
-            ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-            "prefetcht0 [{b} + \\line + 4096]",
-            "prefetcht0 [{b} + \\line + 5120]",
-            ".endr",
             "tileloaddt1 tmm4, [{a} + {row}]",
             "tileloadd tmm6, [{b} + {wide}]",
             "tileloadd tmm7, [{b} + {wide} + 64]",

@@ -10,6 +10,7 @@ pub mod activation;
 pub mod attention;
 pub mod blocks;
 pub mod buffer;
+pub mod feed_forward;
 pub mod loss;
 pub mod matrix;
 pub mod narrow;

@@ -338,6 +338,16 @@ impl Matrix {
         }
     }
 
+    /// The right factor of the forward product, where its factors are rounded to bfloat16.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn rounded_right(&self) -> Option<Right<'_>> {
+        match &self.panels {
+            Storage::Rounded(panels) => Some((&panels.forward).into()),
+            Storage::Blocks(blocks) => Some(Right::blocks(blocks, Direction::Forward)),
+            Storage::Single(_) | Storage::Quantised(_) => None,
+        }
+    }
+
     /// The values of a [`Use::Trainable`] matrix, row-major.
     pub(crate) fn values(&self) -> Option<&[f32]> {
         (self.usage == Use::Trainable).then_some(&self.values)

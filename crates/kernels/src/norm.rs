@@ -74,7 +74,7 @@ pub fn rms_norm_backward(
 }
 
 vectorised! {
-    fn normalise_row(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) -> f32 {
+    pub(crate) fn normalise_row(x: &[f32], weight: &[f32], epsilon: f32, y: &mut [f32]) -> f32 {
         let mean = sum_lanes::<FUSED>(x, x) / x.len() as f32;
         let inverse = 1.0 / (mean + epsilon).sqrt();
         for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {

@@ -7,21 +7,30 @@ use crate::product::ViewMut;
 use crate::threads::{self, Shared, for_each};
 use crate::tile::PANEL;
 
-/// Rows of a task at most, so that its part of the left factor stays in the second cache while it meets every panel.
-/// A multiple of all row blocks.
-const CHUNK: usize = 240;
+/// How finely products are split.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grain {
+    /// Rows of a task at most, so that its part of the left factor stays in the second cache while it meets every panel.
+    /// A multiple of all row blocks.
+    chunk: usize,
+    /// Rows of a task that has all panels, at least: with fewer, fetching a panel takes longer than using it.
+    least: usize,
+    /// Tasks for each thread at most, so that a thread which falls behind can be helped.
+    tasks: usize,
+}
 
-/// Rows of a task that has all panels, at least: with fewer, fetching a panel takes longer than using it.
-const LEAST: usize = 48;
+impl Grain {
+    /// For products that take longer than what surrounds them.
+    pub(crate) const FINE: Self = Self { chunk: 240, least: 48, tasks: 8 };
+    /// For tile registers, which take a tenth of the time, on processors whose second cache is twice as large.
+    pub(crate) const COARSE: Self = Self { chunk: 512, least: 128, tasks: 3 };
+}
 
 /// Weights of a right factor that every task may walk through: they stay in the last cache.
 const CACHED: usize = 1 << 22;
 
 /// Rows of a chunk are a multiple of this.
 const BLOCK: usize = 16;
-
-/// Tasks for each thread at most, so that a thread which falls behind can be helped.
-const TASKS_PER_THREAD: usize = 8;
 
 /// A product's result and how it is split.
 pub(crate) struct Plan<'a> {
@@ -65,18 +74,18 @@ impl<'a> Plan<'a> {
     /// operation (see [`threads::SERIAL_WORK`]).
     /// `by_rows`: where there are many rows, a task should have all panels for its own; not where panels are
     /// expensive to come by.
-    pub(crate) fn new(y: ViewMut<'a>, depth: usize, rate: usize, by_rows: bool) -> Self {
+    pub(crate) fn new(y: ViewMut<'a>, depth: usize, (rate, grain): (usize, Grain), by_rows: bool) -> Self {
         y.check();
         // A product of few rows waits for memory: it costs as much as one of some more.
         let work = y.rows.max(8).saturating_mul(y.columns).saturating_mul(depth) / rate;
         let panels = y.columns.div_ceil(PANEL);
         let threads = threads::count();
-        let per_thread = (y.rows / (threads * LEAST)).min(TASKS_PER_THREAD);
+        let per_thread = (y.rows / (threads * grain.least)).min(grain.tasks);
         let (tasks, group) = if by_rows && per_thread > 0 && y.columns.saturating_mul(depth) <= CACHED {
-            ((threads * per_thread).max(y.rows.div_ceil(CHUNK)), panels.max(1))
+            ((threads * per_thread).max(y.rows.div_ceil(grain.chunk)), panels.max(1))
         } else {
-            let chunks = y.rows.div_ceil(CHUNK);
-            (chunks, (panels * chunks / (threads * TASKS_PER_THREAD)).max(1))
+            let chunks = y.rows.div_ceil(grain.chunk);
+            (chunks, (panels * chunks / (threads * grain.tasks)).max(1))
         };
         let chunk = y.rows.div_ceil(tasks.max(1)).next_multiple_of(BLOCK).max(BLOCK);
         Self { y, work, chunk, group }

@@ -3,7 +3,7 @@
 use crate::instructions::{Level, level};
 use crate::memory::with_scratch;
 use crate::panel::{Source, pack, packed_length, panel_length};
-use crate::plan::Plan;
+use crate::plan::{Grain, Plan};
 use crate::tile::{self, Block, PANEL};
 
 /// A read-only matrix: `rows` x `columns`, row `i` starting at `data[i * stride]`.
@@ -166,7 +166,7 @@ pub(crate) fn multiply_panels_by(
         packed_length::<f32>(y.columns, left.depth),
         "product: panels of the right factor"
     );
-    Plan::new(y, left.depth, RATE, true).run(|part| {
+    Plan::new(y, left.depth, (RATE, Grain::FINE), true).run(|part| {
         let (first, rows) = (part.rows.start, part.rows.len());
         for panel in part.panels.clone() {
             let block = Block {

@@ -12,7 +12,7 @@ use crate::instructions::vectorised;
 use crate::instructions::{Level, level};
 use crate::lanes::Vector;
 use crate::memory::{Aligned, with_scratch};
-use crate::plan::{Part, Plan};
+use crate::plan::{Grain, Part, Plan};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
 use crate::tile::PANEL;
@@ -181,7 +181,7 @@ pub(crate) fn multiply_by(method: Method, x: View<'_>, right: &Quantised, y: Vie
     assert_eq!((y.rows, y.columns), (x.rows, right.columns), "product: shape of the result");
     assert_eq!(x.columns, right.depth, "product: the factors agree");
     let (rows, groups) = (x.rows, groups(right.depth));
-    let plan = Plan::new(y, right.depth, RATE, false);
+    let plan = Plan::new(y, right.depth, (RATE, Grain::FINE), false);
     with_scratch(rows * groups * QUADS, |quads: &mut [u32]| {
         with_scratch(rows * groups, |scales: &mut [f32]| {
             let (all_quads, all_scales) = (Shared::new(quads), Shared::new(scales));

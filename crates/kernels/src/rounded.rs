@@ -9,7 +9,7 @@ use crate::narrow::Narrow;
 use crate::panel::{
     Element, Panels, Source, pack, packed_length, panel_length, round_bf16, transpose_columns,
 };
-use crate::plan::{Part, Plan};
+use crate::plan::{Grain, Part, Plan};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
 use crate::tile::{self, Block, PANEL};
@@ -167,14 +167,14 @@ const BLOCK: usize = 16;
 /// The left factor's depth is filled with zeros to a multiple of this, as the panels' is.
 const DEPTH: usize = <u32 as Element>::MULTIPLE;
 
-/// Multiply-adds in the time of one elementary operation.
-fn rate(method: Method) -> usize {
+/// Multiply-adds in the time of one elementary operation, and how products are split.
+fn rate(method: Method) -> (usize, Grain) {
     match method {
         #[cfg(target_arch = "x86_64")]
-        Method::Tiles => 128,
+        Method::Tiles => (128, Grain::COARSE),
         #[cfg(target_arch = "x86_64")]
-        Method::Pairs => 32,
-        Method::Widened(_) => 16,
+        Method::Pairs => (32, Grain::FINE),
+        Method::Widened(_) => (16, Grain::FINE),
     }
 }
 

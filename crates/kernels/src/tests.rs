@@ -2,6 +2,7 @@
 
 mod attention;
 mod blocks;
+mod feed_forward;
 mod narrow;
 mod operations;
 mod products;

@@ -10,7 +10,7 @@ use crate::rounded::{End, Right, finish, round_row, widened_part};
 use crate::tile::PANEL;
 
 /// Rows that are multiplied at a time.
-const BOTH: usize = 2 * ROWS;
+pub(crate) const BOTH: usize = 2 * ROWS;
 
 /// Values of their sums for one panel.
 pub(crate) const APART: usize = BOTH * PANEL;
@@ -69,12 +69,14 @@ pub(crate) fn multiply_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, e
 }
 
 /// Where the sums of one or two blocks of rows with one panel go.
-struct To {
-    y: *mut f32,
-    stride: usize,
-    /// Rows and columns that exist, at most [`BOTH`] and [`PANEL`].
-    rows: usize,
-    columns: usize,
+pub(crate) struct To {
+    pub(crate) y: *mut f32,
+    /// Elements from one row to the next.
+    pub(crate) stride: usize,
+    /// Rows that exist, at most [`BOTH`].
+    pub(crate) rows: usize,
+    /// Columns that exist, at most [`PANEL`].
+    pub(crate) columns: usize,
 }
 
 impl To {
@@ -83,7 +85,7 @@ impl To {
     ///
     /// # Safety
     /// `left` and the panel are as [`Tiles::multiply`] wants them; the rows and columns of `self` may be written.
-    unsafe fn multiply(
+    pub(crate) unsafe fn multiply(
         &self,
         (tiles, apart): (&Tiles, &mut [f32]),
         left: &Left,

@@ -227,7 +227,11 @@ impl Factors<'_> {
                 let row = *row;
                 let right = &keys[from / PANEL * row * PANEL..];
                 let left = &queries[first * row..];
-                Pairs { left, row, right, rows, columns, depth: row }.store(to, false, tiles.as_ref().map(|tiles| (tiles, &mut **apart)));
+                Pairs { left, row, right, rows, columns, depth: row }.store(
+                    to,
+                    false,
+                    tiles.as_ref().map(|tiles| (tiles, &mut **apart)),
+                );
             }
         }
     }
@@ -255,8 +259,7 @@ impl Factors<'_> {
                 scores[..low].fill(f32::NEG_INFINITY);
                 scores[high..seen].fill(f32::NEG_INFINITY);
                 let all = (scores.len().div_ceil(2)).next_multiple_of(PAIRS);
-                let (weights, rest) =
-                    weights[row * (KEYS / 2)..][..all].split_at_mut(seen.div_ceil(2));
+                let (weights, rest) = weights[row * (KEYS / 2)..][..all].split_at_mut(seen.div_ceil(2));
                 rest.fill(0);
                 let scores = &scores[..seen];
                 // SAFETY: `Arithmetic::fastest` has found AVX-512 and AVX512-BF16 on this machine.

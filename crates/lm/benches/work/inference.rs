@@ -60,7 +60,14 @@ impl Decode {
         let mut workspace = Workspace::new();
         let mut filled: Vec<Cache> = prompts.iter().map(|_| transformer.cache(None)).collect();
         advance(&transformer, &mut filled, &prompts, (&mut workspace, &mut Vec::new()))?;
-        Ok(Self { transformer, workspace, filled, live: Vec::new(), next: vec![[5]; sequences], logits: Vec::new() })
+        Ok(Self {
+            transformer,
+            workspace,
+            filled,
+            live: Vec::new(),
+            next: vec![[5]; sequences],
+            logits: Vec::new(),
+        })
     }
 
     /// One token more for every sequence.

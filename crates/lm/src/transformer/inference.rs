@@ -7,8 +7,10 @@ use super::workspace::{Buffers, Workspace, gather};
 use super::{Layer, Transformer};
 use crate::Error;
 use crate::adapter::{Lora, LoraLayer};
+use crate::config::ModelConfig;
 use kernels::activation::swiglu;
 use kernels::attention::{KeyValues, Segment, attention, attention_rounded};
+use kernels::feed_forward::{FeedForward, feed_forward};
 use kernels::matrix::Precision;
 use kernels::norm::rms_norm;
 use kernels::product::{View, ViewMut};
@@ -159,6 +161,18 @@ impl Transformer {
     }
 }
 
+impl Layer {
+    /// Adds the feed-forward block to `x` in one operation, where that can be done and is worth it; false where not.
+    fn feed_forward(&self, config: &ModelConfig, x: &mut [f32]) -> bool {
+        let (gate_up, down) = (&self.gate_up, &self.down);
+        if gate_up.bias.is_some() || down.bias.is_some() {
+            return false;
+        }
+        let (norm, epsilon) = (&self.post_norm, config.norm_epsilon);
+        feed_forward(x, &FeedForward { norm, epsilon, gate_up: &gate_up.matrix, down: &down.matrix })
+    }
+}
+
 impl Pass<'_> {
     fn layer(
         &self,
@@ -193,13 +207,19 @@ impl Pass<'_> {
             (count, &mut b.x, &b.attended)
         };
         layer.output.forward(attended, x, true, adapter.and_then(|a| a.output.as_ref()), &mut b.rank);
-        let (normed, gate_up) =
-            (&mut b.normed[..rows * hidden], &mut b.gate_up[..rows * 2 * config.intermediate]);
-        let active = &mut b.active[..rows * config.intermediate];
-        rms_norm(x, &layer.post_norm, config.norm_epsilon, normed, &mut b.inverse[..rows]);
-        layer.gate_up.forward(normed, gate_up, false, adapter.and_then(|a| a.gate_up.as_ref()), &mut b.rank);
-        swiglu(gate_up, config.intermediate, active);
-        layer.down.forward(active, x, true, adapter.and_then(|a| a.down.as_ref()), &mut b.rank);
+        let plain = adapter.is_none_or(|adapter| adapter.gate_up.is_none() && adapter.down.is_none());
+        if !(plain && layer.feed_forward(config, x)) {
+            let (normed, inverse) = (&mut b.normed[..rows * hidden], &mut b.inverse[..rows]);
+            b.between.grow(config, rows);
+            let gate_up = &mut b.between.gate_up[..rows * 2 * config.intermediate];
+            let active = &mut b.between.active[..rows * config.intermediate];
+            rms_norm(x, &layer.post_norm, config.norm_epsilon, normed, inverse);
+            let (first, second) =
+                (adapter.and_then(|a| a.gate_up.as_ref()), adapter.and_then(|a| a.down.as_ref()));
+            layer.gate_up.forward(normed, gate_up, false, first, &mut b.rank);
+            swiglu(gate_up, config.intermediate, active);
+            layer.down.forward(active, x, true, second, &mut b.rank);
+        }
     }
 
     fn attend(&self, index: usize, qkv: &[f32], caches: Option<&[Cache]>, out: &mut [f32]) {

@@ -211,6 +211,7 @@ impl Step<'_> {
         let attention_width = config.heads * config.head_dim;
         let adapter = self.adapter(index).map(|(adapter, _)| adapter);
         b.size_for(config, count);
+        b.between.grow_active(config, count);
         saved.x.clear();
         saved.x.extend_from_slice(&b.x);
         saved.inverse.resize(count);
@@ -240,7 +241,8 @@ impl Step<'_> {
         saved.x_mid.extend_from_slice(x);
         saved.inverse_mid.resize(rows);
         saved.gate_up.resize(rows * 2 * config.intermediate);
-        let (normed, active) = (&mut b.normed[..rows * hidden], &mut b.active[..rows * config.intermediate]);
+        let (normed, active) =
+            (&mut b.normed[..rows * hidden], &mut b.between.active[..rows * config.intermediate]);
         rms_norm(x, &layer.post_norm, config.norm_epsilon, normed, &mut saved.inverse_mid);
         let gate_up_adapter = adapter.and_then(|a| a.gate_up.as_ref());
         layer.gate_up.forward(normed, &mut saved.gate_up, false, gate_up_adapter, &mut saved.rank[2]);
@@ -285,7 +287,7 @@ impl Step<'_> {
         let dx = if self.is_last(index) { &mut d.dx_rows } else { &mut d.dx };
         let rows = dx.len() / config.hidden;
         let full = self.adapter.is_none();
-        let active = &mut b.active[..rows * config.intermediate];
+        let active = &mut b.between.active[..rows * config.intermediate];
         swiglu(&saved.gate_up, config.intermediate, active);
         d.dactive.resize(rows * config.intermediate);
         let place = self.place(index, 3, (slots.down, slots.down_bias));

@@ -47,10 +47,7 @@ pub(super) struct Buffers {
     /// `[n, heads * head_dim]`.
     pub(super) attended: Buffer,
     pub(super) attended_rows: Buffer,
-    /// `[n, 2 * intermediate]`.
-    pub(super) gate_up: Buffer,
-    /// `[n, intermediate]`.
-    pub(super) active: Buffer,
+    pub(super) between: Between,
     /// Inner activations of an adapter.
     pub(super) rank: Buffer,
     /// Queries and keys before and after their norm.
@@ -66,8 +63,28 @@ impl Buffers {
         self.inverse.resize(count);
         self.qkv.resize(count * qkv_width(config));
         self.attended.resize(count * attention);
-        self.gate_up.resize(count * 2 * config.intermediate);
-        self.active.resize(count * config.intermediate);
+    }
+}
+
+/// Between the projections of a feed-forward block.
+#[derive(Debug, Default)]
+pub(super) struct Between {
+    /// `[n, 2 * intermediate]`, where it is not kept for a backward pass.
+    pub(super) gate_up: Buffer,
+    /// `[n, intermediate]`.
+    pub(super) active: Buffer,
+}
+
+impl Between {
+    /// Room for `count` rows.
+    pub(super) fn grow(&mut self, config: &ModelConfig, count: usize) {
+        self.gate_up.resize(self.gate_up.len().max(count * 2 * config.intermediate));
+        self.grow_active(config, count);
+    }
+
+    /// Room for `count` rows of `active` alone.
+    pub(super) fn grow_active(&mut self, config: &ModelConfig, count: usize) {
+        self.active.resize(self.active.len().max(count * config.intermediate));
     }
 }
 
