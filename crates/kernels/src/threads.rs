@@ -75,6 +75,17 @@ pub fn for_each_chunk<T: Send>(values: &mut [T], chunk: usize, task: impl Fn(usi
     });
 }
 
+/// Calls `task(index, value)` for every one of `values`, in parallel where `work` (elementary operations of all calls) is worth
+/// it. Calls must not depend on each other.
+pub fn for_each_value<T: Send>(values: &mut [T], work: usize, task: impl Fn(usize, &mut T) + Sync + Send) {
+    let count = values.len();
+    let values = Shared::new(values);
+    for_each(count, work, |index| {
+        // SAFETY: each value belongs to one task.
+        task(index, &mut unsafe { values.slice(index, 1) }[0]);
+    });
+}
+
 /// A pointer to a slice that several tasks write to, each its own elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<T> {

@@ -40,9 +40,13 @@ use crate::config::ModelConfig;
 use kernels::attention::Heads;
 use kernels::buffer::Buffer;
 use kernels::matrix::{Matrix, Precision, Use};
+use kernels::threads::for_each_chunk;
 use layout::Layout;
 use linear::Linear;
 use rotary::Rotary;
+
+/// Tokens whose embeddings a thread copies at a time.
+const EMBEDDED: usize = 16;
 
 /// A decoder with its weights.
 #[derive(Clone, Debug)]
@@ -176,12 +180,14 @@ impl Transformer {
     fn embed(&self, batch: &Batch, adapter: Option<&Lora>, x: &mut Buffer) {
         let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
         x.resize(batch.len() * hidden);
-        for (row, &token) in x.chunks_exact_mut(hidden).zip(&batch.tokens) {
-            match adapter.filter(|_| token as usize >= vocabulary) {
-                Some(adapter) => row.copy_from_slice(adapter.embedding(token, vocabulary, hidden)),
-                None => self.embedding.row(token as usize, row),
+        for_each_chunk(x, EMBEDDED * hidden, |chunk, rows| {
+            for (row, &token) in rows.chunks_exact_mut(hidden).zip(&batch.tokens[chunk * EMBEDDED..]) {
+                match adapter.filter(|_| token as usize >= vocabulary) {
+                    Some(adapter) => row.copy_from_slice(adapter.embedding(token, vocabulary, hidden)),
+                    None => self.embedding.row(token as usize, row),
+                }
             }
-        }
+        });
     }
 
     /// The embedding of one token.

@@ -12,10 +12,10 @@ pub(super) fn measure(place: &Place) -> Option<f64> {
     parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// The last number (all threads) of the line of the bf16 instruction.
+/// The last number (all threads) of the lines of the bf16 instructions, the largest.
 fn parse(text: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.to_lowercase().contains("bf16"))?;
-    line.split_whitespace().next_back()?.parse().ok()
+    let lines = text.lines().filter(|line| line.to_lowercase().contains("bf16"));
+    lines.filter_map(|line| line.split_whitespace().next_back()?.parse().ok()).reduce(f64::max)
 }
 
 #[cfg(test)]
@@ -27,6 +27,9 @@ mod tests {
         let text = "             one thread    2 threads\nf32 multiply-add, Gflop/s   110.1   219.5\n";
         assert_eq!(parse(&format!("{text}VDPBF16PS, Gflop/s   216.7   431.0\n")), Some(431.0));
         assert_eq!(parse(&format!("{text}VDPBF16PS, Gflop/s   absent   absent\n")), None);
+        let pairs = format!("{text}VDPBF16PS, Gflop/s   87.8   161.1\n");
+        assert_eq!(parse(&format!("{pairs}TDPBF16PS, Gflop/s   2718.8   5417.8\n")), Some(5417.8));
+        assert_eq!(parse(&format!("{pairs}TDPBF16PS, Gflop/s   absent   absent\n")), Some(161.1));
         assert_eq!(parse(text), None);
     }
 }

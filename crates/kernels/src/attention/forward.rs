@@ -167,10 +167,13 @@ struct Block {
 // SAFETY: three words without padding.
 unsafe impl Plain for Block {}
 
+/// Rows of a block at least: with fewer, keys that several rows see are fetched once more for every few of them.
+const LEAST: usize = 4;
+
 /// Rows of a block. It follows the number of threads, which no row's result depends on.
 fn block_size(heads: &Heads, total: usize) -> usize {
     let most = (ROWS / heads.group()).max(1);
-    (total * heads.kv_heads).div_ceil(threads::count() * 4).clamp(16.min(most), most)
+    (total * heads.kv_heads).div_ceil(threads::count() * 4).clamp(LEAST.min(most), most)
 }
 
 /// Cuts the sequences into blocks of `size` rows.

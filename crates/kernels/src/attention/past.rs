@@ -4,8 +4,11 @@ use super::Heads;
 use super::factors::Arithmetic;
 #[cfg(target_arch = "x86_64")]
 use super::factors::pairs;
-use crate::panel::{round_bf16, round_pairs};
+#[cfg(target_arch = "x86_64")]
+use crate::panel::{Source, pack_panel, round_bf16, round_pairs};
 use crate::product::View;
+#[cfg(target_arch = "x86_64")]
+use crate::threads::{Shared, for_each};
 use crate::tile::PANEL;
 
 /// Keys (already rotated) and values of consecutive positions in one layer.
@@ -140,10 +143,24 @@ impl KeyValues {
             "append: the same heads"
         );
         assert!(qkv.len().is_multiple_of(heads.row()), "append: whole rows of qkv");
-        let (width, from) = (self.kv_heads * self.head_dim, heads.heads * heads.head_dim);
-        for row in qkv.chunks_exact(heads.row()) {
-            self.push(&row[from..from + width], &row[from + width..from + 2 * width]);
+        let width = self.kv_heads * self.head_dim;
+        let rows = qkv.len() / heads.row();
+        let view = |from| View::columns_of(qkv, rows, heads.row(), from, width);
+        let (from_keys, from_values) =
+            (view(heads.heads * heads.head_dim), view(heads.heads * heads.head_dim + width));
+        match &mut self.storage {
+            Storage::Single { keys, values } => {
+                for row in 0..rows {
+                    keys.extend_from_slice(from_keys.row(row));
+                    values.extend_from_slice(from_values.row(row));
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Storage::Rounded { keys, values } => {
+                append_rounded((keys, values), self.head_dim, self.len, [from_keys, from_values]);
+            }
         }
+        self.len += rows;
     }
 
     /// Key and value of a position and a head, as kept.
@@ -166,29 +183,6 @@ impl KeyValues {
                 [key.collect(), value.collect()]
             }
         }
-    }
-
-    fn push(&mut self, key: &[f32], value: &[f32]) {
-        let dim = self.head_dim;
-        match &mut self.storage {
-            Storage::Single { keys, values } => {
-                keys.extend_from_slice(key);
-                values.extend_from_slice(value);
-            }
-            #[cfg(target_arch = "x86_64")]
-            Storage::Rounded { keys, values } => {
-                for (keys, key) in keys.iter_mut().zip(key.chunks_exact(dim)) {
-                    push_key(keys, key, self.len % PANEL);
-                }
-                let panels = dim.div_ceil(PANEL);
-                for (values, value) in values.chunks_exact_mut(panels).zip(value.chunks_exact(dim)) {
-                    for (values, value) in values.iter_mut().zip(value.chunks(PANEL)) {
-                        push_value(values, value, self.len % PANEL);
-                    }
-                }
-            }
-        }
-        self.len += 1;
     }
 
     /// Whether attention in this arithmetic can read it.
@@ -232,16 +226,56 @@ impl KeyValues {
     }
 }
 
-/// Writes a key as column `column` of the last panel, or of a new one where it is the first column.
+/// Appends rows of keys and values, `[rows, kv_heads * dim]`, after `len` positions; each head on a thread.
 #[cfg(target_arch = "x86_64")]
-fn push_key(keys: &mut Vec<u32>, key: &[f32], column: usize) {
+fn append_rounded(
+    (keys, values): (&mut [Vec<u32>], &mut [Vec<u32>]),
+    dim: usize,
+    len: usize,
+    [from_keys, from_values]: [View<'_>; 2],
+) {
+    let (rows, columns) = (from_keys.rows, dim.div_ceil(PANEL));
+    let panels = (len + rows).div_ceil(PANEL);
+    let work = 4 * rows * from_keys.columns;
+    let (heads, keys, values) = (keys.len(), Shared::new(keys), Shared::new(values));
+    for_each(heads, work, |kv| {
+        // SAFETY: a head belongs to one task.
+        let (keys, values) = unsafe { (&mut keys.slice(kv, 1)[0], values.slice(kv * columns, columns)) };
+        let panel = pairs(dim) * PANEL;
+        keys.resize(panels * panel, 0);
+        values.iter_mut().for_each(|values| values.resize(panels * HALF * PANEL, 0));
+        let mut row = 0;
+        while row < rows {
+            let (index, place) = ((len + row) / PANEL, (len + row) % PANEL);
+            let count = if place == 0 && rows - row >= PANEL { PANEL } else { 1 };
+            let [own_keys, own_values] = [from_keys, from_values].map(|view| {
+                View::columns_of(&view.data[row * view.stride..], count, view.stride, kv * dim, dim)
+            });
+            let to = &mut keys[index * panel..][..panel];
+            if count == PANEL {
+                pack_panel(Source::Transposed(own_keys), 0, to, 0);
+            } else {
+                put_key(to, own_keys.row(0), place);
+            }
+            for (column, values) in values.iter_mut().enumerate() {
+                let to = &mut values[index * HALF * PANEL..][..HALF * PANEL];
+                if count == PANEL {
+                    pack_panel(Source::Plain(own_values), column, to, 0);
+                } else {
+                    let first = column * PANEL;
+                    put_value(to, &own_values.row(0)[first..dim.min(first + PANEL)], place);
+                }
+            }
+            row += count;
+        }
+    });
+}
+
+/// Writes a key as column `column` of a panel.
+#[cfg(target_arch = "x86_64")]
+fn put_key(panel: &mut [u32], key: &[f32], column: usize) {
     const MOST: usize = 128;
-    let panel = pairs(key.len()) * PANEL;
-    if column == 0 {
-        keys.resize(keys.len() + panel, 0);
-    }
-    let start = keys.len() - panel;
-    let rows = keys[start..].as_chunks_mut::<PANEL>().0;
+    let rows = panel.as_chunks_mut::<PANEL>().0;
     let mut rounded = [0u32; MOST];
     for (key, rows) in key.chunks(2 * MOST).zip(rows.chunks_mut(MOST)) {
         let rounded = &mut rounded[..key.len().div_ceil(2)];
@@ -252,15 +286,10 @@ fn push_key(keys: &mut Vec<u32>, key: &[f32], column: usize) {
     }
 }
 
-/// Writes at most [`PANEL`] columns of a value at place `place` of the last [`PANEL`] positions, or of new ones where it is
-/// the first.
+/// Writes at most [`PANEL`] columns of a value at place `place` of a panel of positions, where zero is.
 #[cfg(target_arch = "x86_64")]
-fn push_value(values: &mut Vec<u32>, value: &[f32], place: usize) {
-    if place == 0 {
-        values.resize(values.len() + HALF * PANEL, 0);
-    }
-    let start = values.len() - (HALF - place / 2) * PANEL;
-    for (pair, value) in values[start..].iter_mut().zip(value) {
+fn put_value(panel: &mut [u32], value: &[f32], place: usize) {
+    for (pair, value) in panel[place / 2 * PANEL..].iter_mut().zip(value) {
         *pair |= u32::from(round_bf16(*value)) << (16 * (place % 2));
     }
 }

@@ -76,7 +76,7 @@ fn mask(count: usize) -> u16 {
 #[target_feature(enable = "avx512f")]
 fn exponential(x: __m512, shift: __m512) -> __m512 {
     let power = _mm512_mul_ps(_mm512_sub_ps(x, shift), _mm512_set1_ps(std::f32::consts::LOG2_E));
-    // What is smaller than any normal number is 0: to find its bits a processor would stop for a hundred cycles. A NaN is kept.
+    // What is smaller than any normal number is 0 (results below it take some processors a hundred cycles). A NaN is kept.
     let normal = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(power, _mm512_set1_ps(-125.5));
     let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(power);
     let fraction = _mm512_sub_ps(power, whole);

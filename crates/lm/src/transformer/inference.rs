@@ -15,6 +15,7 @@ use kernels::matrix::Precision;
 use kernels::norm::rms_norm;
 use kernels::product::{View, ViewMut};
 use kernels::rotary::{RotaryTable, rotate};
+use kernels::threads::for_each_value;
 
 /// What the forward pass of one layer needs beside the layer.
 struct Pass<'a> {
@@ -264,12 +265,13 @@ impl Pass<'_> {
     fn keep(&self, index: usize, qkv: &[f32], caches: Option<&mut [Cache]>) {
         let Some(caches) = caches else { return };
         let heads = self.transformer.heads(index);
-        for (cache, sequence) in caches.iter_mut().zip(&self.batch.sequences) {
+        for_each_value(caches, 4 * qkv.len(), |number, cache| {
+            let sequence = &self.batch.sequences[number];
             let layer = &mut cache.own.layers[index];
             if layer.is_empty() {
                 layer.reserve(sequence.causal);
             }
             layer.append(&heads, &qkv[sequence.start * heads.row()..sequence.end() * heads.row()]);
-        }
+        });
     }
 }
