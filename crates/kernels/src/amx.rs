@@ -132,6 +132,15 @@ pub(crate) struct Left {
     pub(crate) step: usize,
 }
 
+impl Left {
+    /// The same rows from value `begin` of their depth on, a multiple of [`DEPTH`].
+    pub(crate) fn from(&self, begin: usize) -> Self {
+        let offset = begin / DEPTH * self.step;
+        let second = self.second.map(|second| second.wrapping_add(offset));
+        Self { first: self.first.wrapping_add(offset), second, ..*self }
+    }
+}
+
 /// # Safety
 /// As for [`Tiles::multiply`]; tiles are configured.
 unsafe fn two_blocks(

@@ -41,10 +41,11 @@ pub(crate) fn available() -> Vec<Method> {
     let level = instructions::level();
     #[cfg(target_arch = "x86_64")]
     {
-        if level == Level::Avx512 && crate::amx::available() {
+        let pairs = level == Level::Avx512 && is_x86_feature_detected!("avx512bf16");
+        if pairs && crate::amx::available() {
             methods.push(Method::Tiles);
         }
-        if level == Level::Avx512 && is_x86_feature_detected!("avx512bf16") {
+        if pairs {
             methods.push(Method::Pairs);
         }
     }

@@ -1,5 +1,7 @@
 //! Products of bfloat16 factors on tile registers: of whole matrices, and of a few rows with one panel.
 
+use std::arch::x86_64::*;
+
 use crate::amx::{DEPTH, Left, ROWS, Tiles};
 use crate::instructions::Level;
 use crate::lanes::will_write;
@@ -28,11 +30,32 @@ pub(crate) fn lay_out(rows: View<'_>, _depth: usize, to: &mut [u16]) {
         for (row, to) in tile.chunks_exact_mut(DEPTH).enumerate() {
             if row < rows.rows {
                 let from = &rows.row(row)[first..];
-                round_row(&from[..DEPTH.min(from.len())], to);
+                match from.first_chunk::<DEPTH>() {
+                    // SAFETY: where there are tile registers there is AVX512-BF16 (`rounded::available`).
+                    Some(from) => unsafe { round_tile_row(from, to) },
+                    None => round_row(from, to),
+                }
             } else {
                 to.fill(0);
             }
         }
+    }
+}
+
+/// The row of a tile, rounded by the instruction for it: numbers below the smallest normal one become 0, which the products take them
+/// for anyway.
+///
+/// # Safety
+/// The machine has AVX512-BF16; `to` has [`DEPTH`] elements.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn round_tile_row(from: &[f32; DEPTH], to: &mut [u16]) {
+    debug_assert_eq!(to.len(), DEPTH);
+    // SAFETY: both halves of `from` are there, and `to` by the contract; both types are 512 plain bits.
+    unsafe {
+        let low = _mm512_loadu_ps(from.as_ptr());
+        let high = _mm512_loadu_ps(from.as_ptr().add(DEPTH / 2));
+        let rounded = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_storeu_si512(to.as_mut_ptr().cast(), rounded);
     }
 }
 
@@ -50,22 +73,36 @@ pub(crate) fn multiply_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, e
         for panel in part.panels.clone() {
             let columns = part.columns(panel);
             right.stretches(panel, depth, |_, b| {
-                let b = b[..depth / 2 * PANEL].as_ptr();
-                for first in part.rows.clone().step_by(BOTH) {
-                    let rows = (part.rows.end - first).min(BOTH);
-                    let blocks = rows.div_ceil(ROWS);
-                    let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
-                    let second = (blocks > 1).then(|| a.wrapping_add(ROWS * depth));
-                    let left = Left { first: a, second, row: DEPTH, step: ROWS * DEPTH };
-                    let to = To { y: part.address(first, rows, panel), stride: part.stride(), rows, columns };
-                    // SAFETY: both factors are whole (sliced above); `address` has checked the rows of the result, to
-                    // which no other part writes.
-                    unsafe { to.multiply((&tiles, apart), &left, (b, steps), accumulate) };
+                for (begin, stretch) in stretches(depth, part.rows.len()) {
+                    let b = b[begin / 2 * PANEL..][..stretch / 2 * PANEL].as_ptr();
+                    for first in part.rows.clone().step_by(BOTH) {
+                        let rows = (part.rows.end - first).min(BOTH);
+                        let blocks = rows.div_ceil(ROWS);
+                        let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
+                        let second = (blocks > 1).then(|| a.wrapping_add(ROWS * depth));
+                        let left = Left { first: a, second, row: DEPTH, step: ROWS * DEPTH }.from(begin);
+                        let to =
+                            To { y: part.address(first, rows, panel), stride: part.stride(), rows, columns };
+                        let panel = (b, stretch / DEPTH);
+                        // SAFETY: both factors are whole (sliced above); `address` has checked the rows of the result,
+                        // to which no other part writes.
+                        unsafe { to.multiply((&tiles, apart), &left, panel, accumulate || begin > 0) };
+                    }
                 }
             });
             finish(narrow, part, panel);
         }
     });
+}
+
+/// Values of depth whose panel stays in a first cache while all rows meet it.
+const STRETCH: usize = 640;
+
+/// A depth in stretches of about the same length, where there are rows to meet them again: where each begins, and its length.
+pub(crate) fn stretches(depth: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = if rows > BOTH { depth.div_ceil(STRETCH).max(1) } else { 1 };
+    let length = depth.div_ceil(count).next_multiple_of(DEPTH).max(DEPTH);
+    (0..depth).step_by(length).map(move |begin| (begin, length.min(depth - begin)))
 }
 
 /// Where the sums of one or two blocks of rows with one panel go.

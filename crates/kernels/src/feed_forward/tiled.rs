@@ -11,7 +11,7 @@ use crate::product::View;
 use crate::rounded::{self, Method, Right};
 use crate::threads::{self, Shared, for_each};
 use crate::tile::PANEL;
-use crate::tiled::{APART, BOTH, To, lay_out};
+use crate::tiled::{APART, BOTH, To, lay_out, stretches};
 
 /// Rows of a task at most: what they need between the projections stays in a second cache of two megabytes at the widths of
 /// small models.
@@ -45,7 +45,7 @@ pub(super) fn run(x: &mut [f32], block: &super::FeedForward<'_>) -> bool {
         let tiles = unsafe { Tiles::configure() };
         let task = Task { tiles, rows, hidden, width };
         let (depth, laid_out) = (hidden.next_multiple_of(DEPTH), rows.next_multiple_of(ROWS));
-        with_scratch(2 * APART, |sums: &mut [f32]| {
+        with_scratch(rows.next_multiple_of(BOTH) * PANEL + APART, |sums: &mut [f32]| {
             with_scratch(laid_out * width, |active: &mut [u16]| {
                 with_scratch(laid_out * depth, |normed: &mut [u16]| {
                     task.normalise(x, block, normed);
@@ -98,47 +98,54 @@ impl Task {
         })
     }
 
-    /// Gate, up and what SwiGLU makes of them, laid out again: a panel's columns are a tile's depth.
+    /// Gate, up and what SwiGLU makes of them, laid out again: a panel's columns are a tile's depth. One panel meets all rows before
+    /// the next, so that it stays in the first cache.
     fn activate(&self, normed: &[u16], right: Right<'_>, active: &mut [u16], sums: &mut [f32]) {
         let depth = self.hidden.next_multiple_of(DEPTH);
-        let (gates, ups) = sums.split_at_mut(APART);
-        let all = self.width / PANEL;
+        let (gates, ups) = sums.split_at_mut(self.rows.next_multiple_of(BOTH) * PANEL);
+        let (all, steps) = (self.width / PANEL, depth / DEPTH);
         for panel in 0..all {
             right.stretches(panel, depth, |_, gate| {
-                right.stretches(all + panel, depth, |_, up| {
-                    let (gate, up) = (&gate[..depth / 2 * PANEL], &up[..depth / 2 * PANEL]);
-                    for (first, rows, left) in self.blocks(normed, depth) {
-                        let steps = depth / DEPTH;
-                        // SAFETY: the rows are laid out whole, and so are the panels (sliced above); two blocks of sums
-                        // have room.
-                        unsafe {
-                            let to = (PANEL, false);
-                            self.tiles.multiply(&left, gate.as_ptr(), steps, gates.as_mut_ptr(), to);
-                            self.tiles.multiply(&left, up.as_ptr(), steps, ups.as_mut_ptr(), to);
-                        }
-                        let blocks = active[first * self.width..].chunks_exact_mut(ROWS * self.width);
-                        let sums = gates.chunks_exact(ROWS * PANEL).zip(ups.chunks_exact(ROWS * PANEL));
-                        for (to, (gate, up)) in blocks.zip(sums).take(rows.div_ceil(ROWS)) {
-                            swiglu_rounded(gate, up, &mut to[panel * ROWS * DEPTH..][..ROWS * DEPTH]);
-                        }
+                let gate = gate[..depth / 2 * PANEL].as_ptr();
+                for (first, _, left) in self.blocks(normed, depth) {
+                    let to = gates[first * PANEL..][..APART].as_mut_ptr();
+                    // SAFETY: the rows are laid out whole, and so is the panel (sliced above); two blocks of sums have room.
+                    unsafe { self.tiles.multiply(&left, gate, steps, to, (PANEL, false)) };
+                }
+            });
+            right.stretches(all + panel, depth, |_, up| {
+                let up = up[..depth / 2 * PANEL].as_ptr();
+                for (first, rows, left) in self.blocks(normed, depth) {
+                    // SAFETY: as above.
+                    unsafe { self.tiles.multiply(&left, up, steps, ups.as_mut_ptr(), (PANEL, false)) };
+                    let gates = gates[first * PANEL..].chunks_exact(ROWS * PANEL);
+                    let blocks = active[first * self.width..].chunks_exact_mut(ROWS * self.width);
+                    let sums = gates.zip(ups.chunks_exact(ROWS * PANEL));
+                    for (to, (gate, up)) in blocks.zip(sums).take(rows.div_ceil(ROWS)) {
+                        swiglu_rounded(gate, up, &mut to[panel * ROWS * DEPTH..][..ROWS * DEPTH]);
                     }
-                });
+                }
             });
         }
     }
 
-    /// Adds the down projection to the rows.
+    /// Adds the down projection to the rows, a stretch of its depth at a time.
     fn project(&self, active: &[u16], right: Right<'_>, x: &mut [f32], apart: &mut [f32]) {
         for panel in 0..self.hidden.div_ceil(PANEL) {
             let columns = PANEL.min(self.hidden - panel * PANEL);
             right.stretches(panel, self.width, |_, b| {
-                let b = b[..self.width / 2 * PANEL].as_ptr();
-                for (first, rows, left) in self.blocks(active, self.width) {
-                    let y = x[first * self.hidden + panel * PANEL..][..(rows - 1) * self.hidden + columns]
-                        .as_mut_ptr();
-                    let to = To { y, stride: self.hidden, rows, columns };
-                    // SAFETY: the rows are laid out whole, the panel is, and the rows of `x` are there (sliced above).
-                    unsafe { to.multiply((&self.tiles, apart), &left, (b, self.width / DEPTH), true) };
+                for (begin, depth) in stretches(self.width, self.rows) {
+                    let b = b[begin / 2 * PANEL..][..depth / 2 * PANEL].as_ptr();
+                    for (first, rows, left) in self.blocks(active, self.width) {
+                        let y = &mut x[first * self.hidden + panel * PANEL..]
+                            [..(rows - 1) * self.hidden + columns];
+                        let to = To { y: y.as_mut_ptr(), stride: self.hidden, rows, columns };
+                        // SAFETY: the rows are laid out whole, the stretch of the panel is there, and so are the rows of `x`
+                        // (sliced above).
+                        unsafe {
+                            to.multiply((&self.tiles, apart), &left.from(begin), (b, depth / DEPTH), true);
+                        }
+                    }
                 }
             });
         }
