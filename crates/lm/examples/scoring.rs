@@ -1,12 +1,13 @@
 //! Speed of label scoring on a real model and real data:
-//! `cargo run --release -p weigh-lm --example scoring -- MODEL TRAIN.jsonl TEST.jsonl [SHOTS] [ITEMS] [f32|bf16] [what] [TURNS]`.
+//! `cargo run --release -p weigh-lm --example scoring -- MODEL TRAIN.jsonl TEST.jsonl [SHOTS] [ITEMS] [f32|bf16|stored|int8] [what] [TURNS]`.
 //!
 //! Rows are `{"text": ..., "label": ...}`. The first SHOTS rows of TRAIN with different labels are the demonstrations
 //! that every request shares; each of ITEMS rows, spread over TEST, is scored against all labels. `what` is `tree`
 //! (the default: the demonstrations once, all labels of a request in one pass), `calls` (one call for each label with
 //! the whole prompt, on the first item only, to tell what it would cost for all), `both`, or `search`: the best label found by a search
 //! in the tree and by scoring the whole of it, turn by turn, TURNS times (3), without and with the log-prior of a batch
-//! calibration; what each takes, and on how many items they differ.
+//! calibration; what each takes, and on how many items they differ; or `precisions`: the accuracy of the best label in 32 bits, bfloat16 and
+//! 8-bit integers, raw and after a batch calibration on the items themselves (Zhou et al. 2024), and on how many items it is not that of 32 bits.
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
 
@@ -28,7 +29,12 @@ fn main() -> Result<(), Error> {
     let path = PathBuf::from(text(0, "model"));
     let (train, test) = (rows(Path::new(&text(1, "train.jsonl"))), rows(Path::new(&text(2, "test.jsonl"))));
     let (shots, items) = (number(3, 32), number(4, 250));
-    let precision = if text(5, "bf16") == "f32" { Precision::F32 } else { Precision::Bf16 };
+    let precision = match text(5, "bf16").as_str() {
+        "f32" => Precision::F32,
+        "int8" => Precision::Int8,
+        "stored" => Precision::Stored,
+        _ => Precision::Bf16,
+    };
     let what = text(6, "tree");
 
     let source = if path.is_dir() { ModelSource::Folder(path) } else { ModelSource::Gguf(path) };
@@ -60,6 +66,16 @@ fn main() -> Result<(), Error> {
         tree.nodes(),
         answers.iter().map(Vec::len).sum::<usize>(),
     );
+    if what == "precisions" {
+        let gold: Vec<usize> = test
+            .iter()
+            .step_by(step)
+            .take(items)
+            .map(|(_, label)| labels.iter().position(|other| other == label).unwrap_or(labels.len()))
+            .collect();
+        drop(model);
+        return precisions(&source, &prefix_tokens, (&queries, &gold), &tree);
+    }
     let scorer = Scorer::new(&model.transformer, None);
     if what == "search" {
         let prefix = threads::within(|| scorer.prefill(&prefix_tokens))?;
@@ -91,6 +107,57 @@ fn main() -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Accuracy in each arithmetic.
+fn precisions(
+    source: &ModelSource,
+    prefix: &[u32],
+    (queries, gold): (&[Vec<u32>], &[usize]),
+    tree: &LabelTree,
+) -> Result<(), Error> {
+    let mut reference: Option<[Vec<usize>; 2]> = None;
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let model = Model::load(source, precision, Use::Inference)?;
+        let scorer = Scorer::new(&model.transformer, None);
+        let started = Instant::now();
+        let prefix = threads::within(|| scorer.prefill(prefix))?;
+        let scores = threads::within(|| scorer.score(Some(&prefix), queries, tree, TOKEN_BUDGET))?;
+        let seconds = started.elapsed().as_secs_f64();
+        let shares: Vec<Vec<f64>> = scores.iter().map(|scores| softmax(scores)).collect();
+        let mean = |label: usize| shares.iter().map(|own| own[label]).sum::<f64>() / shares.len() as f64;
+        let prior: Vec<f64> = (0..shares[0].len()).map(|label| mean(label).ln()).collect();
+        let best = |calibrated: bool| -> Vec<usize> {
+            let value =
+                |scores: &[f64], label: usize| scores[label] - if calibrated { prior[label] } else { 0.0 };
+            let better = |scores: &[f64], a: usize, b: usize| value(scores, b) > value(scores, a);
+            let one = |scores: &Vec<f64>| {
+                (0..scores.len())
+                    .fold(0, |best, label| if better(scores, best, label) { label } else { best })
+            };
+            scores.iter().map(one).collect()
+        };
+        let answers = [best(false), best(true)];
+        let reference = reference.get_or_insert_with(|| answers.clone());
+        for (name, own, exact) in
+            [("raw", &answers[0], &reference[0]), ("calibrated", &answers[1], &reference[1])]
+        {
+            let right = own.iter().zip(gold).filter(|(a, b)| a == b).count();
+            let differ = own.iter().zip(exact).filter(|(a, b)| a != b).count();
+            println!(
+                "{precision:?} {name}: {right} of {} right ({:.3}), {differ} other labels than F32; {seconds:.1} s",
+                gold.len(),
+                right as f64 / gold.len() as f64,
+            );
+        }
+    }
+    Ok(())
+}
+
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scores.iter().map(|score| (score - most).exp()).sum();
+    scores.iter().map(|score| (score - most).exp() / sum).collect()
 }
 
 /// Searches and scores in turns.
