@@ -11,6 +11,9 @@ mod factors;
 mod forward;
 #[cfg(target_arch = "x86_64")]
 mod own;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "attention/own_in_place.rs"]
+mod own;
 mod past;
 #[cfg(target_arch = "x86_64")]
 mod softmax;

@@ -23,6 +23,7 @@ impl Grain {
     /// For products that take longer than what surrounds them.
     pub(crate) const FINE: Self = Self { chunk: 240, least: 48, tasks: 8 };
     /// For tile registers, which take a tenth of the time, on processors whose second cache is twice as large.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const COARSE: Self = Self { chunk: 512, least: 128, tasks: 3 };
 }
 

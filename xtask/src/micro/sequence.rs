@@ -38,7 +38,7 @@ const WRITTEN: f32 = 2.0;
 
 /// Share of the sequences of messages whose words have other names: there a word is what the sequence makes of it, as it is
 /// where a word was never seen.
-const RENAMED: f64 = 0.65;
+const RENAMED: f64 = 0.45;
 
 const VOWELS: &[u8] = b"aeiou";
 const CONSONANTS: &[u8] = b"bcdfghjklmnprstvwz";

@@ -2,7 +2,6 @@
 
 use super::block::{KEYS, ROWS, STEP, scale, scale_into};
 use super::factors::{Arithmetic, Destination, Factors, Tile};
-#[cfg(target_arch = "x86_64")]
 use super::own::Own;
 use super::{Heads, KeyValues, ROOT, Segment};
 use crate::memory::{List, Plain, with_list, with_scratch};
