@@ -1,7 +1,7 @@
 //! Everything that is not a product with weights.
 
 use kernels::activation::{swiglu, swiglu_backward};
-use kernels::attention::{Heads, Segment, attention, attention_backward};
+use kernels::attention::{Heads, Segment, attention, attention_backward, attention_rounded};
 use kernels::loss::cross_entropy;
 use kernels::norm::{rms_norm, rms_norm_backward};
 use kernels::optimizer::{AdamW, adamw};
@@ -9,7 +9,7 @@ use kernels::rotary::{RotaryTable, rotate};
 use lm::adapter::{Lora, LoraConfig};
 use lm::train::{Optimizer, OptimizerConfig};
 use lm::transformer::Gradients;
-use lm::{Error, Use};
+use lm::{Error, Precision, Use};
 
 use super::{Bench, Mode, numbers};
 use crate::work::random;
@@ -54,11 +54,16 @@ fn attend(bench: &mut Bench) {
     let mut out = bench.kept(rows * width);
     let mut lse = bench.kept(rows * heads.heads);
     let (copies, training) = (qkv.len(), bench.mode != Mode::Prefill);
+    let exact = bench.precision == Precision::F32;
     bench.part("attention: forward", flops, || {
         for layer in 0..layers {
             let copy = layer % copies;
             let lse = training.then_some(lse[copy].as_mut_slice());
-            attention(heads, &qkv[copy], &segments, &mut out[copy], lse);
+            // As the engine does: in 32 bits where a backward pass follows.
+            match (lse, exact) {
+                (None, false) => attention_rounded(heads, &qkv[copy], &segments, &mut out[copy]),
+                (lse, _) => attention(heads, &qkv[copy], &segments, &mut out[copy], lse),
+            }
         }
     });
     if training {
