@@ -45,10 +45,15 @@ pub fn swiglu_backward(gate_up: &mut [f32], width: usize, dout: &[f32]) {
     });
 }
 
+#[inline(always)]
+fn gated<const FUSED: bool>(gate: f32, up: f32) -> f32 {
+    gate / (1.0 + exponential::<FUSED>(-gate)) * up
+}
+
 vectorised! {
     fn swiglu_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = gate / (1.0 + exponential::<FUSED>(-gate)) * up;
+            *out = gated::<FUSED>(*gate, *up);
         }
     }
 }
@@ -58,7 +63,7 @@ vectorised! {
     /// As [`swiglu`], rounded to bfloat16.
     pub(crate) fn swiglu_rounded(gate: &[f32], up: &[f32], out: &mut [u16]) {
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = round_bf16(gate / (1.0 + exponential::<FUSED>(-gate)) * up);
+            *out = round_bf16(gated::<FUSED>(*gate, *up));
         }
     }
 }

@@ -119,12 +119,21 @@ impl<'a> Right<'a> {
         Self { panels: Held::Blocks(blocks, direction), columns, depth }
     }
 
-    /// Gives `multiply` panel `panel` in stretches of at most `most` values of its depth, in order, and where each
-    /// begins.
+    /// Gives `multiply` panel `panel` in stretches of at most `most` values of its depth (a multiple of [`DEPTH`]), in order,
+    /// and where each begins; at least one.
     pub(crate) fn stretches(&self, panel: usize, most: usize, mut multiply: impl FnMut(usize, &[u32])) {
         let length = panel_length::<u32>(self.depth);
         match self.panels {
-            Held::Packed(data) => multiply(0, &data[panel * length..][..length]),
+            Held::Packed(data) => {
+                let panel = &data[panel * length..][..length];
+                let most = most.max(DEPTH);
+                if panel.len() <= most / 2 * PANEL {
+                    return multiply(0, panel);
+                }
+                for (index, stretch) in panel.chunks(most / 2 * PANEL).enumerate() {
+                    multiply(index * most, stretch);
+                }
+            }
             Held::Blocks(blocks, direction) => {
                 let squares = length / (SQUARE / 2 * PANEL);
                 let most = (most / SQUARE).clamp(1, squares.max(1));

@@ -61,33 +61,24 @@ unsafe fn round_tile_row(from: &[f32; DEPTH], to: &mut [u16]) {
 
 /// One part of a product, of rows as [`lay_out`] leaves them.
 pub(crate) fn multiply_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, end: End<'_>) {
-    let depth = right.depth.next_multiple_of(DEPTH);
-    let steps = depth / DEPTH;
-    if steps == 0 {
+    if right.depth == 0 {
         return widened_part(Level::Portable, &[], right, part, end);
     }
+    let depth = right.depth.next_multiple_of(DEPTH);
     let (accumulate, narrow) = end;
+    let (start, rows) = (part.rows.start, part.rows.len());
     // SAFETY: the method comes from `rounded::available`.
     let tiles = unsafe { Tiles::configure() };
     with_scratch(APART, |apart: &mut [f32]| {
         for panel in part.panels.clone() {
             let columns = part.columns(panel);
-            right.stretches(panel, depth, |_, b| {
-                for (begin, stretch) in stretches(depth, part.rows.len()) {
-                    let b = b[begin / 2 * PANEL..][..stretch / 2 * PANEL].as_ptr();
-                    for first in part.rows.clone().step_by(BOTH) {
-                        let rows = (part.rows.end - first).min(BOTH);
-                        let blocks = rows.div_ceil(ROWS);
-                        let a = packed[(first - part.rows.start) * depth..][..blocks * ROWS * depth].as_ptr();
-                        let second = (blocks > 1).then(|| a.wrapping_add(ROWS * depth));
-                        let left = Left { first: a, second, row: DEPTH, step: ROWS * DEPTH }.from(begin);
-                        let to =
-                            To { y: part.address(first, rows, panel), stride: part.stride(), rows, columns };
-                        let panel = (b, stretch / DEPTH);
-                        // SAFETY: both factors are whole (sliced above); `address` has checked the rows of the result,
-                        // to which no other part writes.
-                        unsafe { to.multiply((&tiles, apart), &left, panel, accumulate || begin > 0) };
-                    }
+            right.stretches(panel, stretch(depth, rows), |begin, b| {
+                for (first, rows, left) in blocks(packed, rows, depth) {
+                    let y = part.address(start + first, rows, panel);
+                    let to = To { y, stride: part.stride(), rows, columns };
+                    // SAFETY: `blocks` gives whole rows, `stretches` whole tiles of the panel; `address` has checked the rows
+                    // of the result, to which no other part writes.
+                    unsafe { to.multiply((&tiles, apart), &left.from(begin), b, accumulate || begin > 0) };
                 }
             });
             finish(narrow, part, panel);
@@ -95,14 +86,28 @@ pub(crate) fn multiply_part(packed: &[u16], right: Right<'_>, part: &Part<'_>, e
     });
 }
 
+/// Blocks of `rows` rows that [`lay_out`] has left `depth` deep: the first, how many, and the left factor.
+pub(crate) fn blocks(
+    laid_out: &[u16],
+    rows: usize,
+    depth: usize,
+) -> impl Iterator<Item = (usize, usize, Left)> + '_ {
+    (0..rows).step_by(BOTH).map(move |first| {
+        let here = (rows - first).min(BOTH);
+        let whole = here.next_multiple_of(ROWS);
+        let a = laid_out[first * depth..][..whole * depth].as_ptr();
+        let second = (whole > ROWS).then(|| a.wrapping_add(ROWS * depth));
+        (first, here, Left { first: a, second, row: DEPTH, step: ROWS * DEPTH })
+    })
+}
+
 /// Values of depth whose panel stays in a first cache while all rows meet it.
 const STRETCH: usize = 640;
 
-/// A depth in stretches of about the same length, where there are rows to meet them again: where each begins, and its length.
-pub(crate) fn stretches(depth: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+/// The depth of a stretch: where there are rows to meet it again, of several of about the same length.
+pub(crate) fn stretch(depth: usize, rows: usize) -> usize {
     let count = if rows > BOTH { depth.div_ceil(STRETCH).max(1) } else { 1 };
-    let length = depth.div_ceil(count).next_multiple_of(DEPTH).max(DEPTH);
-    (0..depth).step_by(length).map(move |begin| (begin, length.min(depth - begin)))
+    depth.div_ceil(count).next_multiple_of(DEPTH)
 }
 
 /// Where the sums of one or two blocks of rows with one panel go.
@@ -117,19 +122,21 @@ pub(crate) struct To {
 }
 
 impl To {
-    /// The product of `left` with a panel and its number of steps, into `self` or added to what it holds: every sum then begins
-    /// with what is there, in whatever way it gets there. With the tiles comes room for [`APART`] values.
+    /// The product of `left` with a panel, all of it, into `self` or added to what it holds: every sum then begins with what is there,
+    /// in whatever way it gets there. With the tiles comes room for [`APART`] values.
     ///
     /// # Safety
-    /// `left` and the panel are as [`Tiles::multiply`] wants them; the rows and columns of `self` may be written.
+    /// `left` is as deep as the panel, and whole as [`Tiles::multiply`] wants it; the rows and columns of `self` may be written.
     pub(crate) unsafe fn multiply(
         &self,
         (tiles, apart): (&Tiles, &mut [f32]),
         left: &Left,
-        (panel, steps): (*const u32, usize),
+        panel: &[u32],
         accumulate: bool,
     ) {
         let Self { y, stride, rows, columns } = *self;
+        let (panel, steps) = (panel.as_ptr(), panel.len() / (PAIRS * PANEL));
+        assert!(steps > 0, "product: a tile of depth");
         if columns == PANEL && rows.is_multiple_of(ROWS) {
             // The lines of the result come while the products are made.
             for row in 0..rows {
@@ -189,7 +196,7 @@ impl Rows<'_> {
         let last = rows.next_multiple_of(ROWS) - 1;
         assert!(last * row + depth <= data.len(), "product: the left factor is too short");
         assert!(depth * PANEL <= panel.len(), "product: the right factor is too short");
-        let panel = (panel.as_ptr(), depth / PAIRS);
+        let panel = &panel[..depth * PANEL];
         for first in (0..rows).step_by(BOTH) {
             let here = (rows - first).min(BOTH);
             let a: *const u16 = data[first * row..].as_ptr().cast();

@@ -124,20 +124,9 @@ fn precisions(
         let prefix = threads::within(|| scorer.prefill(prefix))?;
         let scores = threads::within(|| scorer.score(Some(&prefix), queries, tree, TOKEN_BUDGET))?;
         let seconds = started.elapsed().as_secs_f64();
-        let shares: Vec<Vec<f64>> = scores.iter().map(|scores| softmax(scores)).collect();
-        let mean = |label: usize| shares.iter().map(|own| own[label]).sum::<f64>() / shares.len() as f64;
-        let prior: Vec<f64> = (0..shares[0].len()).map(|label| mean(label).ln()).collect();
-        let best = |calibrated: bool| -> Vec<usize> {
-            let value =
-                |scores: &[f64], label: usize| scores[label] - if calibrated { prior[label] } else { 0.0 };
-            let better = |scores: &[f64], a: usize, b: usize| value(scores, b) > value(scores, a);
-            let one = |scores: &Vec<f64>| {
-                (0..scores.len())
-                    .fold(0, |best, label| if better(scores, best, label) { label } else { best })
-            };
-            scores.iter().map(one).collect()
-        };
-        let answers = [best(false), best(true)];
+        let offsets: Vec<f64> = log_prior(&scores).into_iter().map(|prior| -prior).collect();
+        let answers = [None, Some(offsets.as_slice())]
+            .map(|offsets| scores.iter().map(|scores| best(scores, offsets)).collect::<Vec<_>>());
         let reference = reference.get_or_insert_with(|| answers.clone());
         for (name, own, exact) in
             [("raw", &answers[0], &reference[0]), ("calibrated", &answers[1], &reference[1])]
@@ -154,10 +143,15 @@ fn precisions(
     Ok(())
 }
 
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = scores.iter().map(|score| (score - most).exp()).sum();
-    scores.iter().map(|score| (score - most).exp() / sum).collect()
+/// A label's score with its offset.
+fn value(scores: &[f64], label: usize, offsets: Option<&[f64]>) -> f64 {
+    scores[label] + offsets.map_or(0.0, |offsets| offsets[label])
+}
+
+/// The label of the largest value, the first of equals.
+fn best(scores: &[f64], offsets: Option<&[f64]>) -> usize {
+    let larger = |label: usize, than: usize| value(scores, label, offsets) > value(scores, than, offsets);
+    (0..scores.len()).fold(0, |best, label| if larger(label, best) { label } else { best })
 }
 
 /// Searches and scores in turns.
@@ -187,20 +181,14 @@ fn compare(
             if turn + 1 < turns {
                 continue;
             }
-            let value =
-                |scores: &[f64], label: usize| scores[label] + offsets.as_ref().map_or(0.0, |o| o[label]);
-            let best = |scores: &[f64]| {
-                (0..scores.len()).fold(0, |best, label| {
-                    if value(scores, label) > value(scores, best) { label } else { best }
-                })
-            };
             let mut differ = Vec::new();
             let mut apart: f64 = 0.0;
             for (whole, scores) in whole.iter().zip(&found.scores) {
-                let (one, other) = (best(whole), best(scores));
+                let offsets = offsets.as_deref();
+                let (one, other) = (best(whole, offsets), best(scores, offsets));
                 apart = apart.max((whole[other] - scores[other]).abs());
                 if one != other {
-                    differ.push(value(whole, one) - value(whole, other));
+                    differ.push(value(whole, one, offsets) - value(whole, other, offsets));
                 }
             }
             println!(

@@ -4,14 +4,14 @@
 //! Worth it where products are so fast that reading and writing what lies between them takes longer: with tile registers.
 
 use crate::activation::swiglu_rounded;
-use crate::amx::{DEPTH, Left, ROWS, Tiles};
+use crate::amx::{DEPTH, ROWS, Tiles};
 use crate::memory::with_scratch;
 use crate::norm::normalise_row;
 use crate::product::View;
 use crate::rounded::{self, Method, Right};
 use crate::threads::{self, Shared, for_each};
 use crate::tile::PANEL;
-use crate::tiled::{APART, BOTH, To, lay_out, stretches};
+use crate::tiled::{APART, BOTH, To, blocks, lay_out, stretch};
 
 /// Rows of a task at most: what they need between the projections stays in a second cache of two megabytes at the widths of
 /// small models.
@@ -82,22 +82,6 @@ impl Task {
         });
     }
 
-    /// Blocks of rows: the first, how many, and the left factor in rows laid out `depth` deep.
-    fn blocks<'a>(
-        &self,
-        laid_out: &'a [u16],
-        depth: usize,
-    ) -> impl Iterator<Item = (usize, usize, Left)> + 'a {
-        let rows = self.rows;
-        (0..rows).step_by(BOTH).map(move |first| {
-            let here = (rows - first).min(BOTH);
-            let blocks = here.div_ceil(ROWS);
-            let a = laid_out[first * depth..][..blocks * ROWS * depth].as_ptr();
-            let second = (blocks > 1).then(|| a.wrapping_add(ROWS * depth));
-            (first, here, Left { first: a, second, row: DEPTH, step: ROWS * DEPTH })
-        })
-    }
-
     /// Gate, up and what SwiGLU makes of them, laid out again: a panel's columns are a tile's depth. One panel meets all rows before
     /// the next, so that it stays in the first cache.
     fn activate(&self, normed: &[u16], right: Right<'_>, active: &mut [u16], sums: &mut [f32]) {
@@ -107,7 +91,7 @@ impl Task {
         for panel in 0..all {
             right.stretches(panel, depth, |_, gate| {
                 let gate = gate[..depth / 2 * PANEL].as_ptr();
-                for (first, _, left) in self.blocks(normed, depth) {
+                for (first, _, left) in blocks(normed, self.rows, depth) {
                     let to = gates[first * PANEL..][..APART].as_mut_ptr();
                     // SAFETY: the rows are laid out whole, and so is the panel (sliced above); two blocks of sums have room.
                     unsafe { self.tiles.multiply(&left, gate, steps, to, (PANEL, false)) };
@@ -115,7 +99,7 @@ impl Task {
             });
             right.stretches(all + panel, depth, |_, up| {
                 let up = up[..depth / 2 * PANEL].as_ptr();
-                for (first, rows, left) in self.blocks(normed, depth) {
+                for (first, rows, left) in blocks(normed, self.rows, depth) {
                     // SAFETY: as above.
                     unsafe { self.tiles.multiply(&left, up, steps, ups.as_mut_ptr(), (PANEL, false)) };
                     let gates = gates[first * PANEL..].chunks_exact(ROWS * PANEL);
@@ -133,19 +117,14 @@ impl Task {
     fn project(&self, active: &[u16], right: Right<'_>, x: &mut [f32], apart: &mut [f32]) {
         for panel in 0..self.hidden.div_ceil(PANEL) {
             let columns = PANEL.min(self.hidden - panel * PANEL);
-            right.stretches(panel, self.width, |_, b| {
-                for (begin, depth) in stretches(self.width, self.rows) {
-                    let b = b[begin / 2 * PANEL..][..depth / 2 * PANEL].as_ptr();
-                    for (first, rows, left) in self.blocks(active, self.width) {
-                        let y = &mut x[first * self.hidden + panel * PANEL..]
-                            [..(rows - 1) * self.hidden + columns];
-                        let to = To { y: y.as_mut_ptr(), stride: self.hidden, rows, columns };
-                        // SAFETY: the rows are laid out whole, the stretch of the panel is there, and so are the rows of `x`
-                        // (sliced above).
-                        unsafe {
-                            to.multiply((&self.tiles, apart), &left.from(begin), (b, depth / DEPTH), true);
-                        }
-                    }
+            right.stretches(panel, stretch(self.width, self.rows), |begin, b| {
+                for (first, rows, left) in blocks(active, self.rows, self.width) {
+                    let y =
+                        &mut x[first * self.hidden + panel * PANEL..][..(rows - 1) * self.hidden + columns];
+                    let to = To { y: y.as_mut_ptr(), stride: self.hidden, rows, columns };
+                    // SAFETY: the rows are laid out whole, `stretches` gives whole tiles of the panel, and the rows of `x`
+                    // are there (sliced above).
+                    unsafe { to.multiply((&self.tiles, apart), &left.from(begin), b, true) };
                 }
             });
         }
