@@ -11,6 +11,7 @@ pub mod attention;
 pub mod blocks;
 pub mod buffer;
 pub mod feed_forward;
+pub mod log_softmax;
 pub mod loss;
 pub mod matrix;
 pub mod narrow;

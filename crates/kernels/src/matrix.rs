@@ -4,6 +4,7 @@ use crate::blocks::{Blocks, Direction, PackedBlocks};
 use crate::memory::with_scratch;
 use crate::narrow::Narrow;
 use crate::panel::{Element, Panels, ROWS, Source, pack_panel, pack_rows, panel_length};
+use crate::plan::{Reader, Target};
 use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
 use crate::quantised::{self, Quantised};
 use crate::rounded::{self, Left, Right};
@@ -49,9 +50,9 @@ fn multiply_with(
 ) {
     match narrow {
         Some(narrow) if !narrow.fits(y.columns) => apart(y, Some(narrow), |y| {
-            rounded::multiply(Left::Plain(left), right, y, accumulate, None);
+            rounded::multiply(Left::Plain(left), right, y.into(), accumulate, None);
         }),
-        _ => rounded::multiply(Left::Plain(left), right, y, accumulate, narrow.as_ref()),
+        _ => rounded::multiply(Left::Plain(left), right, y.into(), accumulate, narrow.as_ref()),
     }
 }
 
@@ -70,7 +71,7 @@ fn apart(y: ViewMut<'_>, narrow: Option<Narrow<'_>>, multiply: impl FnOnce(ViewM
 /// |---|---|---|---|---|
 /// | `Inference` | panels, 4 bytes a weight | panels, 2 bytes | codes of 4 or 8 bits and scales, 0.56 to 1.5 | 1.125 |
 /// | `Frozen` | panels of both directions, 8 | panels of both directions, 4 | the same, for both directions | as `Bf16` |
-/// | `Trainable` | values and panels, 8 | values and panels of both directions, 8 | as `Bf16` | as `Bf16` |
+/// | `Trainable` | values and panels, 8 | values and panels, 6 | as `Bf16` | as `Bf16` |
 ///
 /// A row's result does not depend on the other rows of its batch.
 #[derive(Clone, Debug)]
@@ -240,7 +241,7 @@ impl Matrix {
                 Storage::Quantised(Quantised::new(View::new(&values, outputs, inputs)))
             }
             Precision::Bf16 | Precision::Stored | Precision::Int8 => {
-                let both = usage != Use::Inference;
+                let both = usage == Use::Frozen;
                 Storage::Rounded(Directions::read(outputs, inputs, both, &mut values, read))
             }
         };
@@ -293,14 +294,29 @@ impl Matrix {
             Storage::Blocks(blocks) => Right::blocks(blocks, Direction::Forward),
             Storage::Single(panels) => {
                 return apart(y, narrow, |y| {
-                    multiply_panels(Factor::plain(x), &panels.forward.data, y, 1.0, accumulate);
+                    multiply_panels(Factor::plain(x), &panels.forward.data, y.into(), 1.0, accumulate);
                 });
             }
             Storage::Quantised(weights) => {
-                return apart(y, narrow, |y| quantised::multiply(x, weights, y, accumulate));
+                return apart(y, narrow, |y| quantised::multiply(x, weights, y.into(), accumulate));
             }
         };
         multiply_with(x, right, y, accumulate, narrow);
+    }
+
+    /// Shows `reader` the tiles of `x[rows, inputs] . W^T`, which are kept nowhere.
+    pub(crate) fn forward_read(&self, x: View<'_>, reader: Reader<'_>) {
+        assert_eq!(x.columns, self.inputs, "forward: columns of x");
+        let target = Target::Read { rows: x.rows, columns: self.outputs, reader };
+        let right = match &self.panels {
+            Storage::Rounded(panels) => (&panels.forward).into(),
+            Storage::Blocks(blocks) => Right::blocks(blocks, Direction::Forward),
+            Storage::Single(panels) => {
+                return multiply_panels(Factor::plain(x), &panels.forward.data, target, 1.0, false);
+            }
+            Storage::Quantised(weights) => return quantised::multiply(x, weights, target, false),
+        };
+        rounded::multiply(Left::Plain(x), right, target, false, None);
     }
 
     /// `dx[rows, inputs] (+)= dy[rows, outputs] . W`. Panics on [`Use::Inference`].
@@ -318,12 +334,19 @@ impl Matrix {
             }
             Storage::Single(Directions { backward: Some(panels), .. }) => {
                 return apart(dx, narrow, |dx| {
-                    multiply_panels(Factor::plain(dy), &panels.data, dx, 1.0, accumulate);
+                    multiply_panels(Factor::plain(dy), &panels.data, dx.into(), 1.0, accumulate);
                 });
             }
-            Storage::Single(_) if self.usage == Use::Trainable => {
+            // Packed for every use, which takes less time than a second copy takes memory.
+            Storage::Single(_) | Storage::Rounded(_) if self.usage == Use::Trainable => {
                 let weights = View::new(&self.values, self.outputs, self.inputs);
-                return apart(dx, narrow, |dx| multiply_nn(dx, dy, weights, 1.0, accumulate));
+                return apart(dx, narrow, |dx| match self.panels {
+                    Storage::Rounded(_) => {
+                        let (left, right) = (Left::Plain(dy), Source::Plain(weights));
+                        rounded::multiply_sources(left, right, dx, accumulate);
+                    }
+                    _ => multiply_nn(dx, dy, weights, 1.0, accumulate),
+                });
             }
             _ => panic!("backward product with a matrix kept for inference"),
         };

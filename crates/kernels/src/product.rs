@@ -3,7 +3,7 @@
 use crate::instructions::{Level, level};
 use crate::memory::with_scratch;
 use crate::panel::{Source, pack, packed_length, panel_length};
-use crate::plan::{Grain, Plan};
+use crate::plan::{Grain, Plan, Target};
 use crate::tile::{self, Block, PANEL};
 
 /// A read-only matrix: `rows` x `columns`, row `i` starting at `data[i * stride]`.
@@ -135,18 +135,12 @@ fn multiply(left: Factor<'_>, right: Source<'_>, y: ViewMut<'_>, scale: f32, acc
     let (columns, depth) = (right.columns(), right.depth());
     with_scratch(packed_length::<f32>(columns, depth), |panels: &mut [f32]| {
         pack(right, panels, 0.0);
-        multiply_panels(left, panels, y, scale, accumulate);
+        multiply_panels(left, panels, y.into(), scale, accumulate);
     });
 }
 
 /// `y (+)= scale * left . right` where `right` is in panels already.
-pub(crate) fn multiply_panels(
-    left: Factor<'_>,
-    panels: &[f32],
-    y: ViewMut<'_>,
-    scale: f32,
-    accumulate: bool,
-) {
+pub(crate) fn multiply_panels(left: Factor<'_>, panels: &[f32], y: Target<'_>, scale: f32, accumulate: bool) {
     multiply_panels_by(level(), left, panels, y, scale, accumulate);
 }
 
@@ -155,15 +149,16 @@ pub(crate) fn multiply_panels_by(
     level: Level,
     left: Factor<'_>,
     panels: &[f32],
-    y: ViewMut<'_>,
+    y: Target<'_>,
     scale: f32,
     accumulate: bool,
 ) {
     let length = panel_length::<f32>(left.depth);
-    assert_eq!(y.rows, left.rows, "product: rows of the result");
+    let (rows, columns) = y.shape();
+    assert_eq!(rows, left.rows, "product: rows of the result");
     assert_eq!(
         panels.len(),
-        packed_length::<f32>(y.columns, left.depth),
+        packed_length::<f32>(columns, left.depth),
         "product: panels of the right factor"
     );
     Plan::new(y, left.depth, (RATE, Grain::FINE), true).run(|part| {

@@ -12,8 +12,8 @@ use crate::instructions::vectorised;
 use crate::instructions::{Level, level};
 use crate::lanes::Vector;
 use crate::memory::{Aligned, with_scratch};
-use crate::plan::{Grain, Part, Plan};
-use crate::product::{View, ViewMut};
+use crate::plan::{Grain, Part, Plan, Target};
+use crate::product::View;
 use crate::threads::{Shared, for_each};
 use crate::tile::PANEL;
 
@@ -169,16 +169,16 @@ pub(crate) fn available() -> Vec<Method> {
 }
 
 /// `y (+)= x . right`.
-pub(crate) fn multiply(x: View<'_>, right: &Quantised, y: ViewMut<'_>, accumulate: bool) {
+pub(crate) fn multiply(x: View<'_>, right: &Quantised, y: Target<'_>, accumulate: bool) {
     static METHOD: std::sync::OnceLock<Method> = std::sync::OnceLock::new();
     let method = *METHOD.get_or_init(|| available()[0]);
     multiply_by(method, x, right, y, accumulate);
 }
 
 /// [`multiply`] by the given method, which the machine must have.
-pub(crate) fn multiply_by(method: Method, x: View<'_>, right: &Quantised, y: ViewMut<'_>, accumulate: bool) {
+pub(crate) fn multiply_by(method: Method, x: View<'_>, right: &Quantised, y: Target<'_>, accumulate: bool) {
     x.check();
-    assert_eq!((y.rows, y.columns), (x.rows, right.columns), "product: shape of the result");
+    assert_eq!(y.shape(), (x.rows, right.columns), "product: shape of the result");
     assert_eq!(x.columns, right.depth, "product: the factors agree");
     let (rows, groups) = (x.rows, groups(right.depth));
     let plan = Plan::new(y, right.depth, (RATE, Grain::FINE), false);

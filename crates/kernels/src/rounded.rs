@@ -9,7 +9,7 @@ use crate::narrow::Narrow;
 use crate::panel::{
     Element, Panels, Source, pack, packed_length, panel_length, round_bf16, transpose_columns,
 };
-use crate::plan::{Grain, Part, Plan};
+use crate::plan::{Grain, Part, Plan, Target};
 use crate::product::{View, ViewMut};
 use crate::threads::{Shared, for_each};
 use crate::tile::{self, Block, PANEL};
@@ -192,7 +192,7 @@ fn rate(method: Method) -> (usize, Grain) {
 pub(crate) fn multiply(
     left: Left<'_>,
     right: Right<'_>,
-    y: ViewMut<'_>,
+    y: Target<'_>,
     accumulate: bool,
     narrow: Option<&Narrow<'_>>,
 ) {
@@ -205,7 +205,7 @@ pub(crate) fn multiply_sources(left: Left<'_>, right: Source<'_>, y: ViewMut<'_>
     with_scratch(packed_length::<u32>(columns, depth), |data: &mut [u32]| {
         pack(right, data, 0);
         let panels = Held::Packed(data);
-        multiply(left, Right { panels, columns, depth }, y, accumulate, None);
+        multiply(left, Right { panels, columns, depth }, y.into(), accumulate, None);
     });
 }
 
@@ -214,7 +214,7 @@ pub(crate) fn multiply_by(
     method: Method,
     left: Left<'_>,
     right: Right<'_>,
-    y: ViewMut<'_>,
+    y: Target<'_>,
     accumulate: bool,
     narrow: Option<&Narrow<'_>>,
 ) {
@@ -223,7 +223,7 @@ pub(crate) fn multiply_by(
         narrow.left.check();
         assert_eq!(narrow.left.rows, left.rows(), "product: rows of the narrow one");
     }
-    assert_eq!((y.rows, y.columns), (left.rows(), right.columns), "product: shape of the result");
+    assert_eq!(y.shape(), (left.rows(), right.columns), "product: shape of the result");
     assert_eq!(left.depth(), right.depth, "product: the factors agree");
     if let Held::Packed(data) = right.panels {
         assert_eq!(data.len(), packed_length::<u32>(right.columns, right.depth), "product: whole panels");

@@ -42,21 +42,6 @@ pub fn log_sum_exp(x: &[f32]) -> f32 {
     largest + sum_of_exponentials(x, largest).ln()
 }
 
-/// [`log_sum_exp`] of each of `sums.len()` rows of equal length, in parallel. Panics where `x` is not as many whole rows.
-pub fn log_sum_exps(x: &[f32], sums: &mut [f32]) {
-    if sums.is_empty() {
-        return;
-    }
-    assert!(x.len().is_multiple_of(sums.len()), "log_sum_exps: whole rows");
-    let (rows, width) = (sums.len(), x.len() / sums.len());
-    let sums = Shared::new(sums);
-    for_each(rows, 4 * x.len(), |row| {
-        // SAFETY: each sum belongs to one task.
-        let sum = unsafe { sums.slice(row, 1) };
-        sum[0] = log_sum_exp(&x[row * width..][..width]);
-    });
-}
-
 vectorised! {
     fn dot_row(a: &[f32], b: &[f32]) -> f32 {
         sum_lanes::<FUSED>(a, b)

@@ -3,6 +3,7 @@
 mod attention;
 mod blocks;
 mod feed_forward;
+mod log_softmax;
 mod narrow;
 mod operations;
 mod products;

@@ -46,11 +46,12 @@ trait Arithmetic {
     type Left: Copy;
     type Right: Copy;
     type Sum: Vector;
-    type LeftVector: Copy;
-    type RightVector: Copy;
-    unsafe fn broadcast(from: *const Self::Left) -> Self::LeftVector;
-    unsafe fn load(from: *const Self::Right) -> Self::RightVector;
-    unsafe fn multiply_add(a: Self::LeftVector, b: Self::RightVector, sum: Self::Sum) -> Self::Sum;
+    type Factor: Copy;
+    /// Parts of an element that are multiplied one after the other, so that the registers hold those of one part at a time.
+    const PARTS: usize;
+    unsafe fn broadcast(from: *const Self::Left, part: usize) -> Self::Factor;
+    unsafe fn load(from: *const Self::Right, part: usize) -> Self::Factor;
+    unsafe fn multiply_add(a: Self::Factor, b: Self::Factor, sum: Self::Sum) -> Self::Sum;
 }
 
 /// 32-bit factors.
@@ -60,15 +61,15 @@ impl<V: Vector> Arithmetic for Single<V> {
     type Left = f32;
     type Right = f32;
     type Sum = V;
-    type LeftVector = V;
-    type RightVector = V;
+    type Factor = V;
+    const PARTS: usize = 1;
     #[inline(always)]
-    unsafe fn broadcast(from: *const f32) -> V {
+    unsafe fn broadcast(from: *const f32, _part: usize) -> V {
         // SAFETY: the trait's contract; so below.
         unsafe { V::splat(*from) }
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> V {
+    unsafe fn load(from: *const f32, _part: usize) -> V {
         // SAFETY: as above.
         unsafe { V::load(from) }
     }
@@ -86,22 +87,22 @@ impl<V: Vector> Arithmetic for Widened<V> {
     type Left = [f32; 2];
     type Right = u32;
     type Sum = V;
-    type LeftVector = (V, V);
-    type RightVector = (V, V);
+    type Factor = V;
+    const PARTS: usize = 2;
     #[inline(always)]
-    unsafe fn broadcast(from: *const [f32; 2]) -> (V, V) {
+    unsafe fn broadcast(from: *const [f32; 2], part: usize) -> V {
         // SAFETY: the trait's contract; so below.
-        unsafe { (V::splat((*from)[0]), V::splat((*from)[1])) }
+        unsafe { V::splat((*from)[part]) }
     }
     #[inline(always)]
-    unsafe fn load(from: *const u32) -> (V, V) {
+    unsafe fn load(from: *const u32, part: usize) -> V {
         // SAFETY: as above.
-        unsafe { (V::low_halves(from), V::high_halves(from)) }
+        unsafe { if part == 0 { V::low_halves(from) } else { V::high_halves(from) } }
     }
     #[inline(always)]
-    unsafe fn multiply_add(a: (V, V), b: (V, V), sum: V) -> V {
+    unsafe fn multiply_add(a: V, b: V, sum: V) -> V {
         // SAFETY: as above.
-        unsafe { a.1.multiply_add(b.1, a.0.multiply_add(b.0, sum)) }
+        unsafe { a.multiply_add(b, sum) }
     }
 }
 
@@ -114,15 +115,15 @@ impl Arithmetic for Paired {
     type Left = u32;
     type Right = u32;
     type Sum = __m512;
-    type LeftVector = __m512bh;
-    type RightVector = __m512bh;
+    type Factor = __m512bh;
+    const PARTS: usize = 1;
     #[inline(always)]
-    unsafe fn broadcast(from: *const u32) -> __m512bh {
+    unsafe fn broadcast(from: *const u32, _part: usize) -> __m512bh {
         // SAFETY: the trait's contract; a register of the same size, any bits allowed. So below.
         unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32((*from).cast_signed())) }
     }
     #[inline(always)]
-    unsafe fn load(from: *const u32) -> __m512bh {
+    unsafe fn load(from: *const u32, _part: usize) -> __m512bh {
         // SAFETY: as above.
         unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())) }
     }
@@ -157,12 +158,14 @@ unsafe fn tile<M: Arithmetic, const ROWS: usize, const VECTORS: usize>(block: &B
             }
         }
         for _ in 0..block.depth {
-            let right: [M::RightVector; VECTORS] =
-                std::array::from_fn(|vector| M::load(b.add(vector * lanes)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let left = M::broadcast(a.add(row * block.a_row));
-                for vector in 0..VECTORS {
-                    sums[vector] = M::multiply_add(left, right[vector], sums[vector]);
+            for part in 0..M::PARTS {
+                let right: [M::Factor; VECTORS] =
+                    std::array::from_fn(|vector| M::load(b.add(vector * lanes), part));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let left = M::broadcast(a.add(row * block.a_row), part);
+                    for vector in 0..VECTORS {
+                        sums[vector] = M::multiply_add(left, right[vector], sums[vector]);
+                    }
                 }
             }
             a = a.wrapping_add(block.a_step);

@@ -161,6 +161,8 @@ pub(super) fn machine() -> String {
         ", AMX"
     } else if text.contains("avx512_bf16") {
         ", AVX512-BF16"
+    } else if text.contains("avx2") && !text.contains("avx512f") {
+        ", AVX2"
     } else {
         ""
     };

@@ -11,7 +11,7 @@ use super::measure::Measurement;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) machine: String,
-    /// GFLOP/s in bf16 that the machine can do.
+    /// GFLOP/s of multiply-adds that the machine can do (see `peak`).
     pub(super) peak: Option<f64>,
     pub(super) measurements: Vec<Measurement>,
 }

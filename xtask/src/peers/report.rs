@@ -70,7 +70,7 @@ pub(super) fn table(record: &Record) -> String {
     let mut text = format!("# Beside the Python stack, {date}\n\n");
     let peak = record.peak.map_or("peak not measured".to_owned(), |peak| {
         format!(
-            "{peak:.0} GFLOP/s in bf16 from registers alone on {threads} threads (the share beside each rate)"
+            "{peak:.0} GFLOP/s of multiply-adds from registers alone on {threads} threads (the share beside each rate)"
         )
     });
     let _ = writeln!(

@@ -18,8 +18,9 @@ const PARTS: [&str; 4] = ["profile-lora", "profile-full", "profile-prefill-8x256
 /// Measures and puts the tables into `page`.
 pub(super) fn rewrite(page: &Path, place: &Place, peak: Option<f64>) -> Result<()> {
     let text = std::fs::read_to_string(page).with_context(|| page.display().to_string())?;
-    let peak_text =
-        peak.map_or("peak not measured".to_owned(), |peak| format!("bf16 peak {peak:.0} GFLOP/s"));
+    let peak_text = peak.map_or("peak not measured".to_owned(), |peak| {
+        format!("peak of the multiply-adds {peak:.0} GFLOP/s")
+    });
     let mut tables = format!("{}, {} threads; {peak_text}.\n\n```\n", machine(), place.threads);
     for row in WHOLE {
         tables.push_str(&speed(place, row, peak)?);

@@ -46,7 +46,7 @@ pub(super) enum Program {
     LlamaStored,
     /// `scoring.py MODE`.
     Scoring,
-    /// `first_label.py`.
+    /// `first_label.py MODE`.
     FirstLabel,
     /// This engine on one thread.
     OneThread,
@@ -61,6 +61,12 @@ pub(super) fn rows() -> Vec<Row> {
     let trl = |mode| peer("TRL SFTTrainer", mode, Program::Trl, 4.0);
     let llama = |target| peer("llama.cpp", "f16", Program::Llama, target);
     let row = |name, title, peers| Row { name, title, work: name, way: Way::Repeated(usize::MAX), peers };
+    // Without instructions for bfloat16 a peer is at its best in 32 bits.
+    let prefill =
+        || ["bf16", "f32"].map(|mode| torch(mode, 1.6, None)).into_iter().chain([llama(1.5)]).collect();
+    let scoring = |stack, target| move |mode| peer(stack, mode, Program::Scoring, target);
+    let tree = scoring("transformers, prefix cache and packed label tree", 2.0);
+    let calls = scoring("transformers, one call per label", 100.0);
     let mut rows = vec![
         row(
             "lora",
@@ -77,12 +83,16 @@ pub(super) fn rows() -> Vec<Row> {
             "full fine-tuning step, 8 x 64 tokens",
             ["f32", "amp", "bf16"].map(|mode| torch(mode, 1.4, Some(1.0))).into(),
         ),
-        row("prefill-8x256", "prefill 8 x 256", vec![torch("bf16", 1.6, None), llama(1.5)]),
-        row("prefill-1x2048", "prefill 1 x 2,048", vec![torch("bf16", 1.6, None), llama(1.5)]),
+        row("prefill-8x256", "prefill 8 x 256", prefill()),
+        row("prefill-1x2048", "prefill 1 x 2,048", prefill()),
         row(
             "decode-16",
             "decode, 16 sequences at context 256",
-            vec![torch("bf16", 3.0, None), torch("bf16-static", 3.0, None), llama(1.3)],
+            ["bf16", "bf16-static", "f32", "f32-static"]
+                .map(|mode| torch(mode, 3.0, None))
+                .into_iter()
+                .chain([llama(1.3)])
+                .collect(),
         ),
         row("decode-1", "decode, 1 sequence at context 256, 16 bits a weight", vec![llama(1.2)]),
         Row {
@@ -98,10 +108,11 @@ pub(super) fn rows() -> Vec<Row> {
             ..row(
                 "scoring",
                 "32-shot, 77-label scoring of 250 items",
-                vec![
-                    peer("transformers, prefix cache and packed label tree", "packed", Program::Scoring, 2.0),
-                    peer("transformers, one call per label", "per-label", Program::Scoring, 100.0),
-                ],
+                ["packed", "packed-f32"]
+                    .map(tree)
+                    .into_iter()
+                    .chain(["per-label", "per-label-f32"].map(calls))
+                    .collect(),
             )
         },
         Row {
@@ -109,7 +120,9 @@ pub(super) fn rows() -> Vec<Row> {
             ..row(
                 "first-label",
                 "cold start to the first scored label",
-                vec![peer("Python, import to first label", "bf16", Program::FirstLabel, 20.0)],
+                ["bf16", "f32"]
+                    .map(|mode| peer("Python, import to first label", mode, Program::FirstLabel, 20.0))
+                    .into(),
             )
         },
     ];
@@ -180,7 +193,7 @@ impl Row {
                 let items = place.items.to_string();
                 place.script("scoring.py", &[text(peer.mode), folder()?, problem, items, threads])
             }
-            Program::FirstLabel => place.script("first_label.py", &[folder()?, threads]),
+            Program::FirstLabel => place.script("first_label.py", &[text(peer.mode), folder()?, threads]),
             Program::OneThread => place.speed(1, &self.arguments(place)?),
         })
     }

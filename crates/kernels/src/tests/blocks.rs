@@ -113,7 +113,7 @@ fn every_method_unpacks_to_the_same_product() {
             let both = [Right::blocks(&packed, Direction::Forward), (&forward).into()].map(|right| {
                 let mut y = vec![0f32; m * n];
                 let left = Left::Plain(View::new(&x, m, k));
-                rounded::multiply_by(method, left, right, ViewMut::new(&mut y, m, n), false, None);
+                rounded::multiply_by(method, left, right, ViewMut::new(&mut y, m, n).into(), false, None);
                 bits(&y)
             });
             assert!(both[0] == both[1], "{method:?}, {n} x {k}");

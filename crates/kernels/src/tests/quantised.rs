@@ -23,7 +23,7 @@ fn multiply(
 ) -> Vec<f32> {
     let (m, n, k) = shape;
     let mut y = vec![1f32; m * n];
-    quantised::multiply_by(method, View::new(x, m, k), right, ViewMut::new(&mut y, m, n), true);
+    quantised::multiply_by(method, View::new(x, m, k), right, ViewMut::new(&mut y, m, n).into(), true);
     y
 }
 

@@ -7,10 +7,6 @@ use super::{LabelTree, PromptTree};
 use crate::Error;
 use crate::adapter::Lora;
 use crate::transformer::{Batch, Prefix, Transformer, Workspace};
-use kernels::row::log_sum_exps;
-
-/// Logits held at a time, in values: 32 MiB.
-const TILE: usize = 8 << 20;
 
 /// A transformer, with or without an adapter, that answers queries. Can be shared by threads; its calls use all the
 /// cores one after the other.
@@ -90,8 +86,7 @@ impl<'a> Scorer<'a> {
     ) -> Result<Vec<Vec<f64>>, Error> {
         self.check(prefix, queries.prompts(), labels)?;
         let scores = vec![vec![0.0; labels.len()]; queries.len()];
-        let mut pass =
-            Pass { scorer: self, queries, labels, wanted: labels.wanted(), scores, logits: Vec::new() };
+        let mut pass = Pass { scorer: self, queries, labels, wanted: labels.wanted(), scores };
         Schedule::new(queries, token_budget, labels.nodes()).run(prefix, &mut pass)?;
         Ok(pass.scores)
     }
@@ -142,8 +137,6 @@ struct Pass<'a> {
     /// See [`LabelTree::wanted`].
     wanted: Vec<Vec<(usize, u32)>>,
     scores: Vec<Vec<f64>>,
-    /// Logits of a tile of rows.
-    logits: Vec<f32>,
 }
 
 impl Work for Pass<'_> {
@@ -164,36 +157,35 @@ impl Work for Pass<'_> {
         }
         let states = transformer.hidden_states(&batch, &rows, adapter, None, &mut self.scorer.workspace())?;
         let (wanted, scores) = (&self.wanted, &mut self.scores);
-        read_rows(transformer, &states, &mut self.logits, |row, log_probability| {
+        let of_row = |row: usize| &wanted[row % wanted.len()];
+        let tokens = |row: usize| of_row(row).iter().map(|&(_, token)| token);
+        read_rows(transformer, &states, tokens, |row, log_probabilities| {
             let scores = &mut scores[prompts[row / wanted.len()].index];
-            for &(label, token) in &wanted[row % wanted.len()] {
-                scores[label] += log_probability(token);
+            for (&(label, _), log_probability) in of_row(row).iter().zip(log_probabilities) {
+                scores[label] += log_probability;
             }
         });
         Ok(())
     }
 }
 
-/// Shows `reader` each of the normed hidden `states`, by its number, as the log-probability of a token after it. `logits` is scratch.
-pub(super) fn read_rows(
+/// Shows `reader` each of the normed hidden `states`, by its number, as the log-probabilities of `tokens(number)` after it.
+pub(super) fn read_rows<Tokens: Iterator<Item = u32>>(
     transformer: &Transformer,
     states: &[f32],
-    logits: &mut Vec<f32>,
-    mut reader: impl FnMut(usize, &dyn Fn(u32) -> f64),
+    tokens: impl Fn(usize) -> Tokens,
+    mut reader: impl FnMut(usize, &[f64]),
 ) {
-    let config = transformer.config();
-    let (hidden, vocabulary) = (config.hidden, config.vocabulary);
-    let tile_rows = (TILE / vocabulary).clamp(1, (states.len() / hidden).max(1));
-    logits.resize(tile_rows * vocabulary, 0.0);
-    let mut normalizers = vec![0.0; tile_rows];
-    for (tile, states) in states.chunks(tile_rows * hidden).enumerate() {
-        let count = states.len() / hidden;
-        let (logits, normalizers) = (&mut logits[..count * vocabulary], &mut normalizers[..count]);
-        transformer.logits_into(states, logits);
-        log_sum_exps(logits, normalizers);
-        for (offset, (logits, normalizer)) in logits.chunks_exact(vocabulary).zip(normalizers).enumerate() {
-            let normalizer = f64::from(*normalizer);
-            reader(tile * tile_rows + offset, &|token| f64::from(logits[token as usize]) - normalizer);
-        }
+    let rows = states.len() / transformer.config().hidden;
+    let (mut wanted, mut ends) = (Vec::new(), Vec::with_capacity(rows));
+    for row in 0..rows {
+        wanted.extend(tokens(row).map(|token| (row as u32, token)));
+        ends.push(wanted.len());
+    }
+    let found = transformer.log_probabilities(states, &wanted);
+    let mut start = 0;
+    for (row, end) in ends.into_iter().enumerate() {
+        reader(row, &found[start..end]);
+        start = end;
     }
 }

@@ -112,11 +112,12 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// Takes what a row says: the natural-log probability of each token after it. Parents are taken before their children.
-    pub(super) fn take(&mut self, row: usize, log_probability: impl Fn(u32) -> f64) {
+    /// Takes what a row says: the natural-log probability of each of its branches' tokens, in their order. Parents are taken before
+    /// their children.
+    pub(super) fn take(&mut self, row: usize, log_probabilities: &[f64]) {
         let tree = self.tree;
-        for &(token, branch) in tree.branches(row) {
-            let sum = self.sums[row] + log_probability(token);
+        for (&(_, branch), log_probability) in tree.branches(row).iter().zip(log_probabilities) {
+            let sum = self.sums[row] + log_probability;
             let node = match branch {
                 Branch::Label(label) => {
                     self.scores[label] = Some(sum);
@@ -244,14 +245,17 @@ mod tests {
     fn searched(tree: &LabelTree, goal: SearchGoal<'_>, table: &dyn Fn(usize, u32) -> f64) -> Outcome {
         let beneath = Beneath::new(tree, &goal);
         let mut search = Search::new(tree, goal, &beneath);
-        search.take(0, |token| table(0, token));
+        let row = |row: usize| -> Vec<f64> {
+            tree.branches(row).iter().map(|&(token, _)| table(row, token)).collect()
+        };
+        search.take(0, &row(0));
         loop {
             let nodes = search.next();
             if nodes.is_empty() {
                 return search.finish();
             }
             for node in nodes {
-                search.take(node + 1, |token| table(node + 1, token));
+                search.take(node + 1, &row(node + 1));
             }
         }
     }

@@ -59,7 +59,6 @@ impl Scorer<'_> {
                 complete: vec![false; queries.len()],
                 nodes: 0,
             },
-            logits: Vec::new(),
         };
         Schedule::new(queries, token_budget, 0).run(prefix, &mut pass)?;
         pass.drain()?;
@@ -94,7 +93,6 @@ struct SearchPass<'a> {
     /// Positions that they hold.
     positions: usize,
     found: Found,
-    logits: Vec<f32>,
 }
 
 impl Work for SearchPass<'_> {
@@ -125,8 +123,9 @@ impl Work for SearchPass<'_> {
             self.waiting.push((lane, transformer.cache(Some(&cache.into_prefix()))));
         }
         let held = &mut self.waiting[first..];
-        read_rows(transformer, &states, &mut self.logits, |row, log_probability| {
-            held[row].0.search.take(0, log_probability);
+        let branches = |_| self.labels.branches(0).iter().map(|&(token, _)| token);
+        read_rows(transformer, &states, branches, |row, log_probabilities| {
+            held[row].0.search.take(0, log_probabilities);
         });
         drop(workspace);
         if self.positions >= HELD { self.drain() } else { Ok(()) }
@@ -193,9 +192,10 @@ impl<'a> SearchPass<'a> {
         let mut workspace = self.scorer.workspace();
         let states =
             transformer.hidden_states(&batch, &wanted, adapter, Some(&mut caches), &mut workspace)?;
-        read_rows(transformer, &states, &mut self.logits, |row, log_probability| {
+        let branches = |row: usize| self.labels.branches(rows[row].1).iter().map(|&(token, _)| token);
+        read_rows(transformer, &states, branches, |row, log_probabilities| {
             let (lane, row) = rows[row];
-            lanes[lane].search.take(row, log_probability);
+            lanes[lane].search.take(row, log_probabilities);
         });
         Ok(lanes.into_iter().zip(caches).collect())
     }

@@ -11,6 +11,7 @@ use crate::config::ModelConfig;
 use kernels::activation::swiglu;
 use kernels::attention::{KeyValues, Segment, attention, attention_rounded};
 use kernels::feed_forward::{FeedForward, feed_forward};
+use kernels::log_softmax::log_softmax_at;
 use kernels::matrix::Precision;
 use kernels::norm::rms_norm;
 use kernels::product::{View, ViewMut};
@@ -94,6 +95,15 @@ impl Transformer {
             ViewMut::new(logits, rows, self.config.vocabulary),
             false,
         );
+    }
+
+    /// Log-probability (natural) of each `wanted` (row, token) after the normed hidden states `[rows, hidden]`. No logits are
+    /// stored.
+    pub fn log_probabilities(&self, hidden: &[f32], wanted: &[(u32, u32)]) -> Vec<f64> {
+        let rows = hidden.len() / self.config.hidden;
+        let mut found = vec![0.0; wanted.len()];
+        log_softmax_at(self.head(), View::new(hidden, rows, self.config.hidden), wanted, &mut found);
+        found
     }
 
     /// Computes `tokens` once, to be continued by any number of sequences.
