@@ -35,7 +35,7 @@ const USAGE: &str = "usage: cargo xtask peers [--option value ...]
                      first-label, threads); lora/amp measures one mode
   --pairs N          pairs of runs [7]
   --threads N        [2]
-  --peak GFLOPS      what the machine can do in bf16 [measured by the kernels' benchmark, where it has one]
+  --peak GFLOPS      what the machine's multiply-adds for bf16 can do [measured by the kernels' benchmark, where there is one]
   --json FILE        keeps the raw seconds; rows that are not measured now stay as they are in it
   --markdown FILE    writes the table of all rows in the record
   --measure false    only writes the table

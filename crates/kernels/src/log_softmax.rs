@@ -61,8 +61,12 @@ fn within<'a>(order: &'a [u32], wanted: &[(u32, u32)], tile: &Tile<'_>) -> &'a [
 /// The largest value, and the sum of the exponentials of all, divided by that of the largest.
 fn partial_sum(logits: &[f32]) -> (f32, f32) {
     let largest = maximum(logits);
-    let shift = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
-    (largest, sum_of_exponentials(logits, shift))
+    (largest, sum_of_exponentials(logits, finite(largest)))
+}
+
+/// What is taken off before exponentials, where there may be nothing but impossible outputs or no number.
+fn finite(largest: f32) -> f32 {
+    if largest == f32::NEG_INFINITY { 0.0 } else { largest }
 }
 
 /// Puts the logarithm of the whole sum of each row in the place of the first of its partial ones.
@@ -71,15 +75,9 @@ fn normalise(partial: &mut [f32], rows: usize, tiles: usize) {
     for_each(rows, 16 * rows * tiles, |row| {
         // SAFETY: each row belongs to one task.
         let own = unsafe { partial.slice(2 * row * tiles, 2 * tiles) };
-        let largest = own.iter().step_by(2).copied().fold(f32::NEG_INFINITY, f32::max);
-        let shift = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
-        let sum: f64 = own
-            .chunks_exact(2)
-            .map(|pair| {
-                let below = if pair[0] == f32::NEG_INFINITY { 0.0 } else { pair[0] - shift };
-                f64::from(pair[1]) * f64::from(below).exp()
-            })
-            .sum();
+        let shift = finite(own.iter().step_by(2).copied().fold(f32::NEG_INFINITY, f32::max));
+        let sum: f64 =
+            own.chunks_exact(2).map(|pair| f64::from(pair[1]) * f64::from(pair[0] - shift).exp()).sum();
         own[0] = (f64::from(shift) + sum.ln()) as f32;
     });
 }

@@ -289,34 +289,29 @@ impl Matrix {
     /// As [`Matrix::forward`], and adds the narrow products.
     pub fn forward_with(&self, x: View<'_>, y: ViewMut<'_>, accumulate: bool, narrow: Option<Narrow<'_>>) {
         assert_eq!((x.columns, y.columns), (self.inputs, self.outputs), "forward: columns of x and y");
-        let right = match &self.panels {
-            Storage::Rounded(panels) => (&panels.forward).into(),
-            Storage::Blocks(blocks) => Right::blocks(blocks, Direction::Forward),
-            Storage::Single(panels) => {
-                return apart(y, narrow, |y| {
-                    multiply_panels(Factor::plain(x), &panels.forward.data, y.into(), 1.0, accumulate);
-                });
-            }
-            Storage::Quantised(weights) => {
-                return apart(y, narrow, |y| quantised::multiply(x, weights, y.into(), accumulate));
-            }
-        };
-        multiply_with(x, right, y, accumulate, narrow);
+        match self.rounded_right() {
+            Some(right) => multiply_with(x, right, y, accumulate, narrow),
+            None => apart(y, narrow, |y| self.multiply(x, y.into(), accumulate)),
+        }
     }
 
     /// Shows `reader` the tiles of `x[rows, inputs] . W^T`, which are kept nowhere.
     pub(crate) fn forward_read(&self, x: View<'_>, reader: Reader<'_>) {
         assert_eq!(x.columns, self.inputs, "forward: columns of x");
-        let target = Target::Read { rows: x.rows, columns: self.outputs, reader };
+        self.multiply(x, Target::Read { rows: x.rows, columns: self.outputs, reader }, false);
+    }
+
+    /// The forward product alone.
+    fn multiply(&self, x: View<'_>, y: Target<'_>, accumulate: bool) {
         let right = match &self.panels {
             Storage::Rounded(panels) => (&panels.forward).into(),
             Storage::Blocks(blocks) => Right::blocks(blocks, Direction::Forward),
             Storage::Single(panels) => {
-                return multiply_panels(Factor::plain(x), &panels.forward.data, target, 1.0, false);
+                return multiply_panels(Factor::plain(x), &panels.forward.data, y, 1.0, accumulate);
             }
-            Storage::Quantised(weights) => return quantised::multiply(x, weights, target, false),
+            Storage::Quantised(weights) => return quantised::multiply(x, weights, y, accumulate),
         };
-        rounded::multiply(Left::Plain(x), right, target, false, None);
+        rounded::multiply(Left::Plain(x), right, y, accumulate, None);
     }
 
     /// `dx[rows, inputs] (+)= dy[rows, outputs] . W`. Panics on [`Use::Inference`].
@@ -340,12 +335,9 @@ impl Matrix {
             // Packed for every use, which takes less time than a second copy takes memory.
             Storage::Single(_) | Storage::Rounded(_) if self.usage == Use::Trainable => {
                 let weights = View::new(&self.values, self.outputs, self.inputs);
-                return apart(dx, narrow, |dx| match self.panels {
-                    Storage::Rounded(_) => {
-                        let (left, right) = (Left::Plain(dy), Source::Plain(weights));
-                        rounded::multiply_sources(left, right, dx, accumulate);
-                    }
-                    _ => multiply_nn(dx, dy, weights, 1.0, accumulate),
+                return apart(dx, narrow, |dx| match self.precision() {
+                    Precision::F32 => multiply_nn(dx, dy, weights, 1.0, accumulate),
+                    _ => rounded::multiply_sources(Left::Plain(dy), Source::Plain(weights), dx, accumulate),
                 });
             }
             _ => panic!("backward product with a matrix kept for inference"),
@@ -362,7 +354,6 @@ impl Matrix {
     }
 
     /// The right factor of the forward product, where its factors are rounded to bfloat16.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn rounded_right(&self) -> Option<Right<'_>> {
         match &self.panels {
             Storage::Rounded(panels) => Some((&panels.forward).into()),

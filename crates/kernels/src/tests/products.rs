@@ -143,35 +143,16 @@ fn every_method_gives_the_product_of_rounded_factors() {
         let transposed = reference(shape, |i, p| rounded(x[p * m + i]), |p, j| rounded(w[j * k + p]));
         for method in rounded::available() {
             let mut y = vec![f32::NAN; m * n];
-            let left = Left::Plain(View::new(&x, m, k));
-            rounded::multiply_by(
-                method,
-                left,
-                (&panels).into(),
-                ViewMut::new(&mut y, m, n).into(),
-                false,
-                None,
-            );
-            assert_close(&y, &product, 1e-5);
-            rounded::multiply_by(
-                method,
-                left,
-                (&panels).into(),
-                ViewMut::new(&mut y, m, n).into(),
-                true,
-                None,
-            );
-            assert_close(&y, &product.iter().map(|y| 2.0 * y).collect::<Vec<_>>(), 1e-5);
-            let left = Left::Transposed(View::new(&x, k, m));
-            rounded::multiply_by(
-                method,
-                left,
-                (&panels).into(),
-                ViewMut::new(&mut y, m, n).into(),
-                false,
-                None,
-            );
-            assert_close(&y, &transposed, 1e-5);
+            let mut multiply = |left, accumulate| {
+                let to = ViewMut::new(&mut y, m, n).into();
+                rounded::multiply_by(method, left, (&panels).into(), to, accumulate, None);
+                y.clone()
+            };
+            let plain = Left::Plain(View::new(&x, m, k));
+            assert_close(&multiply(plain, false), &product, 1e-5);
+            let twice: Vec<f64> = product.iter().map(|y| 2.0 * y).collect();
+            assert_close(&multiply(plain, true), &twice, 1e-5);
+            assert_close(&multiply(Left::Transposed(View::new(&x, k, m)), false), &transposed, 1e-5);
         }
     }
 }
