@@ -84,7 +84,7 @@ pub(crate) fn run(
     let mut tuned: Option<Box<dyn Tuned + '_>> = None;
     let mut failures = Vec::new();
     for planned in &plan.planned {
-        let asked = asked(prober, planned, plan.items);
+        let asked = asked(prober, planned, &plan);
         let stored = match planned.name.as_str() {
             frozen::NAME => frozen::stored(store, planned.side, &asked)?,
             name => store.probe(name, planned.side)?.is_some_and(|probe| probe.asked == asked),
@@ -103,9 +103,9 @@ pub(crate) fn run(
                 None => tuned.insert(prober.engine.load(weights).map_err(Error::model("probes"))?),
             };
             let mut predictor = tuned.predictor();
-            prober.ask(planned, plan.items, &asked, store, predictor.as_mut())
+            prober.ask(planned, &plan, &asked, store, predictor.as_mut())
         } else {
-            prober.ask(planned, plan.items, &asked, store, prober.engine.base().as_mut())
+            prober.ask(planned, &plan, &asked, store, prober.engine.base().as_mut())
         };
         let finding = match outcome {
             Ok(Some(finding)) => finding,
@@ -153,8 +153,9 @@ fn announce(plan: &ProbePlan, observer: &mut dyn Observer) {
 }
 
 /// What a probe depends on beside the code.
-fn asked(prober: &Prober<'_>, planned: &PlannedProbe, items: usize) -> String {
+fn asked(prober: &Prober<'_>, planned: &PlannedProbe, plan: &ProbePlan) -> String {
     let ProbeSettings { formats, typo_rate, swaps, refusals, .. } = &prober.settings.probes;
+    let formats = plan.formats.unwrap_or(*formats);
     let own = match planned.name.as_str() {
         "format" => serde_json::json!(formats),
         "typos" => serde_json::json!(typo_rate),
@@ -167,7 +168,7 @@ fn asked(prober: &Prober<'_>, planned: &PlannedProbe, items: usize) -> String {
         _ => serde_json::Value::Null,
     };
     let finalist = prober.finalist(planned.side).map(|experiment| &experiment.id);
-    let all = serde_json::json!([VERSION, planned.name, planned.rows, items, finalist, own]);
+    let all = serde_json::json!([VERSION, planned.name, planned.rows, plan.items, finalist, own]);
     hex(&Sha256::digest(all.to_string().as_bytes()))
 }
 
@@ -185,14 +186,17 @@ impl Prober<'_> {
     fn ask(
         &self,
         planned: &PlannedProbe,
-        items: usize,
+        plan: &ProbePlan,
         asked: &str,
         store: &Store,
         predictor: &mut dyn Predictor,
     ) -> Result<Option<Finding>, Error> {
-        let side = planned.side;
+        let (side, items) = (planned.side, plan.items);
         Ok(Some(match planned.name.as_str() {
-            "format" => self.formats(side, items, predictor)?,
+            "format" => {
+                let formats = plan.formats.unwrap_or(self.settings.probes.formats);
+                self.formats(side, (items, formats), predictor)?
+            }
             "order" => self.orders(items, predictor)?,
             "label_names" => self.label_names(items, predictor)?,
             "paraphrase" => self.paraphrases(side, items, predictor)?,

@@ -101,6 +101,7 @@ fn what_is_shipped_answers_as_what_was_measured() {
         ("adapter", Weights::Adapter, "adapter_model.safetensors"),
         ("gguf", Weights::AdapterGguf, "adapter.gguf"),
         ("model", Weights::Model(Dtype::F32), "model.safetensors"),
+        ("whole-gguf", Weights::ModelGguf(Dtype::F32), "model.gguf"),
     ];
     for (name, weights, file) in forms {
         let shipment =
@@ -110,9 +111,6 @@ fn what_is_shipped_answers_as_what_was_measured() {
     }
     let report = compatibility::check(&finished.folder.path().join("adapter")).unwrap();
     assert!(Server::ALL.iter().all(|&server| report.worst(server).is_none_or(|one| one == Severity::Note)));
-    let refused = finished
-        .ship(record, "none", |s, to| s.weights(&finalists.fine_tune, Weights::ModelGguf(Dtype::F16), to));
-    assert!(matches!(refused, Err(Error::Shipping { reason, .. }) if reason.contains("no GGUF file")));
 }
 
 /// The embedded model was trained on arrows alone: from another style the search finds its way there, and what it found is shipped.

@@ -201,7 +201,7 @@ pub(crate) enum ShipWhat {
     Distilled,
     /// The adapter that was tuned after demonstrations, with the prompt.json that it wants
     FewShotTuned,
-    /// The trained prompt
+    /// The trained prefix
     VirtualTokens,
     /// The whole tuned model; an adapter is merged into it
     Model,

@@ -30,7 +30,7 @@ pub fn method_name(name: &str) -> String {
         "lora" => "LoRA".to_owned(),
         "full" => "full tuning".to_owned(),
         "lora_recipe" => "LoRA, searched".to_owned(),
-        "virtual_tokens" => "trained prompt".to_owned(),
+        "virtual_tokens" => "trained prefix".to_owned(),
         "few_shot_tuned" => "tuned on shots".to_owned(),
         "constant" => "one answer for all".to_owned(),
         "nearest_neighbour" => "nearest (tf-idf)".to_owned(),

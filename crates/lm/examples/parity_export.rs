@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p weigh-lm --example parity_export -- MODEL FOLDER` takes a Hugging Face folder or a GGUF file,
 //! puts an adapter with random A and B on it, and writes `FOLDER/adapter` (PEFT), `FOLDER/merged` (Hugging Face),
-//! `FOLDER/tokens.json` and `FOLDER/logits.safetensors`: logits after the last token of each sequence, in 32 bits, of
-//! the base, of base and adapter, and of the merged model. `fixtures/scripts/parity_check_peft.py` compares.
+//! `FOLDER/gguf/merged.gguf`, `FOLDER/prefix` (a prefix tuning that begins as a text), `FOLDER/tokens.json` and
+//! `FOLDER/logits.safetensors`: logits after the last token of each sequence, in 32 bits, of the base, of base and adapter, of the
+//! merged model, and of base and prefix. `fixtures/scripts/parity_check_peft.py` compares.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it did")]
 
@@ -23,6 +24,9 @@ const TEXTS: [&str; 4] = [
     "naïve 東京 🙂",
 ];
 
+/// What the virtual tokens begin as.
+const START: &str = "Message: my card was stolen\nIntent: lost card\n";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [model, folder] = arguments.as_slice() else {
@@ -33,6 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Model::load(&source, Precision::F32, Use::Inference)?;
     let adapter = random_adapter(&model)?;
     let merged = adapter.merge_into(&model.transformer)?;
+
+    let start = model.tokenizer.encode_plain(START)?;
+    let config = LoraConfig { virtual_start: start, ..LoraConfig::prefix(8) };
+    let prefix = Lora::for_base(config, &model.transformer)?;
+    let before: Vec<u32> = prefix.config().virtual_ids(model.config.vocabulary).collect();
 
     let mut sequences = Vec::new();
     for text in TEXTS {
@@ -47,10 +56,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         ] {
             tensors.push((format!("{name}.{index}"), last_logits(transformer, adapter, tokens)?));
         }
+        let whole = [before.as_slice(), tokens].concat();
+        let logits = last_logits(&model.transformer, Some(&prefix), &whole)?;
+        tensors.push((format!("prefix.{index}"), logits));
     }
 
     adapter.save(&folder.join("adapter"), &model.name)?;
     merged.save(&folder.join("merged"), Dtype::F32)?;
+    prefix.save(&folder.join("prefix"), &model.name)?;
+    std::fs::create_dir_all(folder.join("gguf"))?;
+    model.save_gguf(&merged, &folder.join("gguf/merged.gguf"), Dtype::F32)?;
+    write(&folder.join("merged/tokenizer.json"), model.tokenizer.to_json()?.as_bytes())?;
     let views: Vec<(String, Vec<usize>, &[f32])> =
         tensors.iter().map(|(name, values)| (name.clone(), vec![values.len()], values.as_slice())).collect();
     write_safetensors(&folder.join("logits.safetensors"), &views, Dtype::F32, &BTreeMap::new())?;

@@ -9,12 +9,14 @@ mod lora;
 mod magnitude;
 pub mod peft;
 mod principal;
+mod virtual_past;
 mod virtual_tokens;
 
-pub use config::{LoraConfig, LoraStart, LoraTarget};
+pub use config::{LoraConfig, LoraStart, LoraTarget, VirtualPart};
 pub(crate) use linear::LoraLinear;
 pub use lora::Lora;
 pub(crate) use lora::{LoraLayer, LoraSlots};
+pub(crate) use virtual_past::take_gradient;
 
 /// The largest `adapter_config.json`, in bytes.
 const LARGEST_CONFIG: usize = 4 << 20;

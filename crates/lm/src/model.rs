@@ -1,12 +1,13 @@
 //! A model with everything needed to use it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::Transformer;
-use crate::weights::{Checkpoint, WeightsHash};
+use crate::weights::gguf::{self, GgufWriter};
+use crate::weights::{Checkpoint, Dtype, WeightsHash};
 use kernels::matrix::{Precision, Use};
 
 /// Where a model comes from.
@@ -63,6 +64,25 @@ impl Model {
             hash: checkpoint.hash,
             name: checkpoint.name,
         })
+    }
+
+    /// Writes `tuned`, weights of this model's shape, as the GGUF model `path` with this model's tokenizer and chat template:
+    /// vectors in 32 bits, matrices as `dtype`. Of a model that came as GGUF, [`Transformer::save_gguf`] keeps all metadata.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] names what llama.cpp does not have: a tokenizer that is no byte-level BPE, a sliding window, a
+    /// rotary scaling; [`Error::Io`] names the file.
+    pub fn save_gguf(&self, tuned: &Transformer, path: &Path, dtype: Dtype) -> Result<(), Error> {
+        let config = gguf::in_gguf(&self.config)?;
+        let mut file = GgufWriter::new();
+        gguf::describe(&config, &self.name, &mut file)?;
+        file.file_type(dtype);
+        self.tokenizer.describe(config.vocabulary, &config.eos, &mut file)?;
+        if let Some(template) = &self.chat_template {
+            file.text("tokenizer.chat_template", template);
+        }
+        tuned.put_weights(&config.architecture, dtype, &mut file)?;
+        file.write(path)
     }
 
     /// Parameters in all; a tied embedding counts once.

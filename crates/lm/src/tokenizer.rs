@@ -1,6 +1,7 @@
 //! Text to token ids and back (the `tokenizers` crate), from `tokenizer.json` or GGUF metadata.
 
 mod gguf;
+mod gguf_writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -2,6 +2,8 @@
 
 mod parity_support;
 
+use std::path::Path;
+
 use kernels::loss::cross_entropy;
 use kernels::matrix::Use;
 use lm::adapter::{Lora, LoraConfig, LoraStart};
@@ -199,18 +201,20 @@ fn after_virtual(variant: &Variant, adapter: &Lora) -> Vec<Sequence> {
     variant.sequences.iter().map(moved).collect()
 }
 
-#[test]
-fn prompt_tuning_agrees() {
+/// What PEFT made of virtual tokens (`name` in the fixtures): logits, gradients (`rows` puts ours into PEFT's order), ten steps,
+/// and the folder.
+fn virtual_tokens_agree(name: &str, parameters: u64, rows: impl Fn(Vec<&[f32]>) -> Vec<f32>) {
     let expected = read_tensors(&fixtures().join("parity_adapters.safetensors"));
+    let expected = |what: &str| &expected[&format!("{name}.{what}")].1;
     let mut variant = Variant::read("llama");
     let transformer = variant.transformer(Use::Frozen);
-    let folder = fixtures().join("parity_adapters/prompt_tuning");
-    let adapter = Lora::load(&folder, &variant.config).expect("PEFT's prompt");
-    assert_eq!((adapter.config().virtual_tokens, adapter.parameters()), (5, 5 * 48));
+    let folder = fixtures().join("parity_adapters").join(name);
+    let adapter = Lora::load(&folder, &variant.config).expect("PEFT's virtual tokens");
+    assert_eq!((adapter.config().virtual_tokens, adapter.parameters()), (5, parameters));
     variant.sequences = after_virtual(&variant, &adapter);
     let found = logits(&transformer, Some(&adapter), &variant.sequences[2]);
     let own = &found[5 * variant.config.vocabulary..];
-    let difference = largest_difference(own, &expected["prompt_tuning.logits"].1);
+    let difference = largest_difference(own, expected("logits"));
     assert!(difference < LOGITS, "{difference}");
     // A cached beginning of virtual tokens gives the same.
     let mut workspace = Workspace::new();
@@ -218,22 +222,65 @@ fn prompt_tuning_agrees() {
     let prefix = transformer.prefill(&tokens[..5], Some(&adapter), &mut workspace).expect("virtual tokens");
     let mut batch = Batch::new();
     batch.push_after(Some(&prefix), &tokens[5..], &[], &[]);
-    let rows: Vec<usize> = (0..batch.len()).collect();
+    let all: Vec<usize> = (0..batch.len()).collect();
     let hidden = transformer
-        .hidden_states(&batch, &rows, Some(&adapter), None, &mut workspace)
+        .hidden_states(&batch, &all, Some(&adapter), None, &mut workspace)
         .expect("a pass after the prefix");
     assert!(largest_difference(&transformer.logits(&hidden), own) < LOGITS);
     assert!(transformer.prefill(&tokens[..5], None, &mut workspace).is_err(), "no such tokens without it");
     let mut gradients = Gradients::new(&adapter);
     backward(&variant, &transformer, &adapter, &mut gradients, &mut Workspace::new());
-    let difference = relative_difference(&gradients.values()[0], &expected["prompt_tuning.gradient"].1);
+    let values = gradients.values().iter().map(|values| &values[..]).collect();
+    let difference = relative_difference(&rows(values), expected("gradient"));
     assert!(difference < GRADIENT, "{difference:e}");
     let written = tempfile::tempdir().expect("a folder");
     adapter.save(written.path(), "base").expect("written");
     let again = Lora::load(written.path(), &variant.config).expect("our own");
     assert_eq!(again.named_tensors(), adapter.named_tensors());
+    assert_eq!(written_tensor(written.path()), written_tensor(&folder));
     assert!(adapter.merge_into(&transformer).is_err());
-    descend("prompt_tuning", &variant, &transformer, adapter, 1.0);
+    descend(name, &variant, &transformer, adapter, 1.0);
+}
+
+/// The one tensor of virtual tokens in a folder.
+fn written_tensor(folder: &Path) -> (Vec<usize>, Vec<f32>) {
+    read_tensors(&folder.join("adapter_model.safetensors")).remove("prompt_embeddings").expect("is there")
+}
+
+#[test]
+fn prompt_tuning_agrees() {
+    virtual_tokens_agree("prompt_tuning", 5 * 48, |values| values[0].to_vec());
+}
+
+#[test]
+fn prefix_tuning_agrees() {
+    // Two layers, two heads of 12 for keys, and as many for values.
+    let width = 2 * 2 * 12;
+    let rows = |values: Vec<&[f32]>| {
+        let row =
+            |token: usize| values.iter().flat_map(move |layer| &layer[token * width..][..width]).copied();
+        (0..5).flat_map(row).collect()
+    };
+    virtual_tokens_agree("prefix_tuning", 5 * 2 * width as u64, rows);
+}
+
+/// Virtual tokens that begin as tokens of a text give what the text gives, before any training.
+#[test]
+fn a_prefix_that_starts_as_a_text_is_that_text() {
+    let variant = Variant::read("llama");
+    let transformer = variant.transformer(Use::Frozen);
+    let text = [3, 1, 4, 1, 5];
+    for config in [LoraConfig::virtual_tokens(5), LoraConfig::prefix(5)] {
+        let config = LoraConfig { virtual_start: text.to_vec(), ..config };
+        let adapter = Lora::for_base(config, &transformer).expect("an adapter");
+        let original = variant.sequences[2].tokens.clone();
+        let plain = Sequence { tokens: [&text[..], &original].concat(), prompt: 6 };
+        let expected = logits(&transformer, None, &plain);
+        let moved = after_virtual(&variant, &adapter);
+        let found = logits(&transformer, Some(&adapter), &moved[2]);
+        let after = 5 * variant.config.vocabulary;
+        assert!(largest_difference(&found[after..], &expected[after..]) < LOGITS);
+    }
 }
 
 #[test]

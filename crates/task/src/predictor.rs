@@ -160,7 +160,7 @@ pub enum TrainingMethod {
     },
     /// All weights.
     Full,
-    /// Embeddings of so many tokens before every request, on frozen weights (prompt tuning, Lester et al. 2021).
+    /// Keys and values of so many positions before every request, on frozen weights (prefix tuning, Li and Liang 2021).
     VirtualTokens {
         /// How many.
         tokens: usize,

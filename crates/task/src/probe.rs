@@ -59,6 +59,9 @@ pub struct ProbePlan {
     pub seconds: f64,
     /// Items that each probe asks, at most.
     pub items: usize,
+    /// Formats that are tried, where there is no time for as many as the task file wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formats: Option<usize>,
     /// Probes that run, with their estimated seconds.
     pub planned: Vec<PlannedProbe>,
     /// Probes that do not.

@@ -189,7 +189,7 @@ pub enum HybridMethod {
     Distilled,
     /// Every training row comes after demonstrations, and so does every request.
     FewShot,
-    /// Trained embeddings before every request: the smallest artefact.
+    /// Trained keys and values before every request: the smallest artefact.
     VirtualTokens,
 }
 

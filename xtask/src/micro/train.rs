@@ -273,3 +273,41 @@ impl<'l> Run<'l> {
 pub(super) fn checkpoint(work: &Path) -> PathBuf {
     work.join("checkpoint.bin")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::family::{Families, Part};
+    use super::super::lexicon::Lexicon;
+    use super::super::tokenizer;
+    use super::super::vocabulary::Vocabulary;
+    use super::*;
+
+    /// Two steps at once, and one step, a checkpoint and another step: the same weights, bit for bit.
+    #[test]
+    fn a_resumed_run_is_the_run() {
+        let lexicon = Lexicon::load().unwrap();
+        let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/micro/tokenizer.json");
+        let common = tokenizer::texts(&lexicon, Part::Training, 2000, 1);
+        let vocabulary = Vocabulary::open(&tokenizer, &lexicon, &common).unwrap();
+        let families = Families { lexicon: &lexicon, vocabulary: &vocabulary, part: Part::Training };
+        let folder = tempfile::tempdir().unwrap();
+        let open = |work: &str| {
+            let checkpoint = checkpoint(&folder.path().join(work));
+            let precision = Precision::F32;
+            let plan = Plan { seed: 3, seconds: 0.0, steps: Some(2), checkpoint, pause: 1e9, precision };
+            Run::open(plan, export::config(vocabulary.size()), Generator { families }).unwrap()
+        };
+        let mut whole = open("whole");
+        whole.train(|_| Ok(())).unwrap();
+        let mut begun = open("parts");
+        begun.one_step().unwrap();
+        begun.save().unwrap();
+        let mut resumed = open("parts");
+        assert_eq!((resumed.step, resumed.tokens), (1, begun.tokens));
+        resumed.train(|_| Ok(())).unwrap();
+        assert!(
+            whole.transformer.snapshot() == resumed.transformer.snapshot(),
+            "the parts gave other weights"
+        );
+    }
+}

@@ -14,11 +14,6 @@ use super::LocalModel;
 use super::training::{LocalTuned, is_adapter};
 
 impl LocalModel {
-    /// Where the base came from.
-    pub(crate) fn source(&self) -> &ModelSource {
-        &self.source
-    }
-
     /// Writes the adapter in the folder `adapter` as the GGUF file `path`.
     pub(crate) fn adapter_to_gguf(&self, adapter: &Path, path: &Path) -> Result<(), PredictError> {
         let read = PeftAdapter::read(adapter)?;
@@ -42,16 +37,18 @@ impl LocalModel {
         Ok(self.whole(tuned)?.save(folder, dtype)?)
     }
 
-    /// Writes the tuned model whose weights are in `tuned` as the GGUF file `path`; `original` is the base's.
-    pub(crate) fn merged_to_gguf(
-        &self,
-        tuned: &Path,
-        path: &Path,
-        original: &Path,
-        dtype: Dtype,
-    ) -> Result<(), PredictError> {
+    /// Writes the tuned model whose weights are in `tuned` as the GGUF file `path`, with the metadata of the base's file where
+    /// that is GGUF.
+    pub(crate) fn merged_to_gguf(&self, tuned: &Path, path: &Path, dtype: Dtype) -> Result<(), PredictError> {
         make_folder(path.parent())?;
-        Ok(self.whole(tuned)?.save_gguf(path, original, dtype)?)
+        let whole = self.whole(tuned)?;
+        match &self.source {
+            ModelSource::Gguf(original) => whole.save_gguf(path, original, dtype)?,
+            ModelSource::Folder(_) | ModelSource::Memory { .. } => {
+                self.model.save_gguf(&whole, path, dtype)?;
+            }
+        }
+        Ok(())
     }
 
     /// The tuned model in 32 bits: an adapter merged into the base as its file has it, or all weights as they were saved.

@@ -32,10 +32,15 @@ impl Trainer for LocalModel {
         let examples: Result<Vec<TrainingExample>, PredictError> =
             job.rows.iter().map(|row| self.training_example(row)).collect();
         let mut examples = examples?;
-        if let TrainingMethod::VirtualTokens { tokens } = job.method {
+        let mut config = self.training_config(job);
+        if let (TrainingMethod::VirtualTokens { tokens }, train::Method::Lora(own)) =
+            (job.method, &mut config.method)
+        {
+            // They begin as the first rows: demonstrations, which training then improves.
+            own.virtual_start = examples.iter().flat_map(|one| &one.tokens).copied().take(tokens).collect();
             self.put_virtual_tokens(&mut examples, tokens)?;
         }
-        let mut trainer = train::Trainer::new(&self.model.transformer, self.training_config(job), &examples)?;
+        let mut trainer = train::Trainer::new(&self.model.transformer, config, &examples)?;
         if !job.weights.is_empty() {
             trainer = trainer.weighted(job.weights.clone())?;
         }
@@ -106,7 +111,7 @@ impl LocalModel {
             }
             TrainingMethod::Full => TrainingConfig::full(),
             TrainingMethod::VirtualTokens { tokens } => {
-                TrainingConfig::lora(LoraConfig { seed: job.seed, ..LoraConfig::virtual_tokens(tokens) })
+                TrainingConfig::lora(LoraConfig { seed: job.seed, ..LoraConfig::prefix(tokens) })
             }
         };
         config.learning_rate = job.learning_rate;

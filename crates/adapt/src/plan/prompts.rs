@@ -23,16 +23,15 @@ pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<Pr
     if most > 0 && !shown.contains(&most) {
         shown.push(most);
     }
-    for seed in 0..wishes.draws {
-        if wishes.random {
-            wanted.extend(shown.iter().map(|&shots| (Selection::Random, shots, seed)));
-        }
-        if wishes.bm25 && seed == 0 {
-            wanted.extend(shown.iter().map(|&shots| (Selection::Bm25, shots, seed)));
-        }
+    // Every kind once before any is repeated, and all kinds with few demonstrations before any with many: a short budget
+    // then knows what each kind is worth. What other kinds are wanted comes after the two that all others are told by.
+    let first = [(wishes.random, Selection::Random), (wishes.bm25, Selection::Bm25)];
+    let first = first.into_iter().filter_map(|(wanted, selection)| wanted.then_some(selection));
+    for kinds in [first.collect(), wishes.more.clone()] {
+        wanted.extend(shown.iter().flat_map(|&shots| kinds.iter().map(move |&kind| (kind, shots, 0))));
     }
-    for &selection in &wishes.more {
-        wanted.extend(shown.iter().map(|&shots| (selection, shots, 0)));
+    for seed in (1..wishes.draws).filter(|_| wishes.random) {
+        wanted.extend(shown.iter().map(|&shots| (Selection::Random, shots, seed)));
     }
     let mut fitting = Vec::new();
     let mut unfit = Vec::new();
@@ -80,12 +79,14 @@ fn most_shots(measured: &Measured, train: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// Tokens that a prompt with `shots` demonstrations will hardly exceed: the mean, a tenth more, and the longest query.
+/// Tokens that a prompt with `shots` demonstrations and its answer will hardly exceed: the mean, a tenth more, and the longest
+/// query. Of a tree of labels only the longest path counts, which [`Measured::longest_query`] holds: its branches are computed
+/// beside each other, at the same positions.
 pub(crate) fn prompt_bound(measured: &Measured, shots: usize) -> f64 {
     let demonstrations = match shots {
         0 => 0.0,
         1 => measured.longest_demonstration as f64,
         _ => 1.1 * shots as f64 * measured.demonstration + measured.longest_demonstration as f64,
     };
-    measured.instruction + demonstrations + measured.longest_query as f64 + measured.answers
+    measured.instruction + demonstrations + measured.longest_query as f64
 }

@@ -1,7 +1,8 @@
 //! Which probes fit their share of the budget, decided once, from what the finalists' own requests took on dev.
 //!
 //! All probes of a name are taken together, both sides and the base, so that the arms are always probed alike. If all fit with
-//! fewer items, all are taken with fewer; else, at the fewest, they are taken in order of interest until the time is spent.
+//! fewer items, all are taken with fewer, at the fewest with fewer formats, too, which ask the most; else, with the fewest of
+//! both, they are taken in order of interest until the time is spent.
 
 use task::probe::{LeftOut, PlannedProbe, ProbePlan, Side};
 use task::record::Experiment;
@@ -12,6 +13,8 @@ use crate::plan::Selection;
 
 /// Fewest items that say anything.
 const FEWEST: usize = 16;
+/// Fewest formats whose spread says anything.
+const FEWEST_FORMATS: usize = 3;
 /// Writing a token takes about as long as so many prompt tokens, in a batch.
 const WRITING: f64 = 4.0;
 /// Rows of the canaries' training to try, most first, where all of the finalist's do not fit.
@@ -36,16 +39,34 @@ const ORDER: [&str; 15] = [
     "overlap",
 ];
 
+/// How much each probe asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Extent {
+    items: usize,
+    formats: usize,
+}
+
+/// What is tried, the most first, of what is `wanted` where there are so many `items`.
+fn extents(wanted: Extent, items: usize) -> Vec<Extent> {
+    let (most, formats) = (wanted.items.min(items), wanted.formats);
+    let sizes = [most, most * 3 / 4, most / 2, most / 4].into_iter().filter(|&n| n >= FEWEST.min(most));
+    let mut extents: Vec<Extent> = sizes.map(|items| Extent { items, formats }).collect();
+    let items = extents.last().map_or(most, |extent| extent.items);
+    let fewer = [formats / 2, FEWEST_FORMATS].into_iter().filter(|&n| (FEWEST_FORMATS..formats).contains(&n));
+    extents.extend(fewer.map(|formats| Extent { items, formats }));
+    extents
+}
+
 /// The plan for `budget` seconds.
 pub(super) fn plan(prober: &Prober<'_>, budget: f64) -> ProbePlan {
-    let most = prober.settings.probes.items.min(prober.dataset.dev.len());
-    let mut sizes: Vec<usize> = [most, most * 3 / 4, most / 2, most / 4].to_vec();
-    sizes.retain(|&items| items >= FEWEST.min(most));
-    sizes.dedup();
-    let whole = |items: usize| Taken::new(prober, items, f64::INFINITY).spent <= budget;
-    let items = sizes.iter().copied().find(|&items| whole(items)).or(sizes.last().copied()).unwrap_or(most);
-    let Taken { planned, left_out, .. } = Taken::new(prober, items, budget);
-    ProbePlan { seconds: budget, items, planned, left_out }
+    let settings = &prober.settings.probes;
+    let wanted = Extent { items: settings.items, formats: settings.formats };
+    let extents = extents(wanted, prober.dataset.dev.len());
+    let whole = |extent: &&Extent| Taken::new(prober, **extent, f64::INFINITY).spent <= budget;
+    let extent = extents.iter().find(whole).or(extents.last()).copied().unwrap_or(wanted);
+    let Taken { planned, left_out, .. } = Taken::new(prober, extent, budget);
+    let formats = Some(extent.formats).filter(|&formats| formats < wanted.formats);
+    ProbePlan { seconds: budget, items: extent.items, formats, planned, left_out }
 }
 
 struct Taken {
@@ -55,12 +76,12 @@ struct Taken {
 }
 
 impl Taken {
-    fn new(prober: &Prober<'_>, items: usize, budget: f64) -> Self {
+    fn new(prober: &Prober<'_>, extent: Extent, budget: f64) -> Self {
         let mut taken = Self { spent: 0.0, planned: Vec::new(), left_out: Vec::new() };
         for name in ORDER {
             let mut probes = Vec::new();
             for side in [Side::Base, Side::InContext, Side::FineTune] {
-                match cost(prober, name, side, items, budget - taken.spent) {
+                match cost(prober, name, side, extent, budget - taken.spent) {
                     Cost::Seconds(seconds, rows) => {
                         probes.push(PlannedProbe { name: name.to_owned(), side, rows, seconds });
                     }
@@ -105,7 +126,8 @@ fn request(experiment: &Experiment) -> f64 {
     experiment.seconds_per_request.max(1e-5)
 }
 
-fn cost(prober: &Prober<'_>, name: &str, side: Side, items: usize, left: f64) -> Cost {
+fn cost(prober: &Prober<'_>, name: &str, side: Side, extent: Extent, left: f64) -> Cost {
+    let Extent { items, formats } = extent;
     let speed = prober.measured.forward_speed.max(1.0);
     let seconds = |seconds: f64| Cost::Seconds(seconds, None);
     let labels = prober.dataset.labels.len();
@@ -132,7 +154,7 @@ fn cost(prober: &Prober<'_>, name: &str, side: Side, items: usize, left: f64) ->
         "subgroups" => Cost::Nothing,
         "sensitive" if prober.held(side).is_empty() => Cost::Never("the prompt holds no rows"),
         "sensitive" => seconds(0.0),
-        "format" => seconds(prober.settings.probes.formats as f64 * (n * each + alone)),
+        "format" => seconds(formats as f64 * (n * each + alone)),
         "order" | "label_names" if !in_context => match name {
             "order" => Cost::Never(
                 "a tuned model has no demonstrations; the order of training rows differs with the seed",
@@ -220,4 +242,22 @@ fn canaries_cost(prober: &Prober<'_>, side: Side, prompt: f64, left: f64) -> Cos
         }
     }
     Cost::Seconds(ranking + training(smallest), Some(smallest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_items_come_before_fewer_formats() {
+        let tried = |items, formats, dev| -> Vec<(usize, usize)> {
+            let extents = extents(Extent { items, formats }, dev);
+            extents.into_iter().map(|extent| (extent.items, extent.formats)).collect()
+        };
+        let expected = [(64, 10), (48, 10), (32, 10), (16, 10), (16, 5), (16, 3)];
+        assert_eq!(tried(64, 10, 200), expected);
+        // Ten dev items are all there are; of three formats none is spared.
+        assert_eq!(tried(64, 4, 10), [(10, 4), (10, 3)]);
+        assert_eq!(tried(20, 3, 200), [(20, 3)]);
+    }
 }

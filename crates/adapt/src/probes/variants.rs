@@ -41,17 +41,17 @@ impl Prober<'_> {
         Finding::Variants { part: Part::Dev, original: self.usual(side, items), variants }
     }
 
-    /// Other prompt formats.
+    /// So many other prompt formats, on so many items.
     pub(super) fn formats(
         &self,
         side: Side,
-        count: usize,
+        (count, formats): (usize, usize),
         predictor: &mut dyn Predictor,
     ) -> Result<Finding, Error> {
         let items = self.items(count);
         let format = self.writer_of(side).format();
         let written = self.writer.texts().is_some();
-        let layouts = formats::draw(format, self.settings.probes.formats, written);
+        let layouts = formats::draw(format, formats, written);
         let instruction = if side == Side::InContext { format.instruction() } else { "" };
         let places = self.arm.places(&self.trial);
         let mut variants = Vec::new();

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use lm::ModelSource;
 use lm::weights::Dtype;
 use task::predictor::{PredictError, Trainer as _, Tuned};
 
@@ -19,7 +18,8 @@ pub enum Weights {
     AdapterGguf,
     /// The whole model as a Hugging Face folder, an adapter merged into it in 32 bits and rounded once.
     Model(Dtype),
-    /// The same as a GGUF file: `model.gguf`; only where the base model came as one, whose tokenizer and metadata it keeps.
+    /// The same as a GGUF file: `model.gguf`, with the metadata of the base where it came as one, else written from its
+    /// configuration and tokenizer.
     ModelGguf(Dtype),
 }
 
@@ -48,11 +48,7 @@ impl Weights {
                 engine.merged_to_folder(source, folder, dtype).map_err(Error::model(&what))?
             }
             Self::ModelGguf(dtype) => {
-                let ModelSource::Gguf(original) = engine.source() else {
-                    let reason = "the base model is no GGUF file, whose tokenizer it could keep; ship the merged folder and convert it with llama.cpp's convert_hf_to_gguf.py";
-                    return Err(refused(&path, reason));
-                };
-                engine.merged_to_gguf(source, &path, original, dtype).map_err(Error::model(&what))?;
+                engine.merged_to_gguf(source, &path, dtype).map_err(Error::model(&what))?
             }
         }
         Ok(Written { path, form: self })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use lm::adapter::compatibility::{self, Finding, Report, Server, Severity};
+use lm::adapter::compatibility::{self, Finding, Kind, Report, Server, Severity};
 use lm::adapter::peft::PeftAdapter;
 use serde_json::json;
 
@@ -15,8 +15,13 @@ pub(crate) fn check(folder: &Path, fold: Option<&Path>, printer: &Printer) -> Re
     if printer.json() {
         let finding = |finding: &Finding| json!({"server": finding.server.name(), "severity": word(Some(finding.severity)), "reason": finding.reason});
         let findings: Vec<_> = report.findings.iter().map(finding).collect();
-        let modules = &report.modules;
-        printer.print_json(&json!({"rank": report.rank, "modules": modules, "findings": findings}))?;
+        let value = match &report.kind {
+            Kind::Lora { rank, modules } => json!({"rank": rank, "modules": modules, "findings": findings}),
+            Kind::PromptTuning(count) | Kind::PrefixTuning(count) => {
+                json!({"virtual_tokens": count, "findings": findings})
+            }
+        };
+        printer.print_json(&value)?;
     } else {
         printer.print(&shown(&report, folder));
     }
@@ -33,8 +38,15 @@ pub(crate) fn check(folder: &Path, fold: Option<&Path>, printer: &Printer) -> Re
 }
 
 fn shown(report: &Report, folder: &Path) -> String {
-    let modules: Vec<&str> = report.modules.iter().map(String::as_str).collect();
-    let mut text = format!("{}: LoRA of rank {} on {}\n", folder.display(), report.rank, modules.join(", "));
+    let kind = match &report.kind {
+        Kind::Lora { rank, modules } => {
+            let modules: Vec<&str> = modules.iter().map(String::as_str).collect();
+            format!("LoRA of rank {rank} on {}", modules.join(", "))
+        }
+        Kind::PromptTuning(count) => format!("prompt tuning, {count} virtual tokens"),
+        Kind::PrefixTuning(count) => format!("prefix tuning, {count} virtual tokens"),
+    };
+    let mut text = format!("{}: {kind}\n", folder.display());
     for server in Server::ALL {
         text.push_str(&format!("  {:11} {}\n", server.name(), word(report.worst(server))));
         for finding in report.findings.iter().filter(|finding| finding.server == server) {

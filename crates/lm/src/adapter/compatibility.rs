@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::LARGEST_CONFIG;
 use super::peft::short;
+use super::virtual_tokens;
 use crate::Error;
 use crate::weights::{SafetensorsFile, Source, Tensors, read_limited};
 
@@ -66,13 +67,27 @@ pub struct Finding {
     pub reason: String,
 }
 
+/// What an adapter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// LoRA.
+    Lora {
+        /// Rank of the configuration.
+        rank: usize,
+        /// Adapted modules by their short names.
+        modules: BTreeSet<String>,
+    },
+    /// Prompt tuning with so many virtual tokens.
+    PromptTuning(usize),
+    /// Prefix tuning with so many virtual tokens.
+    PrefixTuning(usize),
+}
+
 /// What [`check`] found in a folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Rank of the configuration.
-    pub rank: usize,
-    /// Adapted modules by their short names.
-    pub modules: BTreeSet<String>,
+    /// What kind of adapter it is.
+    pub kind: Kind,
     /// Everything found, worst first within a server.
     pub findings: Vec<Finding>,
     /// Whether writing the adapter anew with its scale in B would cure what is [`Severity::Wrong`].
@@ -86,6 +101,8 @@ impl Report {
     }
 }
 
+/// All but this engine.
+const OTHERS: [Server; 4] = [Server::Vllm, Server::Sglang, Server::MistralRs, Server::LlamaCpp];
 /// The largest rank that vLLM serves unless told otherwise (`--max-lora-rank`).
 const VLLM_RANK: usize = 16;
 /// Initialisations under which the base model's weights were changed too.
@@ -101,9 +118,15 @@ pub fn check(folder: &Path) -> Result<Report, Error> {
     let bytes = read_limited(&place, LARGEST_CONFIG)?;
     let config: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Error::format(place.display().to_string(), error.to_string()))?;
-    if config.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-        let kind = config.get("peft_type").map_or("absent".to_owned(), Value::to_string);
-        return Err(Error::format(format!("{}: peft_type", place.display()), kind));
+    match config.get("peft_type").and_then(Value::as_str) {
+        Some("LORA") => {}
+        Some(kind @ (virtual_tokens::PROMPT_TUNING | virtual_tokens::PREFIX_TUNING)) => {
+            return check_virtual(folder, kind, &config);
+        }
+        _ => {
+            let kind = config.get("peft_type").map_or("absent".to_owned(), Value::to_string);
+            return Err(Error::format(format!("{}: peft_type", place.display()), kind));
+        }
     }
     let mut linter = Linter { config: &config, findings: Vec::new() };
     let names = linter.weights(folder)?;
@@ -116,8 +139,28 @@ pub fn check(folder: &Path) -> Result<Report, Error> {
     let mut findings = linter.findings;
     findings.sort_by_key(|finding| (finding.server, std::cmp::Reverse(finding.severity)));
     let modules = names.iter().filter_map(|name| name.strip_suffix(".lora_A.weight"));
+    let kind = Kind::Lora { rank, modules: modules.map(|name| short(name).to_owned()).collect() };
     let foldable = !findings.iter().any(|f| f.server == Server::Weigh && f.severity == Severity::Refused);
-    Ok(Report { rank, modules: modules.map(|name| short(name).to_owned()).collect(), findings, foldable })
+    Ok(Report { kind, findings, foldable })
+}
+
+/// Prompt and prefix tuning: of the servers none takes virtual tokens (vLLM read embeddings until July 2025).
+fn check_virtual(folder: &Path, kind: &str, config: &Value) -> Result<Report, Error> {
+    let mut linter = Linter { config, findings: Vec::new() };
+    let names = linter.weights(folder)?;
+    let reason =
+        format!("peft_type {kind}: virtual tokens are not read; load it with PEFT, or ship a LoRA adapter");
+    linter.find(&OTHERS, Severity::Refused, reason);
+    if names != [virtual_tokens::NAME] {
+        let reason = format!("{} is not the only tensor", virtual_tokens::NAME);
+        linter.find(&[Server::Weigh], Severity::Refused, reason);
+    }
+    let count = linter.number("num_virtual_tokens").unwrap_or(0);
+    let kind = match kind {
+        virtual_tokens::PREFIX_TUNING => Kind::PrefixTuning(count),
+        _ => Kind::PromptTuning(count),
+    };
+    Ok(Report { kind, findings: linter.findings, foldable: false })
 }
 
 struct Linter<'a> {
@@ -180,7 +223,6 @@ impl Linter<'_> {
 
     /// Adapters that are more than two matrices a module.
     fn variants(&mut self) {
-        const OTHERS: [Server; 4] = [Server::Vllm, Server::Sglang, Server::MistralRs, Server::LlamaCpp];
         if self.has("use_dora") {
             self.find(
                 &OTHERS,
@@ -286,7 +328,8 @@ mod tests {
     fn what_the_engine_writes_works_everywhere() {
         let report = check(folder(8, |_| ()).path()).unwrap();
         assert_eq!(severities(&report), [None, None, None, Some(Severity::Note), None], "{report:?}");
-        assert_eq!((report.rank, report.modules.len(), report.foldable), (8, 7, true));
+        assert!(report.foldable);
+        assert!(matches!(report.kind, Kind::Lora { rank: 8, modules } if modules.len() == 7));
     }
 
     #[test]
@@ -315,6 +358,22 @@ mod tests {
         assert_eq!(severities(&report), [refused, refused, refused, refused, None], "{report:?}");
         let deep = check(folder(40, |_| ()).path()).unwrap();
         assert!(deep.findings.iter().any(|finding| finding.reason.contains("--max-lora-rank 64")));
+    }
+
+    #[test]
+    fn virtual_tokens_are_for_this_engine_and_peft() {
+        let kinds = [
+            (LoraConfig::virtual_tokens(6), Kind::PromptTuning(6)),
+            (LoraConfig::prefix(5), Kind::PrefixTuning(5)),
+        ];
+        for (config, kind) in kinds {
+            let folder = tempfile::tempdir().unwrap();
+            Lora::new(config, &model()).unwrap().save(folder.path(), "base").unwrap();
+            let report = check(folder.path()).unwrap();
+            let refused = Some(Severity::Refused);
+            assert_eq!(severities(&report), [refused, refused, refused, refused, None], "{report:?}");
+            assert_eq!((report.kind, report.foldable), (kind, false));
+        }
     }
 
     #[test]

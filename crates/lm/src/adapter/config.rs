@@ -64,9 +64,22 @@ pub struct LoraConfig {
     pub magnitudes: bool,
     /// What A and B are at first. Default [`LoraStart::Uniform`].
     pub start: LoraStart,
-    /// Trained tokens before every sequence (prompt tuning, Lester et al. 2021), whose ids are
-    /// [`LoraConfig::virtual_ids`]. Default none.
+    /// Trained tokens before every sequence, whose ids are [`LoraConfig::virtual_ids`]. Default none.
     pub virtual_tokens: usize,
+    /// What of them is trained. Default [`VirtualPart::Embeddings`].
+    pub virtual_part: VirtualPart,
+    /// Tokens that they are at first; random ones where there are fewer than virtual tokens. Default none.
+    pub virtual_start: Vec<u32>,
+}
+
+/// What is trained of virtual tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VirtualPart {
+    /// Their embeddings: prompt tuning (Lester et al. 2021).
+    #[default]
+    Embeddings,
+    /// Their keys and values in every layer: prefix tuning (Li and Liang 2021).
+    KeysAndValues,
 }
 
 /// What the two matrices of an adapter are before training.
@@ -99,6 +112,8 @@ impl LoraConfig {
             magnitudes: false,
             start: LoraStart::Uniform,
             virtual_tokens: 0,
+            virtual_part: VirtualPart::Embeddings,
+            virtual_start: Vec::new(),
         }
     }
 
@@ -109,6 +124,11 @@ impl LoraConfig {
             LoraStart::Uniform => self.rank,
             LoraStart::Principal => 2 * self.rank,
         }
+    }
+
+    /// Whether there are virtual tokens of which `part` is trained.
+    pub(crate) fn trains(&self, part: VirtualPart) -> bool {
+        self.virtual_tokens > 0 && self.virtual_part == part
     }
 
     /// What the change is multiplied by.

@@ -3,7 +3,8 @@
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-use super::{LoraConfig, LoraLinear, LoraStart, virtual_tokens};
+use super::virtual_past::VirtualPast;
+use super::{LoraConfig, LoraLinear, LoraStart, VirtualPart, virtual_tokens};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::random::uniform;
@@ -23,9 +24,10 @@ pub struct Lora {
     shape: (usize, [usize; 4], [usize; 4]),
     /// Whether the norms that magnitudes are divided by are those of the present values.
     current: bool,
-    /// Of the virtual tokens, `[tokens, hidden]`.
+    /// Of the virtual tokens, `[tokens, hidden]`; one row of zeros for all of them where their keys and values are trained.
     pub(super) embeddings: Vec<f32>,
-    heads: usize,
+    /// Heads of queries, and of keys and values.
+    heads: [usize; 2],
 }
 
 /// The adapters of one block, on its four fused linear layers.
@@ -35,6 +37,8 @@ pub(crate) struct LoraLayer {
     pub(crate) output: Option<LoraLinear>,
     pub(crate) gate_up: Option<LoraLinear>,
     pub(crate) down: Option<LoraLinear>,
+    /// Keys and values of the virtual tokens, where those are trained.
+    pub(crate) past: Option<VirtualPast>,
 }
 
 impl LoraLayer {
@@ -45,6 +49,23 @@ impl LoraLayer {
     fn linears_mut(&mut self) -> [Option<&mut LoraLinear>; 4] {
         [self.qkv.as_mut(), self.output.as_mut(), self.gate_up.as_mut(), self.down.as_mut()]
     }
+
+    /// What is trained, in the order of the specs.
+    fn parameters_mut(&mut self) -> impl Iterator<Item = Parameter<'_>> {
+        let Self { qkv, output, gate_up, down, past } = self;
+        let linears = [qkv, output, gate_up, down].into_iter().flatten().flat_map(|linear| {
+            let matrices = std::iter::once(&mut linear.a).chain(linear.b.iter_mut().map(|b| &mut b.matrix));
+            let magnitudes = linear.magnitude.iter_mut().flat_map(|magnitude| &mut magnitude.values);
+            matrices.map(Parameter::Matrix).chain(magnitudes.map(|values| Parameter::Slice(values)))
+        });
+        linears.chain(past.as_mut().map(|past| Parameter::Slice(&mut past.values)))
+    }
+
+    /// The values of what is trained, in the same order.
+    fn values(&self) -> impl Iterator<Item = Vec<f32>> {
+        let linears = self.linears().into_iter().flatten().flat_map(LoraLinear::values);
+        linears.chain(self.past.as_ref().map(|past| past.values.clone()))
+    }
 }
 
 /// Where the A of each fused linear layer is in the list of parameters; its Bs follow it. Order: qkv, output,
@@ -52,6 +73,8 @@ impl LoraLayer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LoraSlots {
     pub(crate) first: [Option<usize>; 4],
+    /// Where the keys and values of virtual tokens are.
+    pub(crate) past: Option<usize>,
 }
 
 impl Lora {
@@ -64,7 +87,7 @@ impl Lora {
         if lora.config.start == LoraStart::Principal {
             lora.start_principal(base)?;
         }
-        lora.start_virtual(base);
+        lora.start_virtual(base)?;
         lora.see(base, true);
         Ok(lora)
     }
@@ -109,16 +132,25 @@ impl Lora {
                 made.append_specs(layer, &mut specs);
                 *linear = Some(made);
             }
+            let past = VirtualPast::of(&config, model);
+            if let Some(past) = &past {
+                own.past = Some(specs.len());
+                specs.push(past.spec(layer));
+            }
             let [qkv, output, gate_up, down] = linears;
-            layers.push(LoraLayer { qkv, output, gate_up, down });
+            layers.push(LoraLayer { qkv, output, gate_up, down, past });
             slots.push(own);
         }
         let current = !config.magnitudes;
-        let embeddings = vec![0.0; config.virtual_tokens * model.hidden];
-        if config.virtual_tokens > 0 {
-            specs.push(virtual_tokens::spec(config.virtual_tokens, model.hidden));
+        let tokens = config.virtual_tokens;
+        let embeddings = match config.virtual_part {
+            VirtualPart::Embeddings => vec![0.0; tokens * model.hidden],
+            VirtualPart::KeysAndValues => vec![0.0; model.hidden],
+        };
+        if config.trains(VirtualPart::Embeddings) {
+            specs.push(virtual_tokens::spec(tokens, model.hidden));
         }
-        let heads = model.heads;
+        let heads = [model.heads, model.kv_heads];
         Self { config, layers, specs, slots, shape: shape_of(model), current, embeddings, heads }
     }
 
@@ -164,14 +196,29 @@ impl Lora {
         self.current = true;
     }
 
-    /// Where the virtual tokens are in the list of parameters: last.
+    /// Where the embeddings of the virtual tokens are in the list of parameters: last.
     pub(super) fn embeddings_slot(&self) -> Option<usize> {
-        (self.config.virtual_tokens > 0).then(|| self.specs.len() - 1)
+        self.trains_embeddings().then(|| self.specs.len() - 1)
     }
 
-    /// Attention heads of the model.
-    pub(super) fn heads(&self) -> usize {
+    /// Whether embeddings of virtual tokens are trained.
+    pub(crate) fn trains_embeddings(&self) -> bool {
+        self.config.trains(VirtualPart::Embeddings)
+    }
+
+    /// Heads of the model: of queries, and of keys and values.
+    pub(super) fn heads(&self) -> [usize; 2] {
         self.heads
+    }
+
+    /// The keys and values of the virtual tokens, by layer.
+    pub(super) fn pasts_mut(&mut self) -> impl Iterator<Item = &mut VirtualPast> {
+        self.layers.iter_mut().filter_map(|layer| layer.past.as_mut())
+    }
+
+    /// The same, to be read.
+    pub(super) fn pasts(&self) -> impl Iterator<Item = &VirtualPast> {
+        self.layers.iter().filter_map(|layer| layer.past.as_ref())
     }
 
     /// Layers of the model.
@@ -242,8 +289,7 @@ impl Lora {
     /// The tensors by their PEFT names: name, shape, values.
     pub fn named_tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let mut named = Vec::new();
-        let parameters =
-            self.layers.iter().flat_map(LoraLayer::linears).flatten().flat_map(LoraLinear::values);
+        let parameters = self.layers.iter().flat_map(LoraLayer::values);
         for (spec, values) in self.specs.iter().zip(parameters.chain([self.embeddings.clone()])) {
             named
                 .extend(spec.split(&values).map(|(name, shape, own)| (name.to_owned(), shape, own.to_vec())));
@@ -292,15 +338,10 @@ impl Parameters for Lora {
 
     fn for_each_parameter<'s>(&'s mut self, visit: &mut dyn FnMut(usize, Parameter<'s>)) {
         self.current = !self.config.magnitudes;
-        let linears = self.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten();
-        let parameters = linears.flat_map(|linear| {
-            let matrices = std::iter::once(&mut linear.a).chain(linear.b.iter_mut().map(|b| &mut b.matrix));
-            let magnitudes = linear.magnitude.iter_mut().flat_map(|magnitude| &mut magnitude.values);
-            matrices.map(Parameter::Matrix).chain(magnitudes.map(|values| Parameter::Slice(values)))
-        });
-        let embeddings = std::iter::once(Parameter::Slice(&mut self.embeddings));
-        let held = if self.config.virtual_tokens > 0 { 1 } else { 0 };
-        for (number, parameter) in parameters.chain(embeddings.take(held)).enumerate() {
+        let parameters = self.layers.iter_mut().flat_map(LoraLayer::parameters_mut);
+        let trained = self.config.trains(VirtualPart::Embeddings);
+        let embeddings = trained.then_some(Parameter::Slice(&mut self.embeddings));
+        for (number, parameter) in parameters.chain(embeddings).enumerate() {
             visit(number, parameter);
         }
     }

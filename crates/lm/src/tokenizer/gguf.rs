@@ -12,19 +12,22 @@ use super::{Inner, Tokenizer};
 use crate::Error;
 use crate::weights::gguf::Metadata;
 
-/// Kinds of tokens (`tokenizer.ggml.token_type`) that are matched in a text before it is split.
+/// Kinds of tokens (`tokenizer.ggml.token_type`). Those from unknown to user-defined are matched in a text before it is
+/// split.
+pub(super) const NORMAL: i64 = 1;
 const UNKNOWN: i64 = 2;
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
 
 /// What differs between byte-level tokenizers.
-struct ByteLevel {
+pub(super) struct ByteLevel {
     /// Regular expressions, applied one after another; each match is a word of its own.
     patterns: &'static [&'static str],
     /// A word that is in the vocabulary is one token, whatever the merges say.
-    ignore_merges: bool,
+    pub(super) ignore_merges: bool,
     /// Unicode normalization form C first.
-    compose: bool,
+    pub(super) compose: bool,
     /// A beginning of sequence is added where the file does not say.
     add_bos: bool,
 }
@@ -93,14 +96,7 @@ fn read_byte_level(metadata: &Metadata, tokens: &[String]) -> Result<Inner, Erro
     let builder = BPE::builder().vocab_and_merges(vocabulary(tokens), merges);
     let model = builder.ignore_merges(byte_level.ignore_merges).build().map_err(failed(metadata))?;
     let mut inner = Inner::new(model);
-    let split = |pattern: &&str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
-    let mut steps: Vec<Value> = byte_level.patterns.iter().map(split).collect();
-    steps.push(
-        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}),
-    );
-    inner.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(
-        json!({"type": "Sequence", "pretokenizers": steps}),
-    )?));
+    split_as(&byte_level, &mut inner)?;
     if byte_level.compose {
         inner.with_normalizer(Some(part::<NormalizerWrapper>(json!({"type": "NFC"}))?));
     }
@@ -109,6 +105,26 @@ fn read_byte_level(metadata: &Metadata, tokens: &[String]) -> Result<Inner, Erro
     inner.with_decoder(Some(part::<DecoderWrapper>(decoder)?));
     add_ends(metadata, tokens, &mut inner, byte_level.add_bos)?;
     Ok(inner)
+}
+
+/// Has the tokenizer split texts by the patterns.
+fn split_as(byte_level: &ByteLevel, inner: &mut Inner) -> Result<(), Error> {
+    let split = |pattern: &&str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+    let mut steps: Vec<Value> = byte_level.patterns.iter().map(split).collect();
+    steps.push(
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}),
+    );
+    let sequence = json!({"type": "Sequence", "pretokenizers": steps});
+    inner.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(sequence)?));
+    Ok(())
+}
+
+/// A tokenizer without words that splits texts under this name, and its rule; `None` where there is no such name.
+pub(super) fn splitter(name: &str) -> Result<Option<(Inner, ByteLevel)>, Error> {
+    let Some(byte_level) = byte_level(name) else { return Ok(None) };
+    let mut inner = Inner::new(BPE::default());
+    split_as(&byte_level, &mut inner)?;
+    Ok(Some((inner, byte_level)))
 }
 
 /// SentencePiece BPE: merges follow from the scores; what is not in the vocabulary falls back to bytes.

@@ -203,6 +203,9 @@ impl Pass<'_> {
         layer.norm_heads(config, &mut b.qkv, &mut b.heads_x, &mut b.heads_y, &mut b.heads_inverse);
         let heads = config.heads + config.kv_heads;
         rotate(&mut b.qkv, qkv_width(config), heads, &self.batch.positions, self.table, false);
+        if let Some(past) = adapter.and_then(|adapter| adapter.past.as_ref()) {
+            past.put(&self.batch.tokens, &mut b.qkv, config);
+        }
         if last && self.rows.is_empty() {
             self.keep(index, &b.qkv, caches);
             return;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Layer, Parameters, Transformer};
 use crate::Error;
+use crate::config::ModelConfig;
 use crate::weights::gguf::{
     Container, FileTensor, GgufWriter, ROTARY, gguf_name, interleaved_heads, join_pairs, read_config,
 };
@@ -53,21 +54,34 @@ impl Transformer {
             return Err(Error::format(original.display().to_string(), "a model of another shape"));
         }
         let mut file = GgufWriter::like(&container, dtype)?;
-        for (name, shape, values) in self.named_tensors() {
-            let own = gguf_name(&name)
-                .ok_or_else(|| Error::unsupported(name.as_str(), "GGUF has no name for this tensor"))?;
-            let values = match interleaved_heads(&self.config, &name) {
-                Some(heads) => join_pairs(&values, shape[0], heads),
-                None => values,
-            };
-            file.tensor(own, shape, dtype, values);
-        }
+        self.put_weights(&config.architecture, dtype, &mut file)?;
         for name in ROTARY {
             if let Some(FileTensor { shape, values }) = container.tensor(name)? {
                 file.tensor(name.to_owned(), shape, Dtype::F32, values);
             }
         }
         file.write(path)
+    }
+
+    /// Adds the weights as a GGUF model of `architecture` has them.
+    pub(crate) fn put_weights(
+        &self,
+        architecture: &str,
+        dtype: Dtype,
+        file: &mut GgufWriter,
+    ) -> Result<(), Error> {
+        let config =
+            ModelConfig { architecture: architecture.to_owned(), ..ModelConfig::clone(&self.config) };
+        for (name, shape, values) in self.named_tensors() {
+            let own = gguf_name(&name)
+                .ok_or_else(|| Error::unsupported(name.as_str(), "GGUF has no name for this tensor"))?;
+            let values = match interleaved_heads(&config, &name) {
+                Some(heads) => join_pairs(&values, shape[0], heads),
+                None => values,
+            };
+            file.tensor(own, shape, dtype, values);
+        }
+        Ok(())
     }
 
     /// The values of every parameter, in the order of the specs.

@@ -7,7 +7,7 @@ use super::linear::bias_gradient;
 use super::workspace::{BackwardBuffers, Buffers, Saved, Workspace, gather, scatter};
 use super::{Layer, Parameters, Transformer};
 use crate::Error;
-use crate::adapter::{Lora, LoraLayer, LoraLinear, LoraSlots};
+use crate::adapter::{Lora, LoraLayer, LoraLinear, LoraSlots, take_gradient};
 use kernels::activation::{swiglu, swiglu_backward};
 use kernels::attention::{Segment, attention, attention_backward};
 use kernels::buffer::Buffer;
@@ -37,6 +37,7 @@ enum Purpose {
 struct Step<'a> {
     transformer: &'a Transformer,
     segments: &'a [Segment<'static>],
+    tokens: &'a [u32],
     positions: &'a [u32],
     table: &'a RotaryTable,
     /// Rows with a loss.
@@ -67,15 +68,8 @@ impl Transformer {
         let table = self.rotary.table(batch.positions_needed());
         let Workspace { buffers, saved, inputs, backward, segments } = workspace;
         segments.clear();
-        segments.extend(batch.sequences.iter().map(|sequence| Segment {
-            start: sequence.start,
-            causal: sequence.causal,
-            tree: &[],
-            past: &[],
-            held: None,
-        }));
-        let step =
-            Step { transformer: self, segments, positions: &batch.positions, table: &table, rows, adapter };
+        segments.extend(alone(batch));
+        let step = Step::new(self, segments, batch, &table, rows, adapter);
         self.embed(batch, adapter, &mut buffers.x);
         // Where only the inputs are kept, all layers share one set of activations.
         let shared = inputs.is_some();
@@ -104,6 +98,27 @@ impl Transformer {
         }
         gradients.settle();
         Ok(total)
+    }
+
+    /// Keys (rotated) and values of `tokens` in every layer, each `[tokens, 2, kv_heads * head_dim]`.
+    ///
+    /// # Errors
+    /// As [`Transformer::hidden_states`].
+    pub(crate) fn keys_and_values(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, Error> {
+        let batch = Batch::of(&[tokens]);
+        let rows = [tokens.len() - 1];
+        self.check(&batch, &rows, None)?;
+        let table = self.rotary.table(batch.positions_needed());
+        let segments: Vec<Segment<'static>> = alone(&batch).collect();
+        let step = Step::new(self, &segments, &batch, &table, &rows, None);
+        let (mut buffers, mut saved) = (Buffers::default(), Saved::default());
+        self.embed(&batch, None, &mut buffers.x);
+        let queries = self.config.heads * self.config.head_dim;
+        let of_layer = |(index, layer): (usize, &Layer)| {
+            step.layer_forward(index, layer, &mut saved, &mut buffers, Purpose::Output);
+            saved.qkv.chunks_exact(qkv_width(&self.config)).flat_map(|row| &row[queries..]).copied().collect()
+        };
+        Ok(self.layers.iter().enumerate().map(of_layer).collect())
     }
 
     fn check_trainable(
@@ -188,6 +203,38 @@ impl Transformer {
     }
 }
 
+/// The sequences of `batch`, each by itself.
+fn alone(batch: &Batch) -> impl Iterator<Item = Segment<'static>> {
+    batch.sequences.iter().map(|sequence| Segment {
+        start: sequence.start,
+        causal: sequence.causal,
+        tree: &[],
+        past: &[],
+        held: None,
+    })
+}
+
+impl<'a> Step<'a> {
+    fn new(
+        transformer: &'a Transformer,
+        segments: &'a [Segment<'static>],
+        batch: &'a Batch,
+        table: &'a RotaryTable,
+        rows: &'a [usize],
+        adapter: Option<&'a Lora>,
+    ) -> Self {
+        Self {
+            transformer,
+            segments,
+            tokens: &batch.tokens,
+            positions: &batch.positions,
+            table,
+            rows,
+            adapter,
+        }
+    }
+}
+
 impl Step<'_> {
     fn is_last(&self, index: usize) -> bool {
         index + 1 == self.transformer.config.layers
@@ -225,6 +272,9 @@ impl Step<'_> {
         layer.norm_heads(config, &mut saved.qkv, heads_x, &mut b.heads_y, heads_inverse);
         let heads = config.heads + config.kv_heads;
         rotate(&mut saved.qkv, qkv_width(config), heads, self.positions, self.table, false);
+        if let Some(past) = adapter.and_then(|adapter| adapter.past.as_ref()) {
+            past.put(self.tokens, &mut saved.qkv, config);
+        }
         let kinds = self.transformer.heads(index);
         attention(kinds, &saved.qkv, self.segments, &mut saved.attended, Some(&mut saved.lse));
         let (x, attended) = if self.is_last(index) {
@@ -352,11 +402,14 @@ impl Step<'_> {
             self.segments,
             &mut d.dqkv,
         );
+        if let Some(slot) = self.adapter(index).and_then(|(_, slots)| slots.past) {
+            take_gradient(self.tokens, &mut d.dqkv, config, (gradients, slot));
+        }
         rotate(&mut d.dqkv, width, config.heads + config.kv_heads, self.positions, self.table, true);
         self.head_norms_backward(layer, slots, saved, d, gradients);
-        // Nothing below the first layer is trained with an adapter, but for virtual tokens.
+        // Nothing below the first layer is trained with an adapter, but for virtual tokens' embeddings.
         let full = self.adapter.is_none();
-        let needed = index > 0 || self.adapter.is_none_or(|adapter| adapter.config().virtual_tokens > 0);
+        let needed = index > 0 || self.adapter.is_none_or(Lora::trains_embeddings);
         rms_norm(&saved.x, &layer.input_norm, config.norm_epsilon, &mut b.normed, &mut saved.inverse);
         d.dnormed.resize(count * hidden);
         let place = self.place(index, 0, (slots.qkv, slots.qkv_bias));

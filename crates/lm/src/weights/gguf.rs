@@ -2,6 +2,7 @@
 
 mod blocks;
 mod container;
+mod description;
 mod model;
 mod shape;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod writer;
 
 pub(crate) use container::{Container, Metadata};
+pub(crate) use description::{describe, in_gguf};
 pub(crate) use model::{
     FileTensor, GgufTensors, ROTARY, gguf_name, huggingface_name, interleaved_heads, join_pairs, part_pairs,
 };

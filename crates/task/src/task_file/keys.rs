@@ -385,7 +385,7 @@ pub const KEYS: &[Key] = &[
         "hybrids",
         Kind::Choices(&["distilled", "few_shot", "virtual_tokens", "none"]),
         "[\"distilled\", \"few_shot\", \"virtual_tokens\"]",
-        "Combinations of both arms, in what time is left: an adapter trained on the best prompt's answers, training after demonstrations, and a trained prompt.",
+        "Combinations of both arms, in what time is left: an adapter trained on the best prompt's answers, training after demonstrations, and a trained prefix.",
     ),
     key(
         "budget",

@@ -6,12 +6,15 @@ use safetensors::SafeTensors;
 
 use super::blocks::BlockFormat;
 use super::container::Container;
+use super::description::{describe, in_gguf};
 use super::model::GgufTensors;
 use super::shape::read_config;
+use super::writer::GgufWriter;
 use crate::Error;
+use crate::config::{ModelConfig, RotaryConfig, RotaryScaling};
 use crate::tokenizer::Tokenizer;
 use crate::weights::checkpoint::{Checkpoint, open_gguf};
-use crate::weights::{Source, Tensors};
+use crate::weights::{Dtype, Source, Tensors};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -279,4 +282,80 @@ fn a_tensor_of_no_rows_is_refused() {
         let error = read_all(damaged).unwrap_err();
         assert!(error.to_string().contains("blk.0.attn_q.weight"), "{error}");
     }
+}
+
+/// The configuration of a fixture with another rotary embedding, written and read again.
+fn described(config: &ModelConfig) -> Result<ModelConfig, Error> {
+    let config = in_gguf(config)?;
+    let mut file = GgufWriter::new();
+    describe(&config, "described", &mut file)?;
+    let values = vec![0.0; config.vocabulary * config.hidden];
+    file.tensor("token_embd.weight".to_owned(), vec![config.vocabulary, config.hidden], Dtype::F16, values);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("described.gguf");
+    file.write(&path)?;
+    read_config(&Container::new(Source::open(&path)?)?)
+}
+
+#[test]
+fn a_rotary_embedding_that_is_written_turns_as_it_did() {
+    let fixture = read_config(&container(bytes_of("formats_llama.gguf")).unwrap()).unwrap();
+    let half = fixture.head_dim / 2;
+    let original_context = fixture.context / 2;
+    let factors = |first: f64| (0..half).map(|index| first + index as f64).collect::<Vec<f64>>();
+    let scalings = [
+        RotaryScaling::Default,
+        RotaryScaling::Linear { factor: 4.0 },
+        RotaryScaling::Llama3 {
+            factor: 8.0,
+            low_frequency_factor: 1.0,
+            high_frequency_factor: 4.0,
+            original_context,
+        },
+        RotaryScaling::Yarn {
+            factor: 4.0,
+            beta_fast: 16.0,
+            beta_slow: 2.0,
+            attention_factor: Some(1.5),
+            original_context,
+            truncate: true,
+        },
+        RotaryScaling::LongRope {
+            short: factors(1.0),
+            long: factors(2.0),
+            attention_factor: Some(1.25),
+            original_context,
+        },
+    ];
+    for scaling in scalings {
+        let rotary = RotaryConfig { theta: 500_000.0, scaling };
+        let config = ModelConfig { rotary, ..fixture.clone() };
+        let read = described(&config).unwrap();
+        for context in [original_context, config.context] {
+            let (expected, factor) = config.rotary.inverse_frequencies(config.head_dim, context);
+            let (found, found_factor) = read.rotary.inverse_frequencies(config.head_dim, context);
+            assert!((factor - found_factor).abs() < 1e-6, "{:?}: {factor} {found_factor}", config.rotary);
+            for (expected, found) in expected.iter().zip(&found) {
+                assert!((found / expected - 1.0).abs() < 1e-6, "{:?}: {found} {expected}", config.rotary);
+            }
+        }
+        let shapes = [read.hidden, read.intermediate, read.layers, read.heads, read.kv_heads, read.head_dim];
+        let expected = [
+            config.hidden,
+            config.intermediate,
+            config.layers,
+            config.heads,
+            config.kv_heads,
+            config.head_dim,
+        ];
+        assert_eq!(
+            (shapes, read.context, read.norm_epsilon),
+            (expected, config.context, config.norm_epsilon)
+        );
+    }
+    let dynamic = RotaryScaling::Dynamic { factor: 2.0, original_context };
+    let rotary = RotaryConfig { scaling: dynamic, ..fixture.rotary.clone() };
+    assert!(described(&ModelConfig { rotary, ..fixture.clone() }).is_err());
+    let windows = vec![Some(fixture.context / 2); fixture.layers];
+    assert!(described(&ModelConfig { windows, ..fixture }).is_err());
 }

@@ -9,9 +9,13 @@ use crate::weights::{Dtype, write_atomically};
 
 /// Bytes to which tensors are aligned where the metadata say nothing else.
 pub(super) const ALIGNMENT: usize = 32;
-/// Numbers of the types of metadata values and of tensors.
-const TEXT: u32 = 8;
+/// Numbers of the types of metadata values.
+const UNSIGNED: u32 = 4;
+const SIGNED: u32 = 5;
 const FLOAT: u32 = 6;
+const BOOLEAN: u32 = 7;
+const TEXT: u32 = 8;
+const LIST: u32 = 9;
 
 /// A file in the making: metadata first, then tensors.
 pub(crate) struct GgufWriter {
@@ -57,6 +61,41 @@ impl GgufWriter {
     pub(crate) fn float(&mut self, key: &str, value: f32) {
         self.key(key, FLOAT);
         self.metadata.extend(value.to_le_bytes());
+    }
+
+    /// Adds a whole number of 32 bits without sign.
+    pub(crate) fn unsigned(&mut self, key: &str, value: u32) {
+        self.key(key, UNSIGNED);
+        self.metadata.extend(value.to_le_bytes());
+    }
+
+    /// Adds true or false.
+    pub(crate) fn boolean(&mut self, key: &str, value: bool) {
+        self.key(key, BOOLEAN);
+        self.metadata.push(u8::from(value));
+    }
+
+    /// Adds a list of strings.
+    pub(crate) fn texts<'t>(&mut self, key: &str, values: impl ExactSizeIterator<Item = &'t str>) {
+        self.list(key, TEXT, values.len());
+        values.for_each(|value| put_text(&mut self.metadata, value));
+    }
+
+    /// Adds a list of whole numbers of 32 bits.
+    pub(crate) fn integers(&mut self, key: &str, values: &[i32]) {
+        self.list(key, SIGNED, values.len());
+        values.iter().for_each(|value| self.metadata.extend(value.to_le_bytes()));
+    }
+
+    /// Adds `general.file_type`, the type of most matrices.
+    pub(crate) fn file_type(&mut self, dtype: Dtype) {
+        self.unsigned(FILE_TYPE, file_type_number(dtype));
+    }
+
+    fn list(&mut self, key: &str, kind: u32, length: usize) {
+        self.key(key, LIST);
+        self.metadata.extend(kind.to_le_bytes());
+        self.metadata.extend((length as u64).to_le_bytes());
     }
 
     fn key(&mut self, key: &str, kind: u32) {
@@ -127,20 +166,26 @@ fn put_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend(text.as_bytes());
 }
 
-/// Sets `general.file_type`, where it is there.
-fn set_file_type(metadata: &mut [u8], dtype: Dtype) {
-    const UNSIGNED: u32 = 4;
-    let number: u32 = match dtype {
+/// The key that names the type of most matrices.
+const FILE_TYPE: &str = "general.file_type";
+
+/// The format's number of a file's type.
+fn file_type_number(dtype: Dtype) -> u32 {
+    match dtype {
         Dtype::F32 => 0,
         Dtype::F16 => 1,
         Dtype::Bf16 => 32,
-    };
+    }
+}
+
+/// Sets `general.file_type`, where it is there.
+fn set_file_type(metadata: &mut [u8], dtype: Dtype) {
     let mut key = Vec::new();
-    put_text(&mut key, "general.file_type");
+    put_text(&mut key, FILE_TYPE);
     key.extend(UNSIGNED.to_le_bytes());
     let found = metadata.windows(key.len()).position(|window| window == key);
     if let Some(value) = found.and_then(|at| metadata.get_mut(at + key.len()..at + key.len() + 4)) {
-        value.copy_from_slice(&number.to_le_bytes());
+        value.copy_from_slice(&file_type_number(dtype).to_le_bytes());
     }
 }
 
