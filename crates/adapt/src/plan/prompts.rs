@@ -23,15 +23,19 @@ pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<Pr
     if most > 0 && !shown.contains(&most) {
         shown.push(most);
     }
-    // Every kind once before any is repeated, and all kinds with few demonstrations before any with many: a short budget
-    // then knows what each kind is worth. What other kinds are wanted comes after the two that all others are told by.
-    let first = [(wishes.random, Selection::Random), (wishes.bm25, Selection::Bm25)];
-    let first = first.into_iter().filter_map(|(wanted, selection)| wanted.then_some(selection));
-    for kinds in [first.collect(), wishes.more.clone()] {
-        wanted.extend(shown.iter().flat_map(|&shots| kinds.iter().map(move |&kind| (kind, shots, 0))));
+    // One prompt of either kind first, with the fewest demonstrations: a short budget then knows what retrieval is worth. The larger
+    // retrieved ones come after the random ones: on test they take many times as long.
+    let kinds = [(wishes.random, Selection::Random), (wishes.bm25, Selection::Bm25)];
+    let kinds: Vec<Selection> = kinds.into_iter().filter_map(|(own, kind)| own.then_some(kind)).collect();
+    let (fewest, larger) = shown.split_at(shown.len().min(1));
+    for sizes in [fewest, larger] {
+        wanted.extend(kinds.iter().flat_map(|&kind| sizes.iter().map(move |&shots| (kind, shots, 0))));
     }
     for seed in (1..wishes.draws).filter(|_| wishes.random) {
         wanted.extend(shown.iter().map(|&shots| (Selection::Random, shots, seed)));
+    }
+    for &selection in &wishes.more {
+        wanted.extend(shown.iter().map(|&shots| (selection, shots, 0)));
     }
     let mut fitting = Vec::new();
     let mut unfit = Vec::new();

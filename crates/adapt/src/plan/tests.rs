@@ -139,20 +139,24 @@ fn the_plan_leaves_the_arm_that_has_less_time_to_catch_up() {
 }
 
 #[test]
-fn every_kind_has_its_turn_before_any_is_repeated() {
+fn a_retrieved_prompt_comes_before_larger_random_ones() {
     let more = vec![Selection::Embedding];
-    let plan = Plan::new(&Wishes { more, ..wishes(1e9) }, &measured());
+    let plan = Plan::new(&Wishes { more, shots: vec![0, 4, 8, 16], ..wishes(1e9) }, &measured());
     let names: Vec<String> = plan.prompts.iter().map(PromptTrial::name).collect();
     let expected = [
         "zero_shot/k0/s0",
         "random/k4/s0",
         "bm25/k4/s0",
+        "random/k8/s0",
         "random/k16/s0",
+        "bm25/k8/s0",
         "bm25/k16/s0",
-        "embedding/k4/s0",
-        "embedding/k16/s0",
         "random/k4/s1",
+        "random/k8/s1",
         "random/k16/s1",
+        "embedding/k4/s0",
+        "embedding/k8/s0",
+        "embedding/k16/s0",
     ];
     assert_eq!(names, expected.map(|name| format!("in_context/{name}")));
 }
