@@ -162,9 +162,11 @@ fn a_retrieved_prompt_comes_before_larger_random_ones() {
 }
 
 #[test]
-fn other_selections_cost_what_they_show() {
+fn other_selections_come_last_and_cost_what_they_show() {
     let more = vec![Selection::Hybrid, Selection::Embedding, Selection::Diverse];
     let wide = Plan::new(&Wishes { more, most_shots: true, ..wishes(1e9) }, &measured());
+    let before = Plan::new(&Wishes { most_shots: true, ..wishes(1e9) }, &measured());
+    assert_eq!(wide.prompts[..before.prompts.len()], before.prompts[..]);
     let of = |selection, shots| {
         let is = |trial: &&PromptTrial| trial.selection == selection && trial.shots == shots;
         wide.prompts.iter().find(is).map(|trial| trial.seconds)
