@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 const RECORD: &str = "docs/record.md";
 
 /// Files whose public types stand in that page, outermost first.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 18] = [
     "crates/eval/src/comparison.rs",
     "crates/task/src/record.rs",
+    "crates/task/src/record/experiment.rs",
     "crates/task/src/prompt_search.rs",
     "crates/task/src/search_budget.rs",
     "crates/eval/src/arm.rs",
@@ -24,6 +25,7 @@ const SOURCES: [&str; 16] = [
     "crates/eval/src/contrast/floor.rs",
     "crates/eval/src/replication.rs",
     "crates/eval/src/economics.rs",
+    "crates/eval/src/economics/break_even.rs",
     "crates/eval/src/effort.rs",
     "crates/eval/src/gates.rs",
     "crates/eval/src/verdict.rs",

@@ -92,7 +92,7 @@ fn of_plan(plan: &Plan, measured: &Measured, [dev, test]: [usize; 2], prices: &E
             completion: requests * answer,
             training: 0.0,
         };
-        planned(trial.name(), tokens, trial.seconds, prices, 1.0)
+        planned(trial.name(), tokens, trial.seconds(), prices, 1.0)
     });
     // What it asks depends on what dev prefers: tokens that take as long.
     let search = plan.prompt_search.iter().map(|&seconds| {
@@ -173,7 +173,8 @@ mod tests {
             selection,
             shots: 4,
             seed: 0,
-            seconds: 1.0,
+            dev_seconds: 0.25,
+            test_seconds: 0.75,
             searched: false,
             unlisted: false,
         };

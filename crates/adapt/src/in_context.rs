@@ -1,25 +1,25 @@
 //! The in-context arm: an instruction and demonstrations; labels are scored under several calibrations, texts are written.
 
+mod experiment;
+mod prompts;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use eval::calibration;
-use sha2::{Digest, Sha256};
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{Predictor, PromptBatch, Scored, Usage, Wanted};
 use task::prompt::Rendered;
-use task::record::{Answer, Artefact, Calls, Experiment, Family, Part, Prediction, Setup, TimedRequest};
+use task::record::{Answer, Experiment, Part, Prediction, TimedRequest};
 use task::settings::{Calibration, Order};
 
 use crate::Error;
 use crate::answering::{Answers, answer, fingerprints, one_by_one};
-use crate::demonstrations::{DIVERSE_LAMBDA, Pool, Rule};
-use crate::digest::hex;
-use crate::embedding::{Effort, Embedder, Space};
+use crate::demonstrations::Pool;
+use crate::embedding::{Effort, Embedder};
 use crate::plan::{PromptTrial, Selection};
-use crate::writer::{LAYOUT, PromptWriter, examples, inputs, label_count, target_index};
+use crate::writer::{PromptWriter, examples, inputs, label_count, target_index};
 
 /// Inputs without content, for contextual calibration (Zhao et al. 2021).
 pub(crate) const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
@@ -101,16 +101,6 @@ impl<'a> InContext<'a> {
     ) -> Self {
         let pool = Pool::new(inputs(&dataset.train), Cow::Borrowed(targets), label_count(dataset));
         Self { writer, dataset, pool, order, embedder }
-    }
-
-    /// How the demonstrations of a trial are chosen.
-    pub(crate) fn rule(&self, trial: &PromptTrial) -> Rule {
-        Rule { selection: trial.selection, shots: trial.shots, seed: trial.seed, order: self.order }
-    }
-
-    /// The training inputs as places, where the trial chooses by them.
-    pub(crate) fn space(&self, trial: &PromptTrial) -> Option<Space> {
-        (trial.selection == Selection::Embedding).then(|| self.embedder.space())
     }
 
     /// Scores `trial` on dev once and gives one experiment a calibration.
@@ -200,80 +190,6 @@ impl<'a> InContext<'a> {
         Ok((items.iter().zip(&scores.rows).map(score).collect(), scores.usage))
     }
 
-    /// The demonstrations of a trial for one query that [`InContext::prepare`] had, in prompt order; that is the order of `places`, where
-    /// given.
-    pub(crate) fn demonstrations(
-        &self,
-        trial: &PromptTrial,
-        query: &str,
-        places: Option<&[usize]>,
-    ) -> Vec<&'a Example> {
-        self.after(&self.pool.block(&self.rule(trial)), trial, query, places)
-    }
-
-    /// The same, where the block that all requests of the trial share is known.
-    fn after(
-        &self,
-        block: &[usize],
-        trial: &PromptTrial,
-        query: &str,
-        places: Option<&[usize]>,
-    ) -> Vec<&'a Example> {
-        let rule = self.rule(trial);
-        let retrieved =
-            self.embedder.near(query, |near| self.pool.retrieved(&rule, block, query, near, places));
-        self.training(block.iter().copied().chain(retrieved))
-    }
-
-    fn training(&self, indices: impl IntoIterator<Item = usize>) -> Vec<&'a Example> {
-        indices.into_iter().map(|index| &self.dataset.train[index]).collect()
-    }
-
-    /// The demonstrations that all requests of a trial share, in prompt order.
-    pub(crate) fn block(&self, trial: &PromptTrial) -> Vec<&'a Example> {
-        self.training(self.pool.block(&self.rule(trial)))
-    }
-
-    /// Where each training example stands in the one order of all requests, where the settings want one.
-    pub(crate) fn places(&self, trial: &PromptTrial) -> Option<Vec<usize>> {
-        self.pool.places(&self.rule(trial))
-    }
-
-    /// Gets ready to choose the demonstrations of a trial for `queries`.
-    pub(crate) fn prepare(&self, trial: &PromptTrial, queries: &[&str]) -> Result<(), Error> {
-        match trial.selection {
-            Selection::Embedding => self.embedder.prepare(self.pool.inputs(), queries),
-            _ => Ok(()),
-        }
-    }
-
-    /// The prompts of a trial for `queries`.
-    pub(crate) fn prompts(&self, trial: &PromptTrial, queries: &[&str]) -> Result<Rendered, Error> {
-        if trial.selection.per_request() {
-            // Retrieved demonstrations differ from request to request. What all begin with is told apart where there is a block; what
-            // else prompts share the model finds by itself.
-            self.prepare(trial, queries)?;
-            let places = self.places(trial);
-            let block = self.pool.block(&self.rule(trial));
-            let mut shared = match block.is_empty() {
-                true => String::new(),
-                false => self.writer.prompts(&self.training(block.iter().copied()), &["0", "1"])?.shared,
-            };
-            let mut requests = Vec::with_capacity(queries.len());
-            for query in queries {
-                let shown = self.after(&block, trial, query, places.as_deref());
-                let one = self.writer.prompts(&shown, &[query])?;
-                requests.push(one.shared + &one.requests[0]);
-            }
-            if requests.iter().any(|request: &String| !request.starts_with(&shared)) {
-                shared.clear();
-            }
-            requests.iter_mut().for_each(|request| *request = request.split_off(shared.len()));
-            return Ok(Rendered { shared, requests });
-        }
-        self.writer.prompts(&self.demonstrations(trial, "", None), queries)
-    }
-
     fn score(
         &self,
         trial: &PromptTrial,
@@ -340,90 +256,6 @@ impl<'a> InContext<'a> {
             sha256,
         })
     }
-
-    /// What had to be processed before the first request: the shared prefix once, and what the calibration reads.
-    /// Hidden states that demonstrations are chosen by belong to it, too.
-    fn setup(
-        &self,
-        trial: &PromptTrial,
-        calibration: Calibration,
-        scores: &Trial,
-        predictor: &dyn Predictor,
-    ) -> Setup {
-        let scored = &scores.usage;
-        let requests = scores.requests.max(1) as f64;
-        let own = (scored.processed_tokens - scored.shared_tokens) as f64 / requests;
-        let own_seconds = (scored.seconds - scored.shared_seconds) / requests;
-        let read = match calibration {
-            Calibration::None => 0,
-            Calibration::Contextual => scores.content_free.len(),
-            Calibration::Batch => scores.rows.len(),
-        } as f64;
-        let [embedded, _] = self.effort(trial, &[]);
-        let tokens = scored.shared_tokens + (own * read + embedded.tokens).round() as u64;
-        Setup {
-            seconds: scored.shared_seconds + own_seconds * read + embedded.seconds,
-            tokens,
-            flops: predictor.forward_flops(tokens),
-        }
-    }
-
-    fn experiment(
-        &self,
-        trial: &PromptTrial,
-        calibration: Calibration,
-        part: Part,
-        scores: &Trial,
-        prior: Option<&[f64]>,
-    ) -> Experiment {
-        let items = examples(self.dataset, part);
-        let calibrated = |(example, (row, &complete)): (&Example, (&Vec<f64>, &bool))| {
-            told(prediction(example, self.dataset, &calibration::apply(row, prior)), complete)
-        };
-        let predictions = match &scores.written {
-            Some(written) => written.clone(),
-            None => items.iter().zip(scores.rows.iter().zip(&scores.complete)).map(calibrated).collect(),
-        };
-        let mut configuration = BTreeMap::from([
-            ("selection".to_owned(), trial.selection.name().into()),
-            ("calibration".to_owned(), calibration_name(calibration).into()),
-        ]);
-        if trial.selection.per_request() || self.order == Order::Cycled {
-            configuration.insert("order".to_owned(), serde_json::json!(self.order));
-        }
-        if trial.selection == Selection::Diverse {
-            configuration.insert("lambda".to_owned(), DIVERSE_LAMBDA.into());
-        }
-        if trial.searched {
-            configuration.insert(LAYOUT.to_owned(), serde_json::json!(self.writer.format().layout()));
-        }
-        if let Some(prior) = prior {
-            configuration.insert("log_prior".to_owned(), prior.into());
-        }
-        let requests = scores.requests.max(1) as f64;
-        let suffix = if part == Part::Test { "test" } else { "dev" };
-        Experiment {
-            id: format!("{}/{}@{suffix}", trial.name(), calibration_name(calibration)),
-            family: Family::InContext,
-            method: trial.method().to_owned(),
-            labels_used: match trial.selection {
-                Selection::ZeroShot => 0,
-                Selection::Random => trial.shots,
-                _ => self.dataset.train.len(),
-            },
-            shots: Some(trial.shots),
-            seed: Some(trial.seed),
-            configuration,
-            part,
-            predictions,
-            tokens: scores.usage.tokens,
-            setup: Setup::default(),
-            seconds_per_request: (scores.usage.seconds - scores.usage.shared_seconds) / requests,
-            artefact: Some(artefact(trial, scores)),
-            collapse: None,
-            calls: Calls { sha256: scores.sha256.clone(), timed: Vec::new() },
-        }
-    }
 }
 
 /// The label prior that a calibration takes off.
@@ -432,17 +264,6 @@ fn prior(calibration: Calibration, scores: &Trial) -> Option<Vec<f64>> {
         Calibration::None => None,
         Calibration::Contextual => Some(calibration::prior(&scores.content_free)),
         Calibration::Batch => Some(calibration::prior(&scores.rows)),
-    }
-}
-
-/// What a user keeps of a prompt: its shared text. Retrieval keeps the training set, whose size is not the prompt's.
-fn artefact(trial: &PromptTrial, scores: &Trial) -> Artefact {
-    Artefact {
-        kind: if trial.selection.per_request() { "retrieval prompt" } else { "prompt" }.to_owned(),
-        bytes: scores.shared.len() as u64,
-        sha256: hex(&Sha256::digest(scores.shared.as_bytes())),
-        prompt_tokens: scores.usage.shared_tokens,
-        path: None,
     }
 }
 

@@ -4,8 +4,10 @@
 //! the plan is stored too, and every choice is a pure function of stored dev experiments, it ends with the figures that an
 //! uninterrupted run would have ended with.
 
+mod dev;
 mod hybrids;
 mod label_noise;
+mod ledger;
 mod pace;
 mod prompt_search;
 mod recipe_search;
@@ -27,12 +29,11 @@ use crate::choice;
 use crate::embedding::Embedder;
 use crate::energy::Meter;
 use crate::engine::Engine;
-use crate::fine_tune::{self, FineTune};
-use crate::floor_arm::FloorArm;
-use crate::in_context::{self, InContext, calibration_name};
+use crate::fine_tune::FineTune;
+use crate::in_context::InContext;
 use crate::measure;
 use crate::observer::{Observer, Summary};
-use crate::plan::{LearningRate, Measured, Plan, PromptTrial, TuneTrial, Wishes, describe};
+use crate::plan::{Measured, Plan, Wishes};
 use crate::probes::{self, Prober};
 use crate::rounding::{self, Rounding};
 use crate::writer::{PromptWriter, target_index};
@@ -150,112 +151,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    // ---- dev
-
-    fn dev(&mut self) -> Result<(), Error> {
-        self.floors()?;
-        for trial in self.plan.prompts.clone().iter().filter(|trial| !trial.searched) {
-            self.prompt_on_dev(trial)?;
-        }
-        self.search_prompt()?;
-        for trial in self.plan.tunes.clone() {
-            self.tune_on_dev(&trial)?;
-        }
-        self.search_recipe()?;
-        self.top_up()?;
-        self.hybrids()
-    }
-
-    fn floors(&mut self) -> Result<(), Error> {
-        let arm = FloorArm::new(self.run.dataset, self.targets, self.writer);
-        for plan in arm.plan(&self.run.settings.fine_tune.labels) {
-            if !self.run.store.contains(&format!("{}@dev", plan.name()))? {
-                self.stop_if_wanted()?;
-                self.run.observer.started(&plan.name());
-                let experiment = arm.on_dev(&plan)?;
-                self.put(experiment, 0.0)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn prompt_on_dev(&mut self, trial: &PromptTrial) -> Result<(), Error> {
-        let calibrations = &self.run.settings.in_context.calibration;
-        let mut stored = true;
-        for calibration in calibrations.iter().copied().filter(|&c| in_context::applies(c, trial.selection)) {
-            let id = format!("{}/{}@dev", trial.name(), calibration_name(calibration));
-            stored &= self.run.store.contains(&id)?;
-        }
-        if stored || self.run.store.fact::<String>(&format!("failed/{}", trial.name()))?.is_some() {
-            self.done_seconds += trial.seconds * self.dev_share();
-            return Ok(());
-        }
-        if self.put_off_prompt(trial)? {
-            return Ok(());
-        }
-        self.stop_if_wanted()?;
-        self.run.observer.started(&trial.name());
-        let share = trial.seconds * self.dev_share();
-        self.begins(Family::InContext, trial.method(), &trial.name(), share);
-        let writer = self.writer_of(trial)?;
-        let arm = self.in_context(&writer);
-        let outcome = arm.on_dev(trial, calibrations, self.run.engine.base().as_mut());
-        match outcome {
-            Ok(mut experiments) => {
-                if trial.unlisted {
-                    experiments.iter_mut().for_each(choice::mark_unlisted);
-                }
-                self.put_all(experiments, share)
-            }
-            Err(error) if error.is_metric() => Err(error),
-            Err(error) => self.failed(&trial.name(), &error, Family::InContext),
-        }
-    }
-
-    fn tune_on_dev(&mut self, trial: &TuneTrial) -> Result<(), Error> {
-        let method = trial.method_name();
-        let rate = match trial.learning_rate {
-            LearningRate::Candidate(rate) => Some(rate),
-            LearningRate::Best => choice::learning_rate(&self.run.store.experiments()?, method, trial.labels),
-        };
-        let Some(rate) = rate else { return Ok(()) };
-        self.train_on_dev(trial, rate)
-    }
-
-    /// One training run, and where it collapses and no smaller rate is planned there, another one at a third of its rate: both are
-    /// stored and counted.
-    fn train_on_dev(&mut self, trial: &TuneTrial, rate: f64) -> Result<(), Error> {
-        let name = fine_tune::name(trial, rate);
-        if self.run.store.contains(&format!("{name}@dev"))? {
-            self.done_seconds += trial.seconds;
-            return self.train_again(trial, rate);
-        }
-        if self.put_off_training(trial)? {
-            return Ok(());
-        }
-        self.stop_if_wanted()?;
-        self.run.observer.started(&name);
-        let planned = self.plan.tunes.contains(trial);
-        let unit = if planned { describe(trial) } else { name.clone() };
-        self.begins(Family::FineTune, trial.method_name(), &unit, self.on_dev(trial));
-        let folder = self.folder(&name)?;
-        let arm = self.fine_tune();
-        let experiment = arm.on_dev(trial, rate, self.run.engine, &folder)?;
-        if let Some(reason) = &experiment.collapse {
-            self.run.observer.noted(&format!("{name} collapsed: {reason}"));
-        }
-        self.put(experiment, trial.seconds)?;
-        self.train_again(trial, rate)
-    }
-
-    /// A prompt trial that cannot run (its demonstrations exceed the context after all) is kept as a fact, not as a result.
-    fn failed(&mut self, name: &str, error: &Error, family: Family) -> Result<(), Error> {
-        self.run.observer.noted(&format!("left out: {error}"));
-        self.run.store.set_fact(&format!("failed/{name}"), &error.to_string())?;
-        self.spent(family)?;
-        Ok(())
-    }
-
     /// Weights that lost on dev are deleted once everything is measured.
     fn discard_losers(&self, chosen: &[Experiment]) -> Result<(), Error> {
         for experiment in self.run.store.experiments()? {
@@ -332,68 +227,8 @@ impl Session<'_> {
         Ok(self.run.store.artefacts()?.join(name.replace('/', "-")))
     }
 
-    fn dev_share(&self) -> f64 {
-        self.wishes.dev_share()
-    }
-
     fn test_seconds(&self, experiment: &Experiment) -> f64 {
-        let trial = self.plan.prompt_of(experiment);
-        trial.map_or(0.0, |trial| trial.seconds * (1.0 - self.dev_share()))
-    }
-
-    fn put(&mut self, experiment: Experiment, planned: f64) -> Result<(), Error> {
-        self.put_all(vec![experiment], planned)
-    }
-
-    fn put_all(&mut self, experiments: Vec<Experiment>, planned: f64) -> Result<(), Error> {
-        self.done_seconds += planned;
-        let share = self.share();
-        let mut seconds = self.lap();
-        self.ended(seconds)?;
-        let spending = self.spending();
-        if let Some(experiment) = experiments.first() {
-            self.put_spending(experiment.family, spending)?;
-        }
-        for experiment in &experiments {
-            self.run.store.put_timed(experiment, seconds)?;
-            self.run.store.add_wall_seconds(seconds)?;
-            seconds = 0.0;
-        }
-        for experiment in &experiments {
-            self.run.observer.stored(experiment, share);
-        }
-        self.stop_if_over()
-    }
-
-    /// Ends the session where its time is over (`stop_after`).
-    fn stop_if_over(&self) -> Result<(), Error> {
-        match self.run.stop_after {
-            Some(limit) if self.began.elapsed().as_secs_f64() >= limit => Err(Error::Stopped { limit }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Share of the planned seconds that is behind us.
-    fn share(&self) -> f64 {
-        let mut total: f64 = self.plan.seconds().iter().sum();
-        if !self.plan.reserve.is_empty() {
-            // What is not planned is spent on the reserve.
-            total = total.max(self.run.settings.budget.seconds * (1.0 - self.run.settings.probes.share));
-        }
-        (self.done_seconds / total.max(1e-9)).min(1.0)
-    }
-
-    /// Seconds since the last call.
-    fn lap(&mut self) -> f64 {
-        let now = self.now();
-        let seconds = (now - self.lapped).max(0.0);
-        self.lapped = now;
-        seconds
-    }
-
-    /// Seconds on the clock that counts: the engine's own, where it has one, else those of this session.
-    fn now(&self) -> f64 {
-        self.run.engine.clock().unwrap_or_else(|| self.began.elapsed().as_secs_f64())
+        self.plan.prompt_of(experiment).map_or(0.0, |trial| trial.test_seconds)
     }
 
     fn record(&mut self) -> Result<RunRecord, Error> {

@@ -5,21 +5,24 @@
 //! record, nothing is shipped. (Dev, because the test set is opened once.)
 
 mod prompt_program;
+mod shipment;
 mod weights;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{PredictError, Predictor, PromptBatch, Wanted};
 use task::prompt::Rendered;
-use task::record::{Answer, Experiment, Family, ModelIdentity, Part, Prediction, RunRecord};
+use task::record::{Experiment, Family, Part, Prediction, RunRecord};
 use task::settings::Settings;
 
 pub use crate::demonstrations::Rule;
 pub use crate::embedding::{Code, Space};
 pub use prompt_program::{Demonstration, PromptProgram};
+pub use shipment::{Recheck, Shipment, ShippedFile};
+use shipment::{differs, files, recheck};
 pub use weights::Weights;
 
 use crate::Error;
@@ -50,51 +53,6 @@ pub struct Shipping<'a> {
     pub plan: &'a Plan,
     /// Where the run keeps its weights.
     pub artefacts: &'a Path,
-}
-
-/// One file of a shipment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShippedFile {
-    /// Name in the folder.
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-    /// SHA-256, hexadecimal.
-    pub sha256: String,
-}
-
-/// How the files answered when they were read back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recheck {
-    /// Which file or folder answered.
-    pub artefact: String,
-    /// Dev examples asked.
-    pub items: usize,
-    /// Of these, answered as in the record.
-    pub same: usize,
-    /// Mean score in the record.
-    pub recorded: f64,
-    /// Mean score of what was read back.
-    pub read_back: f64,
-}
-
-/// What was shipped: `shipment.json`, written last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shipment {
-    /// The task's name.
-    pub task: String,
-    /// The base model.
-    pub model: ModelIdentity,
-    /// The experiment on test whose figures these files have.
-    pub experiment: String,
-    /// Its mean score on test.
-    pub test_score: f64,
-    /// SHA-256 over the split.
-    pub data_sha256: String,
-    /// The files.
-    pub files: Vec<ShippedFile>,
-    /// The proof.
-    pub rechecks: Vec<Recheck>,
 }
 
 impl Shipping<'_> {
@@ -320,34 +278,6 @@ fn outputs(shown: Vec<&Example>) -> Vec<Demonstration> {
     shown.into_iter().map(pair).collect()
 }
 
-fn recheck(artefact: &str, dev: &Experiment, answers: &[Prediction]) -> Recheck {
-    let pairs = dev.predictions.iter().zip(answers);
-    let same = pairs.filter(|(recorded, now)| same_answer(&recorded.answer, &now.answer)).count();
-    let score = |all: &[Prediction]| all.iter().map(Prediction::score).sum::<f64>() / all.len().max(1) as f64;
-    Recheck {
-        artefact: artefact.to_owned(),
-        items: dev.predictions.len(),
-        same,
-        recorded: score(&dev.predictions),
-        read_back: score(answers),
-    }
-}
-
-fn same_answer(recorded: &Answer, now: &Answer) -> bool {
-    match (recorded, now) {
-        (Answer::Label { predicted, .. }, Answer::Label { predicted: now, .. }) => predicted == now,
-        (Answer::Text { text, .. }, Answer::Text { text: now, .. }) => text == now,
-        _ => false,
-    }
-}
-
-fn differs(recheck: &Recheck) -> String {
-    let Recheck { items, same, recorded, read_back, .. } = recheck;
-    format!(
-        "read back, it gives {same} of {items} dev answers as the run recorded them (score {read_back:.3}, recorded {recorded:.3})"
-    )
-}
-
 fn refused(path: &Path, reason: &str) -> Error {
     Error::Shipping { what: path.display().to_string(), reason: reason.to_owned() }
 }
@@ -357,25 +287,4 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
         .map_err(|error| Error::Shipping { what: path.display().to_string(), reason: error.to_string() })?;
     text.push('\n');
     Ok(task::atomic::write(path, text.as_bytes())?)
-}
-
-/// The files of `folder`, sorted by name.
-fn files(folder: &Path) -> Result<Vec<ShippedFile>, Error> {
-    let io = |source| task::Error::Io { path: folder.to_path_buf(), source };
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        paths.push(entry.map_err(io)?.path());
-    }
-    paths.sort();
-    let mut found = Vec::new();
-    for path in paths.into_iter().filter(|path| path.is_file()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name == "shipment.json" {
-            continue;
-        }
-        let sha256 = crate::local::file_sha256(&path).map_err(Error::model(&name))?;
-        let bytes = std::fs::metadata(&path).map_err(io)?.len();
-        found.push(ShippedFile { name, bytes, sha256 });
-    }
-    Ok(found)
 }

@@ -206,3 +206,19 @@ fn a_search_ends_when_its_time_is_over() {
     assert!(search.out_of_time || search.candidates.iter().all(|one| one.dropped.is_some() || one.items > 0));
     assert!(search.seconds <= searched(&record).seconds / 2.0, "{search:?}");
 }
+
+/// Trainings take longer than any prompt: none would leave the arms even, but there are prompts to follow with.
+#[test]
+fn a_long_training_begins_where_the_other_arm_can_follow() {
+    let trainings = "labels = [6, 24, 90]\nseeds = 1\nlearning_rates = [1e-3]\nmethods = [\"lora\"]\nsearch_share = 0\n\
+                     hybrids = [\"none\"]";
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), PROMPTS, trainings, "time = \"120s\"");
+    let clock = ScriptedClock::new(1e-3, 1.0, 3e-3, -0.2);
+    let model = ScriptedModel { clock: Some(Arc::new(clock)), ..ScriptedModel::default() };
+    let budget = searched(&run(folder.path(), &model, &mut Silent).unwrap());
+    assert!(!budget.fine_tune.added.is_empty() && budget.in_context.added.len() > 3, "{budget:?}");
+    assert!(difference(&budget) <= 0.2, "{budget:?}");
+    // Without it the arms stop at 19.2 and 18.3 s.
+    assert!(budget.in_context.seconds + budget.fine_tune.seconds > 60.0, "{budget:?}");
+}

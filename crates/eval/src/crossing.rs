@@ -10,39 +10,16 @@
 //! The uncertainty is a bootstrap over items (in common, so that what makes an item hard for both arms cancels) and runs (of
 //! each size, by their variance): every resample has its own crossing.
 
+mod paths;
+mod search;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::backtest::{Backtest, Prediction};
-use crate::learning_curve::{LearningCurve, Point};
-use crate::mean::{check_confidence, variance};
-use crate::power_law::PowerLaw;
-use crate::resample::Resampler;
-
-/// How a crossing is looked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Search {
-    /// By how much (score) fine-tuning has to be ahead; 0 to draw level.
-    pub lead: f64,
-    /// Largest error (score) that the backtest may make, where the runs' own noise does not explain a larger one (two
-    /// standard errors).
-    pub tolerance: f64,
-    /// Largest ratio of labels by which a law may be extrapolated, above 1.
-    pub farthest: f64,
-    /// Confidence of the interval, in (0, 1).
-    pub confidence: f64,
-    /// Resamples.
-    pub resamples: usize,
-    /// Seed of the draws.
-    pub seed: u64,
-}
-
-impl Default for Search {
-    /// Drawing level, 3 points of error, four times the labels, 95%, 1,000 resamples.
-    fn default() -> Self {
-        Self { lead: 0.0, tolerance: 0.03, farthest: 4.0, confidence: 0.95, resamples: 1000, seed: 0 }
-    }
-}
+use crate::learning_curve::LearningCurve;
+use paths::{Paths, Scores, scores};
+pub use search::Search;
 
 /// An estimate or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,166 +140,11 @@ pub fn labels_until_fine_tuning_wins(
     Ok(paths.crossing(&own, &draws, Some(backtest)))
 }
 
-impl Search {
-    fn check(&self) -> Result<(), Error> {
-        check_confidence(self.confidence)?;
-        let settings = [
-            ("the lead", self.lead, -1.0..1.0, "in [-1, 1)"),
-            ("the tolerance", self.tolerance, 0.0..1.0, "in [0, 1)"),
-            ("the farthest ratio", self.farthest, 1.0 + 1e-9..1e6, "above 1"),
-            ("the number of resamples", self.resamples as f64, 1.0..1e9, "1 or more"),
-        ];
-        for (quantity, value, allowed, range) in settings {
-            if !allowed.contains(&value) {
-                return Err(Error::Input { quantity, value, range });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Mean scores at the sizes of both arms.
-struct Scores {
-    prompt: Vec<f64>,
-    tuned: Vec<f64>,
-}
-
-/// A resample: its scores, and by how many of the backtest's errors its law is off.
-struct Draw {
-    scores: Scores,
-    shift: f64,
-}
-
-/// The two curves, to be followed with any scores at their sizes.
-struct Paths<'a> {
-    prompt: &'a [Point],
-    tuned: &'a [Point],
-    lead: f64,
-    confidence: f64,
-    horizon: f64,
-    /// Error of the law at the horizon.
-    error: f64,
-}
-
-impl Paths<'_> {
-    fn resample(&self, in_context: &LearningCurve, fine_tune: &LearningCurve, search: &Search) -> Vec<Draw> {
-        let mut resampler = Resampler::new(search.seed);
-        let (in_context, fine_tune) = (in_context.resampling(), fine_tune.resampling());
-        (0..search.resamples)
-            .map(|_| {
-                let [prompt, tuned] = in_context.draw_with(&fine_tune, &mut resampler);
-                Draw { scores: Scores { prompt, tuned }, shift: resampler.normal() }
-            })
-            .collect()
-    }
-
-    /// Fine-tuning less the prompt and the lead, at measured numbers of labels.
-    fn gap(&self, scores: &Scores, labels: f64) -> f64 {
-        joined(self.tuned, &scores.tuned, labels) - joined(self.prompt, &scores.prompt, labels) - self.lead
-    }
-
-    /// The crossing within the measured sizes of fine-tuning; `None` where it is behind at the largest.
-    fn measured(&self, scores: &Scores) -> Option<f64> {
-        let (first, last) = (self.tuned[0].labels, self.tuned[self.tuned.len() - 1].labels);
-        let mut nodes: Vec<u64> = self.tuned.iter().chain(self.prompt).map(|point| point.labels).collect();
-        nodes.retain(|labels| (first..=last).contains(labels));
-        nodes.sort_unstable();
-        let gaps: Vec<(f64, f64)> =
-            nodes.iter().map(|&labels| (labels as f64, self.gap(scores, labels as f64))).collect();
-        match gaps.iter().rposition(|(_, gap)| *gap < 0.0) {
-            None => Some(first as f64),
-            Some(behind) => gaps.get(behind + 1).map(|&ahead| root(gaps[behind], ahead)),
-        }
-    }
-
-    /// Standard error of each miss of the backtest: its deviation over the resamples.
-    fn noise(&self, backtest: &Backtest, draws: &[Draw]) -> Vec<f64> {
-        let shown = self.tuned.len() - backtest.predictions.len();
-        let mut misses = vec![Vec::with_capacity(draws.len()); backtest.predictions.len()];
-        for draw in draws {
-            let points = self.observed(&draw.scores);
-            let Ok(law) = PowerLaw::through(&points[..shown]) else { continue };
-            for (misses, point) in misses.iter_mut().zip(&points[shown..]) {
-                misses.push(1.0 - law.error(point.labels as f64) - point.score);
-            }
-        }
-        misses.iter().map(|misses| if misses.len() > 1 { variance(misses).sqrt() } else { 0.0 }).collect()
-    }
-
-    /// The points of fine-tuning with the scores of a resample.
-    fn observed(&self, scores: &Scores) -> Vec<Point> {
-        let observed = |(point, &score): (&Point, &f64)| Point { score, ..*point };
-        self.tuned.iter().zip(&scores.tuned).map(observed).collect()
-    }
-
-    /// The crossing on the law beyond the measured sizes; infinite where there is none up to the horizon.
-    fn extrapolated(&self, scores: &Scores, shift: f64) -> f64 {
-        const STEPS: u32 = 64;
-        let Ok(law) = PowerLaw::through(&self.observed(scores)) else { return f64::INFINITY };
-        let last = self.tuned[self.tuned.len() - 1].labels as f64;
-        let reach = (self.horizon / last).ln();
-        let at = |step: u32| {
-            let way = f64::from(step) / f64::from(STEPS);
-            let labels = last * (way * reach).exp();
-            let tuned = 1.0 - law.error(labels) + shift * self.error * way;
-            (labels, tuned - joined(self.prompt, &scores.prompt, labels) - self.lead)
-        };
-        let Some(ahead) = (0..=STEPS).find(|&step| at(step).1 >= 0.0) else { return f64::INFINITY };
-        if ahead == 0 { last } else { root(at(ahead - 1), at(ahead)) }
-    }
-
-    fn crossing(&self, own: &Scores, draws: &[Draw], backtest: Option<Backtest>) -> LabelsUntil {
-        let beyond = |scores: &Scores, shift: f64| match &backtest {
-            Some(_) => self.extrapolated(scores, shift),
-            None => f64::INFINITY,
-        };
-        let at = |scores: &Scores, shift: f64| self.measured(scores).unwrap_or_else(|| beyond(scores, shift));
-        let mut crossings: Vec<f64> = draws.iter().map(|draw| at(&draw.scores, draw.shift)).collect();
-        crossings.sort_unstable_by(f64::total_cmp);
-        let whole = |labels: f64| labels.is_finite().then(|| labels.round() as u64);
-        let last = crossings.len() - 1;
-        let tail = (1.0 - self.confidence) / 2.0;
-        let [low, high] = [tail, 1.0 - tail].map(|level| crossings[(level * last as f64).round() as usize]);
-        let found = crossings.iter().filter(|labels| labels.is_finite()).count();
-        LabelsUntil::Estimated(Crossing {
-            labels: whole(at(own, 0.0)),
-            low: whole(low),
-            high: whole(high),
-            share: found as f64 / crossings.len() as f64,
-            horizon: self.horizon as u64,
-            backtest,
-        })
-    }
-}
-
-fn scores(points: &[Point]) -> Vec<f64> {
-    points.iter().map(|point| point.score).collect()
-}
-
-/// Where the straight line (over the logarithm of labels) from `behind` to `ahead` crosses 0.
-fn root(behind: (f64, f64), ahead: (f64, f64)) -> f64 {
-    let way = behind.1 / (behind.1 - ahead.1);
-    (behind.0.ln() + way * (ahead.0.ln() - behind.0.ln())).exp()
-}
-
-/// The scores joined by straight lines over the logarithm of labels, level before the first and behind the last.
-fn joined(points: &[Point], scores: &[f64], labels: f64) -> f64 {
-    let after = points.partition_point(|point| (point.labels as f64) < labels);
-    if after == 0 {
-        return scores[0];
-    }
-    if after == points.len() {
-        return scores[after - 1];
-    }
-    let [left, right] = [after - 1, after].map(|index| (points[index].labels as f64).ln());
-    let way = (labels.ln() - left) / (right - left);
-    scores[after - 1] + way * (scores[after] - scores[after - 1])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::learning_curve::Size;
+    use crate::resample::Resampler;
 
     fn curve(sizes: &[(u64, &[f64])]) -> LearningCurve {
         LearningCurve::new(sizes.iter().map(|(labels, means)| Size::of_means(*labels, means)).collect())

@@ -5,19 +5,16 @@
 //! ties (Jeffreys' prior, equal tails), and Tango's score interval (Tango 1998) from there on. Both were checked for
 //! coverage (tests below). Scores between 0 and 1 are paired by [`crate::graded`].
 
-use std::collections::BTreeMap;
+mod mcnemar;
+mod pairing;
 
 use serde::{Deserialize, Serialize};
-use statrs::function::beta::beta_reg;
-use statrs::function::gamma::ln_gamma;
-use task::record::{Experiment, Prediction};
 
-use crate::Error;
-use crate::graded::{PairedScores, is_binary};
 use crate::interval::{Estimate, Method, SMALL, bisect, normal_cdf, normal_quantile};
-use crate::metrics::label_pair;
 use crate::posterior::DifferencePosterior;
-use crate::resample;
+pub use mcnemar::{mcnemar_exact, mcnemar_mid_p};
+pub(crate) use pairing::scores;
+pub use pairing::{Pairing, outcomes, pair};
 
 /// Level of each of the two one-sided tests of equivalence: their interval has 90% confidence.
 pub const EQUIVALENCE_ALPHA: f64 = 0.05;
@@ -138,93 +135,6 @@ impl PairedCounts {
     }
 }
 
-/// Two sides on the same items: counted where every score is 0 or 1, else as differences of scores.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pairing {
-    /// Right and wrong answers.
-    Counts(PairedCounts),
-    /// Scores between 0 and 1.
-    Scores(PairedScores),
-}
-
-impl Pairing {
-    /// Items in all.
-    pub fn items(&self) -> u64 {
-        match self {
-            Self::Counts(counts) => counts.items(),
-            Self::Scores(scores) => scores.items(),
-        }
-    }
-
-    /// Mean score of the second side less the first's.
-    pub fn difference(&self) -> f64 {
-        match self {
-            Self::Counts(counts) => counts.difference(),
-            Self::Scores(scores) => scores.difference(),
-        }
-    }
-
-    /// The difference with its interval at `confidence`.
-    pub fn interval(&self, confidence: f64) -> Estimate {
-        match self {
-            Self::Counts(counts) => counts.interval(confidence),
-            Self::Scores(scores) => scores.interval(confidence),
-        }
-    }
-
-    /// As [`PairedCounts::equivalence`].
-    pub fn equivalence(&self, margin: f64, alpha: f64) -> Equivalence {
-        Equivalence::new(&self.interval(1.0 - 2.0 * alpha), margin)
-    }
-}
-
-/// Pairs two experiments by the ids of their examples, never by their order. `data_sha256` (the identity of the split) and the ids
-/// decide random draws.
-pub fn pair(first: &Experiment, second: &Experiment, data_sha256: &str) -> Result<Pairing, Error> {
-    let scores = scores(first, second)?;
-    if scores.iter().all(|pair| is_binary(pair)) {
-        return Ok(Pairing::Counts(PairedCounts::new(scores.into_iter().map(right))));
-    }
-    let differences = scores.iter().map(|[first, second]| second - first).collect();
-    let seed = resample::seed(data_sha256, &format!("{} and {}", first.id, second.id));
-    Ok(Pairing::Scores(PairedScores::new(differences, seed)))
-}
-
-/// Whether the first and whether the second experiment got each example wholly right, in the order of the examples' ids. Errors
-/// where one experiment lacks an example of the other or they disagree about its true label.
-pub fn outcomes(first: &Experiment, second: &Experiment) -> Result<Vec<(bool, bool)>, Error> {
-    Ok(scores(first, second)?.into_iter().map(right).collect())
-}
-
-fn right([first, second]: [f64; 2]) -> (bool, bool) {
-    (first == 1.0, second == 1.0)
-}
-
-/// The scores of both on each example, in the order of the examples' ids.
-pub(crate) fn scores(first: &Experiment, second: &Experiment) -> Result<Vec<[f64; 2]>, Error> {
-    let [one, other] = [first, second].map(|experiment| {
-        let answers = experiment.predictions.iter().map(|answer| (answer.example.as_str(), answer));
-        answers.collect::<BTreeMap<&str, &Prediction>>()
-    });
-    let unequal = |present: &Experiment, missing: &Experiment, example: &str| Error::UnequalExamples {
-        present: present.id.clone(),
-        missing: missing.id.clone(),
-        example: example.to_owned(),
-    };
-    if let Some(example) = other.keys().find(|example| !one.contains_key(*example)) {
-        return Err(unequal(second, first, example));
-    }
-    let both = |(example, left): (&&str, &&Prediction)| {
-        let right = other.get(example).ok_or_else(|| unequal(first, second, example))?;
-        if label_pair(left).map(|pair| pair.0) != label_pair(right).map(|pair| pair.0) {
-            let [left, right] = [first, second].map(|experiment| experiment.id.clone());
-            return Err(Error::GoldDiffers { left, right, example: (*example).to_owned() });
-        }
-        Ok([left.score(), right.score()])
-    };
-    one.iter().map(both).collect()
-}
-
 /// The outcome of two one-sided tests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Equivalence {
@@ -246,33 +156,6 @@ impl Equivalence {
     }
 }
 
-/// McNemar's exact test (two-sided): the binomial probability of a split at least as uneven as `wins` to `losses`.
-pub fn mcnemar_exact(wins: u64, losses: u64) -> f64 {
-    let (fewer, total) = (wins.min(losses), wins + losses);
-    if fewer == total - fewer {
-        return 1.0;
-    }
-    (2.0 * binomial_at_most(fewer, total)).min(1.0)
-}
-
-/// McNemar's mid-p test: the exact p less the probability of the split seen. Less conservative than the exact test, and
-/// close to its level in small samples too (Fagerland, Lydersen and Laake 2013).
-pub fn mcnemar_mid_p(wins: u64, losses: u64) -> f64 {
-    let (fewer, total) = (wins.min(losses), wins + losses);
-    if fewer == total - fewer {
-        return 1.0;
-    }
-    let [fewer_real, total_real] = [fewer, total].map(|count| count as f64);
-    let ways =
-        ln_gamma(total_real + 1.0) - ln_gamma(fewer_real + 1.0) - ln_gamma(total_real - fewer_real + 1.0);
-    (mcnemar_exact(wins, losses) - (ways - total_real * 2f64.ln()).exp()).clamp(0.0, 1.0)
-}
-
-/// P(X <= `count`) for X ~ Binomial(`total`, 1/2), with `count` < `total`.
-fn binomial_at_most(count: u64, total: u64) -> f64 {
-    beta_reg((total - count) as f64, (count + 1) as f64, 0.5)
-}
-
 /// Counts of `items` items, the ties all right on both sides.
 #[cfg(test)]
 pub(crate) fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
@@ -281,25 +164,9 @@ pub(crate) fn counts(wins: u64, losses: u64, items: u64) -> PairedCounts {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use statrs::function::gamma::ln_gamma;
 
-    #[test]
-    fn mcnemar_is_statsmodels_and_the_published_example() {
-        // Fagerland et al. 2013, airway hyper-responsiveness (Bentur et al.): 1 against 7, exact p 0.070, mid-p 0.039.
-        let cases = [
-            (1, 7, 0.070_312_5, 0.039_062_5),
-            (7, 1, 0.070_312_5, 0.039_062_5),
-            (10, 10, 1.0, 1.0),
-            (0, 5, 0.062_5, 0.031_25),
-            (0, 0, 1.0, 1.0),
-            (59, 86, 0.030_481_814_649_487_685, 0.025_111_377_256_256_79),
-            (400, 330, 0.010_605_994_778_707_762, 0.009_577_201_018_983_78),
-        ];
-        for (wins, losses, exact, mid) in cases {
-            assert!((mcnemar_exact(wins, losses) - exact).abs() < 1e-10, "{wins}:{losses}");
-            assert!((mcnemar_mid_p(wins, losses) - mid).abs() < 1e-10, "{wins}:{losses}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn tango_is_the_published_example_and_the_numerical_inversion() {

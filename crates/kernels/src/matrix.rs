@@ -1,14 +1,15 @@
 //! A weight matrix `[outputs, inputs]` in the storage its use asks for.
 
+mod directions;
+mod products;
+
 use crate::blocks::{Blocks, Direction, PackedBlocks};
-use crate::memory::with_scratch;
-use crate::narrow::Narrow;
-use crate::panel::{Element, Panels, ROWS, Source, pack_panel, pack_rows, panel_length};
-use crate::plan::{Reader, Target};
-use crate::product::{Factor, View, ViewMut, multiply_nn, multiply_panels, multiply_tn};
-use crate::quantised::{self, Quantised};
-use crate::rounded::{self, Left, Right};
-use crate::threads::{Shared, for_each, for_each_chunk};
+use crate::panel::ROWS;
+use crate::product::View;
+use crate::quantised::Quantised;
+use crate::rounded::Right;
+use crate::threads::for_each_chunk;
+use directions::Directions;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -40,31 +41,6 @@ pub enum Use {
     Trainable,
 }
 
-/// A product of rounded factors, with the narrow ones at its end where they fit.
-fn multiply_with(
-    left: View<'_>,
-    right: Right<'_>,
-    y: ViewMut<'_>,
-    accumulate: bool,
-    narrow: Option<Narrow<'_>>,
-) {
-    match narrow {
-        Some(narrow) if !narrow.fits(y.columns) => apart(y, Some(narrow), |y| {
-            rounded::multiply(Left::Plain(left), right, y.into(), accumulate, None);
-        }),
-        _ => rounded::multiply(Left::Plain(left), right, y.into(), accumulate, narrow.as_ref()),
-    }
-}
-
-/// A product, and then the narrow ones on their own.
-fn apart(y: ViewMut<'_>, narrow: Option<Narrow<'_>>, multiply: impl FnOnce(ViewMut<'_>)) {
-    let ViewMut { data, rows, columns, stride } = y;
-    multiply(ViewMut { data: &mut *data, rows, columns, stride });
-    if let Some(narrow) = narrow {
-        narrow.add_to(ViewMut { data, rows, columns, stride });
-    }
-}
-
 /// A weight matrix, `[outputs, inputs]`, y = x . W^T.
 ///
 /// | | `F32` | `Bf16` | `Stored`, from blocks | `Int8` |
@@ -90,91 +66,6 @@ enum Storage {
     Rounded(Directions<u32>),
     Blocks(PackedBlocks),
     Quantised(Quantised),
-}
-
-/// The right factors of the products in both directions.
-#[derive(Clone, Debug)]
-struct Directions<E: Element> {
-    /// `W^T`, `[inputs, outputs]`.
-    forward: Panels<E>,
-    /// `W`, `[outputs, inputs]`.
-    backward: Option<Panels<E>>,
-}
-
-impl<E: Element + Default> Directions<E> {
-    /// Room for a matrix `[outputs, inputs]`, all zeros.
-    fn zeros(outputs: usize, inputs: usize, both: bool) -> Self {
-        Self {
-            forward: Panels::zeros(outputs, inputs),
-            backward: both.then(|| Panels::zeros(inputs, outputs)),
-        }
-    }
-
-    /// Packs a panel's rows at a time, on several threads, while they are in the caches. `rows` is given the index of the
-    /// first, their number and what is to be done with them, once they are there.
-    fn pack(&mut self, inputs: usize, rows: impl Fn(Range<usize>, &dyn Fn(&[f32])) + Sync + Send) {
-        let (depth, length) = (self.forward.columns, panel_length::<E>(inputs));
-        let work = depth.saturating_mul(inputs).saturating_mul(8);
-        let forward = Shared::new(&mut self.forward.data);
-        let backward = self.backward.as_mut().map(|panels| Shared::new(&mut panels.data));
-        for_each(depth.div_ceil(ROWS), work, |index| {
-            let first = index * ROWS;
-            let last = depth.min(first + ROWS);
-            rows(first..last, &|own| {
-                let own = View::new(own, last - first, inputs);
-                // SAFETY: what is packed from the rows of a task is its own.
-                let panel = unsafe { forward.slice(index * length, length) };
-                pack_panel(Source::Transposed(own), 0, panel, E::default());
-                if let Some(backward) = &backward {
-                    // SAFETY: as above.
-                    unsafe { pack_rows(own, first, depth, backward, E::default()) };
-                }
-            });
-        });
-    }
-
-    /// Changes `values`, a panel's rows at a time, and packs them.
-    fn update(
-        &mut self,
-        (values, inputs): (&mut [f32], usize),
-        change: impl Fn(Range<usize>, &mut [f32]) + Sync + Send,
-    ) {
-        let values = Shared::new(values);
-        self.pack(inputs, |rows, pack| {
-            let range = rows.start * inputs..rows.end * inputs;
-            // SAFETY: the rows belong to this task.
-            let own = unsafe { values.slice(range.start, range.len()) };
-            change(range, own);
-            pack(own);
-        });
-    }
-
-    /// Packs the values of a matrix `[outputs, inputs]`, a panel's rows at a time. They are kept in `values` too, unless
-    /// that is empty.
-    fn read(
-        outputs: usize,
-        inputs: usize,
-        both: bool,
-        values: &mut [f32],
-        read: impl Fn(Range<usize>, &mut [f32]) + Sync + Send,
-    ) -> Self {
-        let mut packed = Self::zeros(outputs, inputs, both);
-        if !values.is_empty() {
-            packed.update((values, inputs), read);
-            return packed;
-        }
-        packed.pack(inputs, |rows, pack| {
-            with_scratch(rows.len() * inputs, |own| {
-                read(rows.start * inputs..rows.end * inputs, own);
-                pack(own);
-            });
-        });
-        packed
-    }
-
-    fn bytes(&self) -> usize {
-        self.forward.data.bytes() + self.backward.as_ref().map_or(0, |backward| backward.data.bytes())
-    }
 }
 
 impl Matrix {
@@ -281,70 +172,6 @@ impl Matrix {
         self.usage
     }
 
-    /// `y[rows, outputs] (+)= x[rows, inputs] . W^T`. Fast for one row (decoding) and for many.
-    pub fn forward(&self, x: View<'_>, y: ViewMut<'_>, accumulate: bool) {
-        self.forward_with(x, y, accumulate, None);
-    }
-
-    /// As [`Matrix::forward`], and adds the narrow products.
-    pub fn forward_with(&self, x: View<'_>, y: ViewMut<'_>, accumulate: bool, narrow: Option<Narrow<'_>>) {
-        assert_eq!((x.columns, y.columns), (self.inputs, self.outputs), "forward: columns of x and y");
-        match self.rounded_right() {
-            Some(right) => multiply_with(x, right, y, accumulate, narrow),
-            None => apart(y, narrow, |y| self.multiply(x, y.into(), accumulate)),
-        }
-    }
-
-    /// Shows `reader` the tiles of `x[rows, inputs] . W^T`, which are kept nowhere.
-    pub(crate) fn forward_read(&self, x: View<'_>, reader: Reader<'_>) {
-        assert_eq!(x.columns, self.inputs, "forward: columns of x");
-        self.multiply(x, Target::Read { rows: x.rows, columns: self.outputs, reader }, false);
-    }
-
-    /// The forward product alone.
-    fn multiply(&self, x: View<'_>, y: Target<'_>, accumulate: bool) {
-        let right = match &self.panels {
-            Storage::Rounded(panels) => (&panels.forward).into(),
-            Storage::Blocks(blocks) => Right::blocks(blocks, Direction::Forward),
-            Storage::Single(panels) => {
-                return multiply_panels(Factor::plain(x), &panels.forward.data, y, 1.0, accumulate);
-            }
-            Storage::Quantised(weights) => return quantised::multiply(x, weights, y, accumulate),
-        };
-        rounded::multiply(Left::Plain(x), right, y, accumulate, None);
-    }
-
-    /// `dx[rows, inputs] (+)= dy[rows, outputs] . W`. Panics on [`Use::Inference`].
-    pub fn backward(&self, dy: View<'_>, dx: ViewMut<'_>, accumulate: bool) {
-        self.backward_with(dy, dx, accumulate, None);
-    }
-
-    /// As [`Matrix::backward`], and adds the narrow products.
-    pub fn backward_with(&self, dy: View<'_>, dx: ViewMut<'_>, accumulate: bool, narrow: Option<Narrow<'_>>) {
-        assert_eq!((dy.columns, dx.columns), (self.outputs, self.inputs), "backward: columns of dy and dx");
-        let right = match &self.panels {
-            Storage::Rounded(Directions { backward: Some(panels), .. }) => panels.into(),
-            Storage::Blocks(blocks) if self.usage == Use::Frozen => {
-                Right::blocks(blocks, Direction::Backward)
-            }
-            Storage::Single(Directions { backward: Some(panels), .. }) => {
-                return apart(dx, narrow, |dx| {
-                    multiply_panels(Factor::plain(dy), &panels.data, dx.into(), 1.0, accumulate);
-                });
-            }
-            // Packed for every use, which takes less time than a second copy takes memory.
-            Storage::Single(_) | Storage::Rounded(_) if self.usage == Use::Trainable => {
-                let weights = View::new(&self.values, self.outputs, self.inputs);
-                return apart(dx, narrow, |dx| match self.precision() {
-                    Precision::F32 => multiply_nn(dx, dy, weights, 1.0, accumulate),
-                    _ => rounded::multiply_sources(Left::Plain(dy), Source::Plain(weights), dx, accumulate),
-                });
-            }
-            _ => panic!("backward product with a matrix kept for inference"),
-        };
-        multiply_with(dy, right, dx, accumulate, narrow);
-    }
-
     /// The forward panels of a matrix in 32 bits.
     pub(crate) fn single_panels(&self) -> Option<&[f32]> {
         match &self.panels {
@@ -365,17 +192,6 @@ impl Matrix {
     /// The values of a [`Use::Trainable`] matrix, row-major.
     pub(crate) fn values(&self) -> Option<&[f32]> {
         (self.usage == Use::Trainable).then_some(&self.values)
-    }
-
-    /// `dw[outputs, inputs] (+)= dy^T . x`: the gradient of the weights, in this matrix's precision.
-    pub fn gradient(&self, dy: View<'_>, x: View<'_>, dw: &mut [f32], accumulate: bool) {
-        assert_eq!((dy.columns, x.columns), (self.outputs, self.inputs), "gradient: columns of dy and x");
-        assert_eq!(dw.len(), self.outputs * self.inputs, "gradient: as many as weights");
-        let dw = ViewMut::new(dw, self.outputs, self.inputs);
-        match self.precision() {
-            Precision::F32 => multiply_tn(dw, dy, x, 1.0, accumulate),
-            _ => rounded::multiply_sources(Left::Transposed(dy), Source::Plain(x), dw, accumulate),
-        }
     }
 
     /// Copies row `index` (an embedding) to `out[inputs]`.

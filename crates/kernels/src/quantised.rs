@@ -4,18 +4,18 @@
 //! one large activation costs only its neighbours their precision. Sums within a group are exact integers, the same
 //! with every instruction set; groups are added in 32-bit floating point, in order.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
+mod integers;
+mod tile;
 
 use crate::instructions::vectorised;
 #[cfg(target_arch = "x86_64")]
 use crate::instructions::{Level, level};
-use crate::lanes::Vector;
 use crate::memory::{Aligned, with_scratch};
 use crate::plan::{Grain, Part, Plan, Target};
 use crate::product::View;
 use crate::threads::{Shared, for_each};
 use crate::tile::PANEL;
+use tile::{ROWS, Tile};
 
 /// Values of the depth that share a scale.
 const GROUP: usize = 64;
@@ -201,9 +201,6 @@ pub(crate) fn multiply_by(method: Method, x: View<'_>, right: &Quantised, y: Tar
     });
 }
 
-/// Rows of a tile.
-const ROWS: usize = 4;
-
 /// The rows of a part times one panel.
 fn by_panel(
     method: Method,
@@ -238,230 +235,5 @@ fn by_panel(
                 *to = if accumulate { *to + *sum } else { *sum };
             }
         }
-    }
-}
-
-/// Up to [`ROWS`] rows times one panel. All slices are as long as `groups` and `rows` say (see [`by_panel`]).
-struct Tile<'a> {
-    quads: &'a [u32],
-    scales: &'a [f32],
-    codes: &'a [u32],
-    own_scales: &'a [f32],
-    corrections: &'a [u32],
-    groups: usize,
-    rows: usize,
-}
-
-/// Integers of 32 bits in a register, summed up from products of bytes.
-///
-/// # Safety
-/// As for [`Vector`].
-trait Integers: Copy {
-    type Float: Vector;
-    /// Whether the offset of the left factor stays in the sums, to be taken out by the corrections.
-    const OFFSET_STAYS: bool;
-    unsafe fn zero() -> Self;
-    unsafe fn load(from: *const u32) -> Self;
-    /// Four bytes of the left factor in every lane.
-    unsafe fn broadcast(quad: u32) -> Self;
-    /// `self` plus the products of four bytes each.
-    unsafe fn add_products(self, left: Self, right: Self) -> Self;
-    unsafe fn to_float(self) -> Self::Float;
-}
-
-impl Tile<'_> {
-    fn run(&self, method: Method, sums: &mut [f32; ROWS * PANEL]) {
-        match method {
-            // SAFETY: the method comes from `available`; so below.
-            #[cfg(target_arch = "x86_64")]
-            Method::Wide => unsafe { wide(self, sums) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Method::Narrow => unsafe { narrow(self, sums) },
-            // SAFETY: needs no feature.
-            Method::Portable => unsafe { self.by_rows::<[i32; 4], 2>(sums) },
-        }
-    }
-
-    /// `VECTORS` registers of columns at a time.
-    ///
-    /// # Safety
-    /// The instruction set of `I` is available.
-    #[inline(always)]
-    unsafe fn by_rows<I: Integers, const VECTORS: usize>(&self, sums: &mut [f32; ROWS * PANEL]) {
-        let mut column = 0;
-        while column < PANEL {
-            // SAFETY: the contract above.
-            unsafe {
-                match self.rows {
-                    1 => self.tile::<I, 1, VECTORS>(column, sums),
-                    2 => self.tile::<I, 2, VECTORS>(column, sums),
-                    3 => self.tile::<I, 3, VECTORS>(column, sums),
-                    _ => self.tile::<I, ROWS, VECTORS>(column, sums),
-                }
-            }
-            column += VECTORS * I::Float::LANES;
-        }
-    }
-
-    /// # Safety
-    /// The instruction set of `I` is available; there are `R` rows, and `VECTORS` registers of columns from `column`.
-    #[inline(always)]
-    unsafe fn tile<I: Integers, const R: usize, const VECTORS: usize>(
-        &self,
-        column: usize,
-        sums: &mut [f32; ROWS * PANEL],
-    ) {
-        let lanes = I::Float::LANES;
-        assert!(self.quads.len() >= R * self.groups * QUADS && self.scales.len() >= R * self.groups);
-        assert!(self.codes.len() >= self.groups * QUADS * PANEL && column + VECTORS * lanes <= PANEL);
-        assert!(self.own_scales.len().min(self.corrections.len()) >= self.groups * PANEL);
-        // SAFETY: the contract above; the assertions cover every address.
-        unsafe {
-            let mut totals = [[I::Float::zero(); VECTORS]; R];
-            for group in 0..self.groups {
-                let place = group * PANEL + column;
-                let start: [I; VECTORS] = std::array::from_fn(|v| match I::OFFSET_STAYS {
-                    true => I::load(self.corrections.as_ptr().add(place + v * lanes)),
-                    false => I::zero(),
-                });
-                let mut integers = [start; R];
-                for k in 0..QUADS {
-                    let codes = self.codes.as_ptr().add((group * QUADS + k) * PANEL + column);
-                    let right: [I; VECTORS] = std::array::from_fn(|v| I::load(codes.add(v * lanes)));
-                    for (row, integers) in integers.iter_mut().enumerate() {
-                        let quads = self.quads.as_ptr().add((row * self.groups + group) * QUADS + k);
-                        let left = I::broadcast(*quads);
-                        for v in 0..VECTORS {
-                            integers[v] = integers[v].add_products(left, right[v]);
-                        }
-                    }
-                }
-                for v in 0..VECTORS {
-                    let own = I::Float::load(self.own_scales.as_ptr().add(place + v * lanes));
-                    for row in 0..R {
-                        let scale = I::Float::splat(*self.scales.as_ptr().add(row * self.groups + group));
-                        let product = integers[row][v].to_float().multiply(scale);
-                        totals[row][v] = product.multiply_add(own, totals[row][v]);
-                    }
-                }
-            }
-            for (row, totals) in totals.iter().enumerate() {
-                for (v, total) in totals.iter().enumerate() {
-                    total.store(sums.as_mut_ptr().add(row * PANEL + column + v * lanes));
-                }
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512vnni,avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-fn wide(tile: &Tile<'_>, sums: &mut [f32; ROWS * PANEL]) {
-    // SAFETY: features as declared; so below.
-    unsafe { tile.by_rows::<__m512i, 2>(sums) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn narrow(tile: &Tile<'_>, sums: &mut [f32; ROWS * PANEL]) {
-    // SAFETY: as above.
-    unsafe { tile.by_rows::<__m256i, 1>(sums) }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Integers for __m512i {
-    type Float = __m512;
-    const OFFSET_STAYS: bool = true;
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        // SAFETY: AVX512-VNNI is available by the trait's contract; so below.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u32) -> Self {
-        // SAFETY: as above, and valid for sixteen elements.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn broadcast(quad: u32) -> Self {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32(quad.cast_signed()) }
-    }
-    #[inline(always)]
-    unsafe fn add_products(self, left: Self, right: Self) -> Self {
-        // SAFETY: as above.
-        unsafe { _mm512_dpbusd_epi32(self, left, right) }
-    }
-    #[inline(always)]
-    unsafe fn to_float(self) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_cvtepi32_ps(self) }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Integers for __m256i {
-    type Float = __m256;
-    const OFFSET_STAYS: bool = false;
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        // SAFETY: AVX2 is available by the trait's contract; so below.
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u32) -> Self {
-        // SAFETY: as above, and valid for eight elements.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn broadcast(quad: u32) -> Self {
-        // The offset taken out again: signed bytes.
-        // SAFETY: as above.
-        unsafe { _mm256_set1_epi32((quad ^ 0x8080_8080).cast_signed()) }
-    }
-    /// Magnitudes times signed codes: two products of at most 127 * 127 fit in the 16 bits of a pair.
-    #[inline(always)]
-    unsafe fn add_products(self, left: Self, right: Self) -> Self {
-        // SAFETY: as above.
-        unsafe {
-            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(left), _mm256_sign_epi8(right, left));
-            _mm256_add_epi32(self, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        }
-    }
-    #[inline(always)]
-    unsafe fn to_float(self) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_cvtepi32_ps(self) }
-    }
-}
-
-impl Integers for [i32; 4] {
-    type Float = [f32; 4];
-    const OFFSET_STAYS: bool = false;
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        [0; 4]
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u32) -> Self {
-        // SAFETY: valid for four elements by the trait's contract.
-        unsafe { from.cast::<Self>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn broadcast(quad: u32) -> Self {
-        [(quad ^ 0x8080_8080).cast_signed(); 4]
-    }
-    #[inline(always)]
-    unsafe fn add_products(self, left: Self, right: Self) -> Self {
-        // Byte `i` of a quadruple, its sign kept.
-        let byte = |quad: i32, i: u32| (quad << (24 - 8 * i)) >> 24;
-        std::array::from_fn(|lane| {
-            (0..4).fold(self[lane], |sum, i| sum + byte(left[lane], i) * byte(right[lane], i))
-        })
-    }
-    #[inline(always)]
-    unsafe fn to_float(self) -> [f32; 4] {
-        self.map(|sum| sum as f32)
     }
 }

@@ -54,7 +54,9 @@
         slider.value = value > 0 ? Math.log10(value) * STEPS : value === 0 ? low * STEPS : (low + high) / 2 * STEPS;
         slider.setAttribute("aria-valuetext", value == null ? absent : number(value));
         slider.style.opacity = value == null ? 0.45 : 1;
-        if (document.activeElement !== box) box.value = value ?? "";
+        // Months are counted from a date: nobody wrote their decimals.
+        const written = key === "base_months" && value != null ? number(value) : value;
+        if (document.activeElement !== box) box.value = written ?? "";
       };
       slider.addEventListener("input", () => {
         given[key] = Number((10 ** (slider.value / STEPS)).toPrecision(2));

@@ -56,6 +56,8 @@ static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(|| {
             r"(?:\([0-9]{2,5}\)|\b0?[0-9]{2,4})[ ./-][0-9]{3,4}[ ./-][0-9]{3,5}\b",
             is_national_phone,
         ),
+        // Without gaps, numbers of orders and accounts look alike: only what begins as a country's trunk prefix does.
+        detector("phone", r"\b0[1-9][0-9]{8,9}\b", is_national_phone),
     ]
 });
 
@@ -148,6 +150,7 @@ mod tests {
             ("call +1 202-555-0143 now", "phone"),
             ("call 0044 20 7946 0958", "phone"),
             ("(020) 7946 0958", "phone"),
+            ("my number is 07700900123", "phone"),
             ("AKIAIOSFODNN7EXAMPLE", "key"),
             ("api_key = 9f8e7d6c5b4a3210", "key"),
             ("-----BEGIN RSA PRIVATE KEY-----", "private_key"),
@@ -164,6 +167,7 @@ mod tests {
             "GB29 NWBK 6016 1331 9268 18",
             "0000 0000 0000 0000",
             "order 12345678",
+            "order 10000012345",
             "in 2024, 300 of 1200 items",
             "at 10:30 on 2024-05-06",
             "my password is lost, what now?",

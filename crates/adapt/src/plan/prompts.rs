@@ -40,8 +40,8 @@ pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<Pr
     let mut fitting = Vec::new();
     let mut unfit = Vec::new();
     for (selection, shots, seed) in wanted {
-        let seconds = prompt_seconds(wishes, measured, selection, shots, Some(&shots) == shown.first());
-        let trial = PromptTrial { selection, shots, seed, seconds, searched: false, unlisted: false };
+        let first = Some(&shots) == shown.first();
+        let trial = PromptTrial { seed, ..prompt_trial(wishes, measured, selection, shots, first) };
         if prompt_bound(measured, shots) <= measured.context as f64 {
             fitting.push(trial);
         } else {
@@ -51,28 +51,41 @@ pub(super) fn prompt_candidates(wishes: &Wishes, measured: &Measured) -> (Vec<Pr
     (fitting, unfit)
 }
 
-/// Estimated seconds of a prompt on dev and test; `first`: of those that embed, the one that embeds the rows.
-pub(super) fn prompt_seconds(
+/// A prompt of the lists with its first draw; `first`: of those that embed, the one that embeds the rows.
+pub(super) fn prompt_trial(
     wishes: &Wishes,
     measured: &Measured,
     selection: Selection,
     shots: usize,
     first: bool,
-) -> f64 {
-    let items: usize = wishes.evaluated.iter().sum();
-    let unshown = if shots == 0 { measured.unshown_writing - measured.writing } else { 0.0 };
-    let each = measured.each(wishes.calibrated) + unshown;
-    let own = selection.retrieved(shots);
-    let [own, shared] = [own, shots - own].map(|shots| shots as f64 * measured.demonstration);
-    let mut tokens = items as f64 * (own + each);
-    tokens += match selection {
-        Selection::ZeroShot | Selection::Random => 2.0 * (measured.instruction + shared),
-        _ => measured.instruction + 2.0 * shared,
+) -> PromptTrial {
+    let items = wishes.evaluated.map(|items| items as f64);
+    let each = forward_tokens(wishes, measured, selection, shots);
+    let shared = (shots - selection.retrieved(shots)) as f64 * measured.demonstration;
+    let again = match selection {
+        Selection::ZeroShot | Selection::Random => measured.instruction + shared,
+        _ => shared,
     };
+    let mut tokens = [measured.instruction + shared + items[0] * each[0], again + items[1] * each[1]];
     if selection == Selection::Embedding && first {
-        tokens += (wishes.train + items) as f64 * measured.query;
+        tokens[0] += (wishes.train as f64 + items[0]) * measured.query;
+        tokens[1] += items[1] * measured.query;
     }
-    tokens / measured.forward_speed
+    let [dev_seconds, test_seconds] = tokens.map(|tokens| tokens / measured.forward_speed);
+    PromptTrial { selection, shots, seed: 0, dev_seconds, test_seconds, searched: false, unlisted: false }
+}
+
+/// Forward tokens of a request of dev, and of test, beside what requests share. Calibrations are compared on dev, which takes the scores of
+/// all labels; on test only the best label under one of them is asked for.
+pub(crate) fn forward_tokens(
+    wishes: &Wishes,
+    measured: &Measured,
+    selection: Selection,
+    shots: usize,
+) -> [f64; 2] {
+    let unshown = if shots == 0 { measured.unshown_writing - measured.writing } else { 0.0 };
+    let own = selection.retrieved(shots) as f64 * measured.demonstration;
+    [wishes.calibrated, false].map(|all| own + measured.each(all) + unshown)
 }
 
 /// The most demonstrations, at most `train`, whose prompt fits the context.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use task::predictor::TrainingMethod;
 use task::record::Family;
 
-use super::prompts::prompt_seconds;
+use super::prompts::prompt_trial;
 use super::trainings::tune_seconds;
 use super::{
     LearningRate, Measured, Plan, PromptTrial, Selection, TuneTrial, Wishes, describe, prompt_bound,
@@ -154,12 +154,8 @@ fn further_prompts(wishes: &Wishes, measured: &Measured) -> Vec<PromptTrial> {
         wanted.extend(wishes.random.then_some((Selection::Random, shots, false)));
     }
     let trial = |(selection, shots, first)| PromptTrial {
-        selection,
-        shots,
-        seed: 0,
-        seconds: prompt_seconds(wishes, measured, selection, shots, first),
-        searched: false,
         unlisted: true,
+        ..prompt_trial(wishes, measured, selection, shots, first)
     };
     wanted.into_iter().map(trial).collect()
 }

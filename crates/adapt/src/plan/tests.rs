@@ -64,14 +64,23 @@ fn a_wide_budget_takes_every_trial_once() {
 fn estimates_are_the_hand_computed_seconds() {
     let plan = Plan::new(&wishes(1e9), &measured());
     // 30 items x (20 + 10) tokens + 2 x 50 instruction tokens at 1,000 tokens/s.
-    assert!((plan.prompts[0].seconds - 1.0).abs() < 1e-9);
+    assert!((plan.prompts[0].seconds() - 1.0).abs() < 1e-9);
     let retrieved = plan.prompts.iter().find(|trial| trial.selection == Selection::Bm25).expect("is planned");
     // 30 x (4 x 25 + 30) + 50 tokens.
-    assert!((retrieved.seconds - 3.95).abs() < 1e-9);
+    assert!((retrieved.seconds() - 3.95).abs() < 1e-9);
     let tuned = &plan.tunes[0];
     // n = 16: 15 epochs x 16 x 25 / 500 = 12 s, and (4 x 10 + 20) x 30 / 1000 = 1.8 s.
     assert_eq!(tuned.epochs, 15);
     assert!((tuned.seconds - 13.8).abs() < 1e-9);
+}
+
+#[test]
+fn calibrations_take_all_labels_on_dev_alone() {
+    let measured = Measured { searched: Some(4.0), ..measured() };
+    let plan = Plan::new(&wishes(1e9), &measured);
+    // 10 x (20 + 10) + 50 tokens on dev, 20 x (20 + 4) + 50 on test, at 1,000 tokens/s.
+    assert!((plan.prompts[0].dev_seconds - 0.35).abs() < 1e-9);
+    assert!((plan.prompts[0].test_seconds - 0.53).abs() < 1e-9);
 }
 
 #[test]
@@ -93,10 +102,10 @@ fn each_arm_stays_within_half_of_the_budget() {
 fn a_search_keeps_its_share_and_gets_what_the_trials_leave() {
     let wishes = Wishes { prompt_search_share: 0.4, ..wishes(60.0) };
     let plan = Plan::new(&wishes, &measured());
-    let trials: f64 = plan.prompts.iter().map(|trial| trial.seconds).sum();
+    let trials: f64 = plan.prompts.iter().map(PromptTrial::seconds).sum();
     let search = plan.prompt_search.expect("12 s are enough for a search");
-    // A third of the answers is on dev, and the arm's share of search is what both take there.
-    let share = trials / 3.0 + search;
+    // The arm's share of search is what both take on dev.
+    let share = plan.prompts.iter().map(|trial| trial.dev_seconds).sum::<f64>() + search;
     assert!(search >= 0.4 * share - 1e-9, "{trials} {search}");
     let tunes: f64 = plan.tunes.iter().map(|trial| trial.seconds).sum();
     assert!(trials + search + tunes <= 60.0 && share <= 30.0, "{trials} {search} {tunes}");
@@ -169,7 +178,7 @@ fn other_selections_come_last_and_cost_what_they_show() {
     assert_eq!(wide.prompts[..before.prompts.len()], before.prompts[..]);
     let of = |selection, shots| {
         let is = |trial: &&PromptTrial| trial.selection == selection && trial.shots == shots;
-        wide.prompts.iter().find(is).map(|trial| trial.seconds)
+        wide.prompts.iter().find(is).map(PromptTrial::seconds)
     };
     // Hybrid, 4 shots: 30 x (1 x 25 + 30) + 50 + 2 x 75 tokens; diverse as BM25; embedding: 130 queries of 20 once.
     assert!((of(Selection::Hybrid, 4).expect("is planned") - 1.85).abs() < 1e-9);

@@ -186,7 +186,7 @@ impl Session<'_> {
 
     /// Seconds of `budget` for the search itself: what is found is measured on all of dev, with every draw.
     fn search_time(&self, base: &Base, budget: f64) -> f64 {
-        budget - self.dev_share() * self.alike(base).map(|trial| trial.seconds).sum::<f64>()
+        budget - self.alike(base).map(|trial| trial.dev_seconds).sum::<f64>()
     }
 
     /// The planned trials that differ from the base in their draw alone.

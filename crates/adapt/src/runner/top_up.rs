@@ -5,6 +5,7 @@
 //! long as they will take by what dev took. A trial of the reserve becomes a trial of the plan before it begins, so that a killed
 //! run finds it there; once the search has ended that is stored, too, and a finished run does not begin again.
 
+mod following;
 mod lateness;
 mod standing;
 
@@ -95,7 +96,10 @@ impl Session<'_> {
             let (family, kind) = (ARMS[arm], step.kind());
             let rate = pace.rate(family, kind);
             let [search, test] = [search, test].map(|seconds| seconds * rate);
-            if search <= standing.even(arm) && search + test <= standing.room(arm) {
+            let fits = search + test <= standing.room(arm);
+            if fits
+                && (search <= standing.even(arm) || self.can_be_followed(arm, standing, [search, test])?)
+            {
                 return Ok(Ok((index, step)));
             }
             if smallest.as_ref().is_none_or(|(seconds, _)| search + test < *seconds) {
@@ -109,7 +113,7 @@ impl Session<'_> {
                 standing.left().max(0.0)
             ),
             Some((seconds, name)) => format!(
-                "the shortest trial in its reserve ({name}, about {seconds:.1} s) would take it too far beyond the other arm"
+                "the shortest trial in its reserve ({name}, about {seconds:.1} s) would take it further beyond the other arm than that one could make up for"
             ),
         }))
     }
@@ -135,10 +139,9 @@ impl Session<'_> {
 
     /// What an item comes to, with its estimated seconds of search and of test; `None` where it comes to nothing.
     fn step(&self, extra: &Extra, standing: &Standing, room: f64) -> Result<Option<(Step, f64, f64)>, Error> {
-        let share = self.dev_share();
         Ok(match *extra {
-            Extra::Prompt(trial) => Some(Self::prompt_step(trial, share)),
-            Extra::Draw => self.next_draw(standing).map(|trial| Self::prompt_step(trial, share)),
+            Extra::Prompt(trial) => Some(Self::prompt_step(trial)),
+            Extra::Draw => self.next_draw(standing).map(Self::prompt_step),
             Extra::Training(trial) => Some(self.training_step(trial)),
             Extra::Seed => self.next_seed(standing).map(|trial| self.training_step(trial)),
             Extra::PromptSearch => {
@@ -158,10 +161,10 @@ impl Session<'_> {
         })
     }
 
-    fn prompt_step(trial: PromptTrial, share: f64) -> (Step, f64, f64) {
+    fn prompt_step(trial: PromptTrial) -> (Step, f64, f64) {
         // What lies beyond the lists is answered on test only if it wins.
-        let test = if trial.unlisted { 0.0 } else { trial.seconds * (1.0 - share) };
-        (Step::Prompt(trial), trial.seconds * share, test)
+        let test = if trial.unlisted { 0.0 } else { trial.test_seconds };
+        (Step::Prompt(trial), trial.dev_seconds, test)
     }
 
     fn training_step(&self, trial: TuneTrial) -> (Step, f64, f64) {

@@ -1,8 +1,13 @@
 //! Reading, cleaning and splitting, from bytes in memory.
 
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::curation;
 
 fn settings(text: &str) -> Settings {
     Settings::from_str(text, Path::new("")).unwrap()

@@ -34,8 +34,7 @@ impl Session<'_> {
 
     /// Puts a planned prompt off where it comes too late: it goes to the front of the reserve.
     pub(in crate::runner) fn put_off_prompt(&mut self, trial: &PromptTrial) -> Result<bool, Error> {
-        let share = self.dev_share();
-        let estimate = [share, 1.0 - share].map(|part| part * trial.seconds);
+        let estimate = [trial.dev_seconds, trial.test_seconds];
         let first = self.plan.prompts.first().is_none_or(|first| first == trial);
         if first
             || self.is_settled(&trial.name())?

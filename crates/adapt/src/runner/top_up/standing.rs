@@ -7,7 +7,7 @@ use super::super::Session;
 use super::ARMS;
 use crate::Error;
 use crate::choice;
-use crate::plan::{Measured, describe, test_seconds};
+use crate::plan::{Measured, describe, forward_tokens, test_seconds};
 
 /// By so much of it the budget may be exceeded where that makes uneven arms even.
 const CATCH_UP: f64 = 0.05;
@@ -47,9 +47,22 @@ impl Standing {
     pub(super) fn even(&self, arm: usize) -> f64 {
         self.searched[1 - arm] / (1.0 - EVEN / 2.0) - self.searched[arm]
     }
+
+    /// Whether an arm of so many seconds is not too far behind one of others, by the same half of the tolerance.
+    pub(super) fn is_even(behind: f64, ahead: f64) -> bool {
+        behind >= (1.0 - EVEN / 2.0) * ahead
+    }
 }
 
 impl Session<'_> {
+    /// Estimated time of an experiment's request of test over that of dev.
+    fn test_over_dev(&self, experiment: &Experiment, measured: &Measured) -> f64 {
+        self.plan.prompt_of(experiment).map_or(1.0, |trial| {
+            let [dev, test] = forward_tokens(&self.wishes, measured, trial.selection, trial.shots);
+            test / dev
+        })
+    }
+
     /// Where the search stands; `None` for runs of versions that kept no measurements.
     pub(super) fn standing(&self) -> Result<Option<Standing>, Error> {
         let Some(measured) = self.measured else { return Ok(None) };
@@ -63,15 +76,13 @@ impl Session<'_> {
             chosen
                 .iter()
                 .filter(|one| one.family == family)
-                .map(|one| one.seconds_per_request * items)
+                .map(|one| one.seconds_per_request * items * self.test_over_dev(one, &measured))
                 .sum::<f64>()
         });
         // What is planned and has not run will be answered on test as well.
         let pace = self.pace()?;
         let prompts = self.plan.prompts.iter().filter(|trial| !trial.unlisted && !pace.has(&trial.name()));
-        let prompts = prompts.map(|trial| {
-            trial.seconds * (1.0 - self.dev_share()) * pace.rate(Family::InContext, trial.method())
-        });
+        let prompts = prompts.map(|trial| trial.test_seconds * pace.rate(Family::InContext, trial.method()));
         let tunes = self.plan.tunes.iter().filter(|trial| !pace.has(&describe(trial))).map(|trial| {
             test_seconds(&self.wishes, &measured) * pace.rate(Family::FineTune, trial.method_name())
         });
