@@ -21,7 +21,7 @@ use eval::comparison::Comparison;
 use eval::contrast::Outcome;
 use eval::crossing::LabelsUntil;
 use eval::looking::{self, FEWEST, Looked};
-use eval::paired::mcnemar_mid_p;
+use eval::paired::{PairedCounts, mcnemar_mid_p};
 use eval::replication::RunSpread;
 use task::record::Decision;
 
@@ -80,6 +80,8 @@ pub(super) struct Null {
     pub(super) trials: usize,
     /// "Better", by the rule that the runner asks.
     pub(super) looking: usize,
+    /// The same, or by the interval of all items where the looks had told nothing.
+    pub(super) whole: usize,
     /// McNemar's mid-p below alpha at one of the same looks.
     pub(super) naive: usize,
 }
@@ -145,15 +147,15 @@ fn outcomes(world: &World, repeats: usize, source: &mut Source) -> Result<Outcom
     Ok(Outcomes { truth: world.truth(), exhaustive, budgeted, tokens })
 }
 
-/// Two sides that are right equally often, looked at as the runner looks, up to 1,000 items.
+/// Two sides that are right equally often, looked at as the runner looks, on test sets of several sizes.
 fn false_positives(trials: usize, seed: u64) -> Null {
-    const ITEMS: usize = 1000;
+    const ITEMS: [usize; 3] = [150, 300, 1000];
     let decision = Decision::default();
     let mut source = Source::new(seed ^ 0x9e37_79b9);
-    let mut null = Null { trials, looking: 0, naive: 0 };
+    let mut null = Null { trials, looking: 0, whole: 0, naive: 0 };
     for trial in 0..trials {
-        let accuracy = [0.5, 0.7, 0.9][trial % 3];
-        let sides: [Vec<bool>; 2] = [0, 1].map(|_| (0..ITEMS).map(|_| source.uniform() < accuracy).collect());
+        let (accuracy, items) = ([0.5, 0.7, 0.9][trial % 3], ITEMS[trial / 3 % 3]);
+        let sides: [Vec<bool>; 2] = [0, 1].map(|_| (0..items).map(|_| source.uniform() < accuracy).collect());
         let (mut answered, mut found, mut fooled) = (FEWEST, None, false);
         let scores = sides
             .each_ref()
@@ -170,13 +172,17 @@ fn false_positives(trials: usize, seed: u64) -> Null {
             let [wins, losses] = [(false, true), (true, false)]
                 .map(|kind| pairs.clone().filter(|pair| (*pair.0, *pair.1) == kind).count() as u64);
             fooled |= mcnemar_mid_p(wins, losses) < 0.05;
-            if answered == ITEMS {
+            if answered == items {
                 break;
             }
-            answered = (answered + (answered / 4).max(25)).min(ITEMS);
+            answered = (answered + (answered / 4).max(25)).min(items);
         }
-        null.looking +=
-            usize::from(matches!(found, Some(Outcome::FineTuneBetter | Outcome::InContextBetter)));
+        let better = matches!(found, Some(Outcome::FineTuneBetter | Outcome::InContextBetter));
+        null.looking += usize::from(better);
+        let mut counts = PairedCounts::default();
+        sides[0].iter().zip(&sides[1]).for_each(|(&first, &second)| counts.observe(first, second));
+        let all = counts.interval(decision.confidence);
+        null.whole += usize::from(better || found.is_none() && (all.low > 0.0 || all.high < 0.0));
         null.naive += usize::from(fooled);
     }
     null

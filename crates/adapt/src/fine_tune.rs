@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use serde_json::Value;
 use task::dataset::Dataset;
 use task::example::Example;
 use task::predictor::{
-    Control, EpochReport, PredictError, Predictor, Trainer, TrainingJob, TrainingRow, Tuned, Wanted,
+    Control, EpochReport, OptimizerSettings, PredictError, Predictor, Trainer, TrainingJob, TrainingRow,
+    Tuned, Wanted,
 };
 use task::record::{Answer, Experiment, Family, Part, Prediction, Setup, TimedRequest};
 
@@ -28,8 +30,8 @@ pub(crate) struct FineTune<'a> {
     pub(crate) dataset: &'a Dataset,
     /// Label indices of the training examples.
     pub(crate) targets: &'a [usize],
-    /// Rows in an optimiser step.
-    pub(crate) batch_rows: usize,
+    /// How the optimiser steps.
+    pub(crate) optimizer: OptimizerSettings,
 }
 
 /// The name of a training run: `fine_tune/lora/n64/lr0.001/s0`, with a searched recipe
@@ -38,6 +40,15 @@ pub(crate) fn name(trial: &TuneTrial, learning_rate: f64) -> String {
     let (method, labels, seed) = (trial.method_name(), trial.labels, trial.seed);
     let recipe = if trial.searched { adaptation_name(trial.method) + "/" } else { String::new() };
     format!("fine_tune/{method}/n{labels}/{recipe}lr{learning_rate}/s{seed}")
+}
+
+/// The rows of a step, and what else of the optimiser is not as by default.
+fn optimizer_facts(optimizer: &OptimizerSettings) -> Vec<(String, Value)> {
+    let facts = |of: &OptimizerSettings| serde_json::to_value(of).unwrap_or_default();
+    let (own, default) = (facts(optimizer), facts(&OptimizerSettings::default()));
+    let named = own.as_object().into_iter().flatten();
+    let told = named.filter(|(name, value)| *name == "batch_rows" || default.get(*name) != Some(*value));
+    told.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// One training, whatever it is for.
@@ -157,7 +168,7 @@ impl FineTune<'_> {
             method: trial.method,
             learning_rate,
             epochs: trial.epochs,
-            batch_rows: self.batch_rows,
+            optimizer: self.optimizer,
             seed: trial.seed,
         })
     }
@@ -218,12 +229,12 @@ impl FineTune<'_> {
 
     fn blank(&self, training: &Training<'_>) -> Experiment {
         let job = &training.job;
-        let configuration = BTreeMap::from([
+        let mut configuration = BTreeMap::from([
             ("learning_rate".to_owned(), job.learning_rate.into()),
             ("epochs".to_owned(), job.epochs.into()),
-            ("batch_rows".to_owned(), job.batch_rows.into()),
             ("adaptation".to_owned(), serde_json::to_value(job.method).unwrap_or_default()),
         ]);
+        configuration.extend(optimizer_facts(&job.optimizer));
         Experiment {
             id: format!("{}@dev", training.name),
             family: training.family,

@@ -168,7 +168,7 @@ fn training_speed(
         method: TrainingMethod::lora(settings.fine_tune.rank, settings.fine_tune.alpha),
         learning_rate: 1e-4,
         epochs: 2,
-        batch_rows: settings.fine_tune.batch_rows,
+        optimizer: settings.fine_tune.optimizer,
         seed: 0,
     };
     let started = std::time::Instant::now();

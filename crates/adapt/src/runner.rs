@@ -213,7 +213,7 @@ impl Session<'_> {
             writer: self.writer,
             dataset: self.run.dataset,
             targets: self.targets,
-            batch_rows: self.run.settings.fine_tune.batch_rows,
+            optimizer: self.run.settings.fine_tune.optimizer,
         }
     }
 

@@ -317,7 +317,7 @@ impl Trainer for ScriptedModel {
                 let more = if rows.len() > MEASURED_ROWS { clock.epoch } else { 0.0 };
                 clock.pass(each as f64 * clock.trained + more);
             }
-            let steps = (epoch * rows.len().div_ceil(job.batch_rows.max(1))) as u32;
+            let steps = (epoch * rows.len().div_ceil(job.optimizer.batch_rows.max(1))) as u32;
             let report = EpochReport { epoch, loss: 1.0 / epoch as f64, tokens, steps };
             let control = on_epoch(report, &mut predictor)?;
             if matches!(control, Control::Keep | Control::KeepAndStop) {

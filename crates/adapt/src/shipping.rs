@@ -120,7 +120,8 @@ impl Shipping<'_> {
         }
         let writer = PromptWriter::new(self.settings, self.dataset, self.engine)?;
         let targets = self.targets();
-        let arm = FineTune { writer: &writer, dataset: self.dataset, targets: &targets, batch_rows: 1 };
+        let optimizer = self.settings.fine_tune.optimizer;
+        let arm = FineTune { writer: &writer, dataset: self.dataset, targets: &targets, optimizer };
         let written = weights.write(self.engine, &source, folder)?;
         let at = written.path.display().to_string();
         let mut tuned = written.open(self.engine).map_err(Error::model(&at))?;

@@ -116,4 +116,27 @@ fn a_run_that_is_killed_goes_on_and_ends_with_the_same_figures() {
     };
     assert!(kills >= 2, "killed {kills} times in {whole:?}");
     assert_eq!(figures(last, killed.path()), expected, "after {kills} kills");
+
+    // The same run is no worse than itself, but a dozen items do not show that to a hundredth of a point.
+    let code = |arguments: &[&str]| {
+        let mut weigh = Command::new(env!("CARGO_BIN_EXE_weigh"));
+        let output = weigh.args(arguments).current_dir(killed.path()).output().unwrap();
+        output.status.code().unwrap()
+    };
+    let compared = ["compare", "weigh.toml", "weigh.weigh", "--margin", "0.0001"];
+    assert_eq!(code(&compared), 100);
+    assert_eq!(code(&[&compared[..], &["--lenient"]].concat()), 0);
+}
+
+#[test]
+fn a_session_that_is_over_ends_with_3() {
+    let folder = folder();
+    let arguments = ["run", "--quiet", "--stop-after", "1s"];
+    let output = Command::new(env!("CARGO_BIN_EXE_weigh"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
 }

@@ -17,7 +17,7 @@ use crate::probes::ProbeSummary;
 use crate::requirement::Requirement;
 use crate::table::{self, Row};
 use crate::verdict::{Grounds, Verdict};
-use crate::wording::metric_name;
+use crate::wording::{metric_name, points};
 
 /// A record, compared. It is a pure function of the record, whatever order its experiments and predictions are stored in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl Comparison {
         let curves = curve::curves(&evidence);
         let requirement = Requirement::new(&evidence);
         let exploration = Exploration::new(&evidence, &curves)?;
-        let verdict = Verdict::new(&Grounds {
+        let mut verdict = Verdict::new(&Grounds {
             contrast: &contrast,
             floor: floor_contrast.as_ref(),
             economics: &economics,
@@ -87,6 +87,7 @@ impl Comparison {
                 .map(|finalist| finalist.score().unwrap_or(0.0)),
             metric: metric_name(evidence.metric()),
         });
+        verdict.reasons.extend(set_later(record));
         let probes = ProbeSummary::new(record);
         let table = table::rows(&table::Sources {
             evidence: &evidence,
@@ -123,4 +124,18 @@ impl Comparison {
     pub fn arm(&self, id: &str) -> Option<&Arm> {
         self.arms.iter().find(|arm| arm.id == id)
     }
+}
+
+/// What of the decision rule was set after the test set was opened, which a verdict must say: a margin that is chosen when the figures are known
+/// can make either side win.
+fn set_later(record: &RunRecord) -> Option<String> {
+    let (now, then) = (&record.decision, &record.terms.as_ref()?.decision);
+    let mut changed = Vec::new();
+    if now.margin != then.margin {
+        changed.push(format!("the margin ({} then)", points(then.margin)));
+    }
+    if now.confidence != then.confidence {
+        changed.push(format!("the confidence ({} then)", then.confidence));
+    }
+    (!changed.is_empty()).then(|| format!("set after the test set was opened: {}", changed.join(" and ")))
 }

@@ -11,7 +11,7 @@ use eval::table::ROWS;
 use eval::verdict::Choice;
 use proptest::prelude::*;
 use record::{duel, tuned, whole_run};
-use task::record::{Answer, Economics, Part, Prediction, RunRecord, Setup, TokensPerRequest, Work};
+use task::record::{Answer, Economics, Part, Prediction, RunRecord, Setup, Terms, TokensPerRequest, Work};
 
 fn compare(record: &RunRecord) -> Comparison {
     Comparison::from_record(record).expect("the record is whole")
@@ -488,6 +488,25 @@ fn a_difference_that_other_runs_may_turn_round_is_undecided() {
         comparison.verdict.flips_if[0].contains("about 4 draws and as many seeds"),
         "{:?}",
         comparison.verdict.flips_if
+    );
+}
+
+#[test]
+fn a_margin_that_was_set_after_the_test_set_was_opened_is_said() {
+    let mut record = duel(400, |item| item % 5 > 1, |item| item % 5 > 0, |item| item % 5 > 3);
+    record.terms = Some(Terms { decision: record.decision.clone(), ..Terms::default() });
+    let said = |record: &RunRecord| {
+        compare(record)
+            .verdict
+            .reasons
+            .into_iter()
+            .find(|reason| reason.contains("after the test set was opened"))
+    };
+    assert_eq!(said(&record), None);
+    record.decision.margin = 0.05;
+    assert_eq!(
+        said(&record).as_deref(),
+        Some("set after the test set was opened: the margin (2.0 points then)")
     );
 }
 

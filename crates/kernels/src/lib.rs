@@ -10,6 +10,7 @@ pub mod activation;
 pub mod attention;
 pub mod blocks;
 pub mod buffer;
+pub mod dropout;
 pub mod feed_forward;
 pub mod log_softmax;
 pub mod loss;

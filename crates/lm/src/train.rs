@@ -2,6 +2,7 @@
 
 mod batches;
 mod optimizer;
+mod packed;
 mod schedule;
 mod trainer;
 
@@ -51,6 +52,8 @@ pub struct TrainingConfig {
     pub epochs: u32,
     /// Examples of one step. Default 8.
     pub batch_examples: usize,
+    /// Examples that go through the model at once: gradients of several passes add up to a step's, in less memory. Default all of a step's.
+    pub pass_examples: Option<usize>,
     /// Share of all steps in which the learning rate rises. Default 0.1 (one step at least).
     pub warmup_share: f64,
     /// What follows the warm-up. Default linear to zero.
@@ -94,6 +97,7 @@ impl TrainingConfig {
             learning_rate,
             epochs: 3,
             batch_examples: 8,
+            pass_examples: None,
             warmup_share: 0.1,
             decay: Decay::Linear,
             b_rate: 1.0,
@@ -141,6 +145,9 @@ impl TrainingConfig {
         }
         if self.epochs == 0 || self.batch_examples == 0 {
             return refuse(format!("{} epochs of batches of {}", self.epochs, self.batch_examples));
+        }
+        if self.pass_examples == Some(0) {
+            return refuse("passes of no examples".to_owned());
         }
         Ok(())
     }

@@ -96,6 +96,30 @@ fn gradients_of_an_adapter_are_slopes() {
     }
 }
 
+/// The loss of a pass in which some inputs of the adapter are dropped, always the same ones.
+#[test]
+fn gradients_with_dropout_are_slopes() {
+    let transformer = tiny::random(tiny::llama(), 12);
+    let config = LoraConfig { dropout: 0.4, ..LoraConfig::with_rank(3) };
+    let mut adapter = Lora::new(config, transformer.config()).expect("an adapter");
+    tiny::disturb(&mut adapter, 5, 0.2);
+    let (whole, _) = gradients_of(&transformer, Some(&adapter));
+    assert!(
+        (whole - loss_of(&transformer, Some(&adapter))).abs() < 1e-5,
+        "nothing is dropped without a seed"
+    );
+    adapter.drop_inputs(Some(3));
+    let (total, gradients) = gradients_of(&transformer, Some(&adapter));
+    assert!((total - whole).abs() > 1e-4, "{total} and {whole}");
+    check_slopes("dropout", &mut adapter, &gradients, |changed| gradients_of(&transformer, Some(changed)).0);
+    adapter.drop_inputs(Some(4));
+    let (other, _) = gradients_of(&transformer, Some(&adapter));
+    assert!((total - other).abs() > 1e-4, "another seed drops others");
+    adapter.drop_inputs(None);
+    // The slopes moved the values there and back, which rounds.
+    assert!((gradients_of(&transformer, Some(&adapter)).0 - whole).abs() < 1e-5);
+}
+
 #[test]
 fn an_adapter_on_some_layers_has_the_same_gradients_there() {
     let transformer = tiny::random(tiny::llama(), 12);

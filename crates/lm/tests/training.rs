@@ -147,6 +147,57 @@ fn a_weight_of_two_is_an_example_twice() {
     assert!(matches!(trainer.weighted(vec![1.0]), Err(Error::Invalid(_))));
 }
 
+/// Gradients of several passes add up to those of one, but for the order of the sums.
+#[test]
+fn a_step_in_several_passes_is_a_step() {
+    let base = tiny::random(tiny::llama(), 2);
+    let examples = examples(16);
+    let weights: Vec<f32> = (0..16).map(|index| 1.0 + index as f32 / 8.0).collect();
+    for method in [Method::Lora(LoraConfig::with_rank(8)), Method::Full] {
+        let steps = |pass_examples: Option<usize>| {
+            let config = TrainingConfig { method: method.clone(), pass_examples, ..lora_config() };
+            let config = TrainingConfig { precision: Precision::F32, ..config };
+            let trainer = Trainer::new(&base, config, &examples).expect("sound examples");
+            let mut trainer = trainer.weighted(weights.clone()).expect("sound weights");
+            [trainer.step().expect("a step"), trainer.step().expect("a step")]
+        };
+        let whole = steps(None);
+        assert_eq!(steps(Some(8)), whole, "a pass holds the step");
+        for pass in [1, 3] {
+            for (parts, whole) in steps(Some(pass)).iter().zip(&whole) {
+                assert_eq!((parts.tokens, parts.supervised), (whole.tokens, whole.supervised));
+                assert!((parts.loss - whole.loss).abs() < 1e-5, "{parts:?} {whole:?}");
+                assert!((parts.gradient_norm - whole.gradient_norm).abs() < 1e-4 * whole.gradient_norm);
+                assert!((parts.flops.total() / whole.flops.total() - 1.0).abs() < 1e-9);
+            }
+        }
+    }
+}
+
+/// Dropout is of training alone, and of its seed.
+#[test]
+fn a_run_with_dropout_repeats_itself_and_answers_with_all_its_inputs() {
+    let base = tiny::random(tiny::llama(), 2);
+    let examples = examples(16);
+    let run = |dropout: f64, seed: u64| {
+        let method = Method::Lora(LoraConfig { dropout, ..LoraConfig::with_rank(8) });
+        let config = TrainingConfig { method, seed, epochs: 2, ..lora_config() };
+        let mut trainer = Trainer::new(&base, config, &examples).expect("sound examples");
+        while !trainer.finished() {
+            trainer.step().expect("a step");
+        }
+        let (transformer, adapter) = trainer.model();
+        let first = accuracy(transformer, adapter, &examples);
+        assert_eq!(first, accuracy(transformer, adapter, &examples));
+        trainer.snapshot()
+    };
+    assert_eq!(run(0.3, 1), run(0.3, 1));
+    assert_ne!(run(0.3, 1), run(0.0, 1));
+    let refused =
+        Lora::new(LoraConfig { dropout: 0.1, magnitudes: true, ..LoraConfig::default() }, &tiny::llama());
+    assert!(refused.is_err_and(|error| error.to_string().contains("dropout")));
+}
+
 #[test]
 fn a_snapshot_brings_the_parameters_back() {
     let base = tiny::random(tiny::llama(), 3);

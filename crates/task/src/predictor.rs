@@ -238,6 +238,52 @@ impl LoraTargets {
     }
 }
 
+/// What the learning rate does after its warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateSchedule {
+    /// Straight to zero.
+    #[default]
+    Linear,
+    /// Half a cosine to zero.
+    Cosine,
+    /// It stays.
+    Constant,
+}
+
+/// How the optimiser steps: the same in all trainings of a task.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct OptimizerSettings {
+    /// Rows in a step.
+    pub batch_rows: usize,
+    /// Rows that go through the model at once; `None`: all of a step's.
+    pub pass_rows: Option<usize>,
+    /// What the learning rate does after its warm-up.
+    pub schedule: RateSchedule,
+    /// Share of the steps in which it rises.
+    pub warmup_share: f64,
+    /// Decoupled decay of matrices.
+    pub weight_decay: f64,
+    /// Norm to which larger gradients are scaled down; 0: never.
+    pub clip_norm: f64,
+    /// Share of an adapter's inputs that training drops.
+    pub dropout: f64,
+}
+
+impl Default for OptimizerSettings {
+    fn default() -> Self {
+        Self {
+            batch_rows: 8,
+            pass_rows: None,
+            schedule: RateSchedule::Linear,
+            warmup_share: 0.1,
+            weight_decay: 0.0,
+            clip_norm: 1.0,
+            dropout: 0.0,
+        }
+    }
+}
+
 /// A fine-tuning run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingJob {
@@ -251,8 +297,8 @@ pub struct TrainingJob {
     pub learning_rate: f64,
     /// Passes over the rows.
     pub epochs: usize,
-    /// Rows in an optimiser step.
-    pub batch_rows: usize,
+    /// How the optimiser steps.
+    pub optimizer: OptimizerSettings,
     /// Seed of initialisation and order.
     pub seed: u64,
 }

@@ -134,6 +134,15 @@ impl Default for Decision {
     }
 }
 
+/// What a run was to be judged by when its test set was opened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// `[decision]`.
+    pub decision: Decision,
+    /// `[economics]`, prices of a file included.
+    pub economics: Economics,
+}
+
 /// The experiments that the choice on dev sent to the test set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Finalists {
@@ -176,6 +185,9 @@ pub struct RunRecord {
     pub experiments: Vec<Experiment>,
     /// The finalists, once the test set was opened.
     pub finalists: Option<Finalists>,
+    /// What the run was to be judged by when the test set was opened; `None` before that, and in runs before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
     /// Settings of the verdict.
     pub decision: Decision,
     /// Volume and prices.

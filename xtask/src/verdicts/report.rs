@@ -91,6 +91,10 @@ pub(super) fn report(worlds: &[Outcomes], null: &Null, [count, repeats]: [usize;
             "no difference: one side called better under early stopping (at most 5% wanted)",
             of(null.looking, null.trials),
         ),
+        (
+            "the same, or at the end by the interval of all items (the margin of 2 points and the luck of runs left aside)",
+            of(null.whole, null.trials),
+        ),
         ("no difference: McNemar's mid-p below 0.05 at one of the same looks", of(null.naive, null.trials)),
     ];
     for (what, figure) in rows {

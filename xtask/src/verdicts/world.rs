@@ -323,5 +323,6 @@ fn record(
         probes: None,
         prompt_search: None,
         search_budget: None,
+        terms: None,
     }
 }

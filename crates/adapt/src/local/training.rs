@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use lm::adapter::{Lora, LoraConfig, LoraStart, LoraTarget};
-use lm::train::{self, Trained, TrainingConfig, TrainingExample};
+use lm::train::{self, Decay, Trained, TrainingConfig, TrainingExample};
 use lm::weights::Dtype;
 use lm::{Model, ModelSource, Use, threads};
 use sha2::{Digest, Sha256};
 use task::predictor::{
-    Control, EpochReport, LoraTargets, LoraVariant, OnEpoch, PredictError, Predictor, Trainer, TrainingJob,
-    TrainingMethod, TrainingRow, Tuned,
+    Control, EpochReport, LoraTargets, LoraVariant, OnEpoch, OptimizerSettings, PredictError, Predictor,
+    RateSchedule, Trainer, TrainingJob, TrainingMethod, TrainingRow, Tuned,
 };
 use task::record::Artefact;
 
@@ -121,7 +121,7 @@ impl LocalModel {
             config.learning_rate /= f64::from(FASTER_B).sqrt();
         }
         config.epochs = u32::try_from(job.epochs).unwrap_or(u32::MAX);
-        config.batch_examples = job.batch_rows;
+        step_as(&mut config, &job.optimizer);
         config.seed = job.seed;
         config.precision = self.precision;
         config.recompute = self.recompute;
@@ -188,6 +188,27 @@ impl LocalModel {
             Ok(RowToken { id, text: text(id)?, supervised: place >= example.supervised_from })
         });
         tokens.collect()
+    }
+}
+
+/// Sets how the optimiser steps, as far as the kind of training allows.
+fn step_as(config: &mut TrainingConfig, optimizer: &OptimizerSettings) {
+    config.batch_examples = optimizer.batch_rows;
+    config.pass_examples = optimizer.pass_rows;
+    config.warmup_share = optimizer.warmup_share;
+    config.decay = match optimizer.schedule {
+        RateSchedule::Linear => Decay::Linear,
+        RateSchedule::Cosine => Decay::Cosine { floor: 0.0 },
+        RateSchedule::Constant => Decay::Constant,
+    };
+    config.clip_norm = Some(optimizer.clip_norm as f32).filter(|&norm| norm > 0.0);
+    config.weight_decay = optimizer.weight_decay as f32;
+    if let train::Method::Lora(lora) = &mut config.method {
+        // The frozen directions would decay, too; magnitudes are divided by norms of all inputs.
+        if lora.start == LoraStart::Principal {
+            config.weight_decay = 0.0;
+        }
+        lora.dropout = if lora.magnitudes { 0.0 } else { optimizer.dropout };
     }
 }
 

@@ -189,7 +189,7 @@ impl Prober<'_> {
             method: tuned.setting("adaptation").unwrap_or(TrainingMethod::Full),
             learning_rate: tuned.setting("learning_rate").unwrap_or(1e-4),
             epochs: tuned.setting("epochs").unwrap_or(1),
-            batch_rows: self.settings.fine_tune.batch_rows,
+            optimizer: self.settings.fine_tune.optimizer,
             seed,
         })
     }

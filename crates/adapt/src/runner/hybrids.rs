@@ -72,7 +72,7 @@ impl Session<'_> {
                 method: trial.adaptation,
                 learning_rate,
                 epochs: trial.epochs,
-                batch_rows: arm.batch_rows,
+                optimizer: arm.optimizer,
                 seed: 0,
             },
             shown: hybrid::demonstrations(self.run.dataset, self.targets, trial.shots),

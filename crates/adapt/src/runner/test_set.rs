@@ -11,7 +11,7 @@ use eval::replication::RunSpread;
 use eval::sequential::looking_order;
 use task::dataset::Dataset;
 use task::predictor::{Tuned, Wanted};
-use task::record::{Experiment, Family, Finalists, Part, Prediction, TestStop, TimedRequest};
+use task::record::{Experiment, Family, Finalists, Part, Prediction, Terms, TestStop, TimedRequest};
 
 use super::spending::Spending;
 use super::{Session, finalist, on_test, ready};
@@ -53,7 +53,9 @@ impl<'a> Session<'a> {
                 .noted("every training collapsed: the best of them on dev stands for fine-tuning");
         }
         self.stop_if_wanted()?;
-        self.run.store.open_test(&finalists)?;
+        let settings = &self.run.settings;
+        let terms = Terms { decision: settings.decision.clone(), economics: settings.economics.clone() };
+        self.run.store.open_test(&finalists, &terms)?;
         self.run.observer.opened_test(&chosen.iter().map(|e| on_test(&e.id)).collect::<Vec<_>>());
         self.look(&chosen, &finalists)?;
         let seen = self.seen()?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use eval::regression::{Change, Judgement, Regression};
-use task::record::{Decision, Economics, RunRecord};
+use task::record::RunRecord;
 use task::settings::Settings;
 use task::store::Store;
 
@@ -59,10 +59,12 @@ fn sentence(change: &Change, what: &str, margin: f64) -> String {
     )
 }
 
-/// The record of a task file or of a run folder.
+/// The record of a task file, judged by what that says today, or of a run folder, judged by what stood when its test set was opened.
 fn load(run: &Path) -> Result<RunRecord> {
     if run.is_dir() {
-        return Ok(Store::read(run)?.record(&Decision::default(), &Economics::default())?);
+        let store = Store::read(run)?;
+        let terms = store.terms()?.unwrap_or_default();
+        return Ok(store.record(&terms.decision, &terms.economics)?);
     }
     let settings = Settings::load(run)?;
     record(&settings, &stored(&settings, run)?)

@@ -145,6 +145,7 @@ pub(crate) fn record(experiments: Vec<Experiment>, finalists: [&str; 3]) -> RunR
         probes: None,
         prompt_search: None,
         search_budget: None,
+        terms: None,
     }
 }
 

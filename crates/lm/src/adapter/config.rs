@@ -62,6 +62,9 @@ pub struct LoraConfig {
     pub targets: Vec<LoraTarget>,
     /// Whether a magnitude of every output is trained beside the direction (DoRA, Liu et al. 2024). Default no.
     pub magnitudes: bool,
+    /// Share of the adapter's inputs that training drops, in [0, 1). Default 0; refused with magnitudes, which would divide by norms of
+    /// something else.
+    pub dropout: f64,
     /// What A and B are at first. Default [`LoraStart::Uniform`].
     pub start: LoraStart,
     /// Trained tokens before every sequence, whose ids are [`LoraConfig::virtual_ids`]. Default none.
@@ -110,6 +113,7 @@ impl LoraConfig {
             seed: 0,
             targets: LoraTarget::ALL.to_vec(),
             magnitudes: false,
+            dropout: 0.0,
             start: LoraStart::Uniform,
             virtual_tokens: 0,
             virtual_part: VirtualPart::Embeddings,

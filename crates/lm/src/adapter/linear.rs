@@ -8,6 +8,7 @@ use super::principal::principal;
 use crate::Error;
 use crate::transformer::{Gradients, ParameterGroup, ParameterSpec};
 use kernels::buffer::Buffer;
+use kernels::dropout::Dropout;
 use kernels::matrix::{Matrix, Precision, Use};
 use kernels::narrow::{Narrow, Placed, Right};
 use kernels::outer::{add_outer, add_outer_transposed};
@@ -30,6 +31,8 @@ pub(crate) struct LoraLinear {
     pub(super) b: Vec<Placed>,
     /// Trained magnitudes, where there are.
     pub(super) magnitude: Option<Magnitude>,
+    /// What is dropped of the inputs in the present pass of a training.
+    pub(super) dropout: Option<Dropout>,
 }
 
 /// Outputs `start .. start + len` of a fused layer: one module of the checkpoint.
@@ -69,6 +72,7 @@ impl LoraLinear {
             inputs,
             outputs: parts.iter().map(|(_, rows)| rows).sum(),
             magnitude: config.magnitudes.then(|| Magnitude::zeros(lengths)),
+            dropout: None,
             rank,
             frozen: rank - config.rank,
             scale: config.scale() as f32,
@@ -169,11 +173,34 @@ impl LoraLinear {
     pub(crate) fn inner(&self, x: &[f32], inner: &mut Buffer) {
         let (rows, width) = (x.len() / self.inputs, self.width());
         inner.resize(rows * width);
-        self.a.forward(View::new(x, rows, self.inputs), ViewMut::new(inner, rows, width), false);
+        let to = ViewMut::new(inner, rows, width);
+        self.with_inputs(x, |x| self.a.forward(View::new(x, rows, self.inputs), to, false));
         inner.iter_mut().for_each(|value| *value *= self.scale);
     }
 
-    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and gives what is added to `dx`.
+    /// Calls `work` with the inputs, or what dropout leaves of them.
+    fn with_inputs(&self, x: &[f32], work: impl FnOnce(&[f32])) {
+        match &self.dropout {
+            Some(dropout) => dropout.with_dropped(x, work),
+            None => work(x),
+        }
+    }
+
+    /// Adds to `dx` what comes of what [`LoraLinear::backward`] left in `dinner`, where inputs were dropped.
+    pub(crate) fn add_dropped(&self, dinner: &[f32], dx: &mut [f32]) {
+        if let Some(dropout) = &self.dropout {
+            let (rows, width) = (dx.len() / self.inputs, self.width());
+            dropout.add_backward(View::new(dinner, rows, width), &self.a, dx);
+        }
+    }
+
+    /// Whether inputs are dropped in the present pass.
+    pub(crate) fn drops(&self) -> bool {
+        self.dropout.is_some()
+    }
+
+    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and gives what is added to `dx` (where inputs are dropped,
+    /// [`LoraLinear::add_dropped`] adds it instead).
     /// `inner` is what [`LoraLinear::forward`] kept.
     pub(crate) fn backward<'a>(
         &'a self,
@@ -207,7 +234,7 @@ impl LoraLinear {
         dinner.iter_mut().for_each(|value| *value *= self.scale);
         let dinner = View::new(dinner, rows, width);
         let da = ViewMut::new(gradients.values_mut(first), width, self.inputs);
-        add_outer(da, dinner, View::new(x, rows, self.inputs));
+        self.with_inputs(x, |x| add_outer(da, dinner, View::new(x, rows, self.inputs)));
         Narrow { left: dinner, right: Right::Backward(&self.a) }
     }
 

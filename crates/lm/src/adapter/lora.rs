@@ -10,6 +10,7 @@ use crate::config::ModelConfig;
 use crate::random::uniform;
 use crate::transformer::layout::{fused_linears, linear_inputs};
 use crate::transformer::{Gradients, Parameter, ParameterSpec, Parameters, Transformer};
+use kernels::dropout::Dropout;
 use kernels::matrix::Matrix;
 
 /// An adapter for every block of one transformer. Its products are computed in 32 bits beside weights of any
@@ -107,6 +108,12 @@ impl Lora {
                 config.targets.len()
             )));
         }
+        if !(0.0..1.0).contains(&config.dropout) || config.dropout > 0.0 && config.magnitudes {
+            return Err(Error::Invalid(format!(
+                "an adapter's dropout is at least 0, below 1, and 0 beside magnitudes: {}",
+                config.dropout
+            )));
+        }
         let mut random = Pcg64::seed_from_u64(config.seed);
         let mut lora = Self::zeros(config, model);
         for linear in lora.layers.iter_mut().flat_map(LoraLayer::linears_mut).flatten() {
@@ -194,6 +201,19 @@ impl Lora {
             }
         }
         self.current = true;
+    }
+
+    /// Drops inputs in the passes that follow, other ones for each seed and linear layer; `None` ends that, as before anything is asked of
+    /// the adapter.
+    pub fn drop_inputs(&mut self, seed: Option<u64>) {
+        let share = self.config.dropout as f32;
+        let linears = self.layers.iter_mut().flat_map(LoraLayer::linears_mut);
+        for (number, linear) in linears.enumerate() {
+            let own = |seed: u64| Dropout::new(share, seed.wrapping_add((number as u64) << 40));
+            if let Some(linear) = linear {
+                linear.dropout = seed.filter(|_| share > 0.0).map(own);
+            }
+        }
     }
 
     /// Where the embeddings of the virtual tokens are in the list of parameters: last.

@@ -1,10 +1,11 @@
 //! The training loop, one step at a time.
 
 use super::batches::{epoch_batches, steps_per_epoch};
+use super::packed::{Packed, total_weight};
 use super::{Method, Optimizer, Schedule, TrainingConfig, TrainingExample};
 use crate::Error;
 use crate::adapter::Lora;
-use crate::transformer::{Batch, Flops, Gradients, Parameters, Transformer, Workspace};
+use crate::transformer::{Flops, Gradients, Parameters, Transformer, Workspace};
 use kernels::loss::cross_entropy;
 use kernels::matrix::Use;
 
@@ -180,10 +181,11 @@ impl<'a> Trainer<'a> {
             let (batch, seed) = (self.config.batch_examples, self.config.seed);
             self.epoch_batches = epoch_batches(&lengths, batch, seed, epoch);
         }
-        self.packed.fill(self.examples, &self.weights, &self.epoch_batches[number as usize]);
         let learning_rate = self.config.learning_rate * self.schedule.factor(self.step);
-        self.gradients.renew();
-        let loss = self.backward()?;
+        let batch = std::mem::take(&mut self.epoch_batches[number as usize]);
+        let passed = self.passes(&batch);
+        self.epoch_batches[number as usize] = batch;
+        let Passed { loss, tokens, supervised, flops } = passed?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step: self.step + 1, loss });
         }
@@ -198,19 +200,48 @@ impl<'a> Trainer<'a> {
             Tuned::Full(transformer) => self.optimizer.step(&mut **transformer, &self.gradients, rate)?,
         };
         self.step += 1;
-        let (transformer, adapter) = self.parts();
-        let packed = &self.packed;
         Ok(StepReport {
             step: self.step,
             steps_total: self.schedule.steps,
             epoch,
             loss,
-            tokens: packed.batch.len(),
-            supervised: packed.rows.len(),
+            tokens,
+            supervised,
             learning_rate,
             gradient_norm,
-            flops: transformer.training_flops(&packed.batch, packed.rows.len(), adapter),
+            flops,
         })
+    }
+
+    /// The gradients of a step, pass after pass.
+    fn passes(&mut self, batch: &[usize]) -> Result<Passed, Error> {
+        let total = total_weight(self.examples, &self.weights, batch);
+        let mut passed = Passed::default();
+        self.gradients.renew();
+        let most = self.config.pass_examples.unwrap_or(batch.len()).max(1);
+        for (number, indices) in batch.chunks(most).enumerate() {
+            self.packed.fill(self.examples, &self.weights, indices, total);
+            // A step has fewer than 2^16 passes, a run fewer than 2^32 steps.
+            let pass = (u64::from(self.step) << 16) + number as u64;
+            let drop = self.config.seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(pass);
+            if let Tuned::Lora { adapter, .. } = &mut self.model {
+                adapter.drop_inputs(Some(drop));
+            }
+            let loss = self.backward();
+            if let Tuned::Lora { adapter, .. } = &mut self.model {
+                adapter.drop_inputs(None);
+            }
+            let (transformer, adapter) = self.parts();
+            let (batch, rows) = (&self.packed.batch, self.packed.rows.len());
+            let flops = transformer.training_flops(batch, rows, adapter);
+            passed = Passed {
+                loss: passed.loss + loss?,
+                tokens: passed.tokens + batch.len(),
+                supervised: passed.supervised + rows,
+                flops: passed.flops.plus(&flops),
+            };
+        }
+        Ok(passed)
     }
 
     fn backward(&mut self) -> Result<f64, Error> {
@@ -294,40 +325,13 @@ pub enum Trained {
     Full(Box<Transformer>),
 }
 
-/// The examples of one step in one batch.
+/// What the passes of a step found and took.
 #[derive(Default)]
-struct Packed {
-    batch: Batch,
-    /// Rows that predict a supervised token.
-    rows: Vec<usize>,
-    targets: Vec<u32>,
-    /// Of each target in the loss; they sum to 1.
-    weights: Vec<f32>,
-}
-
-impl Packed {
-    /// Takes other examples into the same memory.
-    fn fill(&mut self, examples: &[TrainingExample], weights: &[f32], indices: &[usize]) {
-        self.batch.clear();
-        self.rows.clear();
-        self.targets.clear();
-        self.weights.clear();
-        for &index in indices {
-            let example = &examples[index];
-            // The last token is only ever a target.
-            let start = self.batch.push(&example.tokens[..example.tokens.len() - 1]);
-            let supervised = example.supervised_from..example.tokens.len();
-            self.rows.extend(supervised.map(|target| start + target - 1));
-            self.targets.extend_from_slice(&example.tokens[example.supervised_from..]);
-            self.weights.resize(self.rows.len(), weights.get(index).copied().unwrap_or(1.0));
-        }
-        if weights.is_empty() {
-            self.weights.fill(1.0 / self.rows.len() as f32);
-        } else {
-            let total: f32 = self.weights.iter().sum();
-            self.weights.iter_mut().for_each(|weight| *weight /= total);
-        }
-    }
+struct Passed {
+    loss: f64,
+    tokens: usize,
+    supervised: usize,
+    flops: Flops,
 }
 
 fn check_examples(base: &Transformer, more: usize, examples: &[TrainingExample]) -> Result<(), Error> {

@@ -29,6 +29,17 @@ impl Flops {
     pub fn total(&self) -> f64 {
         self.linear + self.attention + self.head + self.adapter
     }
+
+    /// Both together, part by part.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            linear: self.linear + other.linear,
+            attention: self.attention + other.attention,
+            head: self.head + other.head,
+            adapter: self.adapter + other.adapter,
+        }
+    }
 }
 
 impl Transformer {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{sort_and_unite, unite};
-use crate::predictor::{LoraTargets, LoraVariant};
+use crate::predictor::{LoraTargets, LoraVariant, OptimizerSettings};
 use crate::task_file::{self, FineTuneMethod, HybridMethod};
 
 /// What the fine-tuning arm tries.
@@ -21,8 +21,9 @@ pub struct FineTuneSettings {
     pub full_learning_rates: Vec<f64>,
     /// Most passes over the rows; `None`: see [`FineTuneSettings::epochs_for`].
     pub epochs: Option<usize>,
-    /// Rows in an optimiser step.
-    pub batch_rows: usize,
+    /// How the optimiser steps.
+    #[serde(flatten)]
+    pub optimizer: OptimizerSettings,
     /// Rank of LoRA.
     pub rank: usize,
     /// Scale of LoRA is `alpha / rank`.
@@ -91,7 +92,15 @@ pub(super) fn fine_tune_settings(section: &task_file::FineTuneSection) -> FineTu
         full_learning_rates: full
             .unwrap_or_else(|| section.learning_rates.iter().map(|rate| tenth(*rate)).collect()),
         epochs: section.epochs,
-        batch_rows: section.batch_rows,
+        optimizer: OptimizerSettings {
+            batch_rows: section.batch_rows,
+            pass_rows: section.pass_rows,
+            schedule: section.schedule,
+            warmup_share: section.warmup_share,
+            weight_decay: section.weight_decay,
+            clip_norm: section.clip_norm,
+            dropout: section.dropout,
+        },
         rank: section.rank,
         alpha: section.alpha.unwrap_or(2.0 * section.rank as f64),
         variants,

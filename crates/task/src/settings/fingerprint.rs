@@ -114,7 +114,9 @@ fn fine_tune(settings: &FineTuneSettings) -> Value {
     let default = fine_tune_settings(&FineTuneSection { rank: settings.rank, ..FineTuneSection::default() });
     let default = json!(default);
     if let Some(facts) = facts.as_object_mut() {
-        for name in ["variants", "targets", "ranks", "search_share", "hybrids"] {
+        let adapters = ["variants", "targets", "ranks", "search_share", "hybrids"];
+        let steps = ["pass_rows", "schedule", "warmup_share", "weight_decay", "clip_norm", "dropout"];
+        for name in adapters.into_iter().chain(steps) {
             if facts.get(name) == default.get(name) {
                 facts.remove(name);
             }

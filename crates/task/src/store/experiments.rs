@@ -94,6 +94,7 @@ impl Store {
             labels: description.labels,
             experiments: self.experiments()?,
             finalists: self.finalists()?,
+            terms: self.terms()?,
             decision: decision.clone(),
             economics: economics.clone(),
             wall_seconds,

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::{Store, audit};
 use crate::Error;
-use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, TestStop, Work};
+use crate::record::{Family, Finalists, ModelIdentity, NoisyRun, TaskFacts, Terms, TestStop, Work};
 
 pub(super) const FINGERPRINT: &str = "fingerprint";
 const DESCRIPTION: &str = "description";
 const FINALISTS: &str = "finalists";
+const TERMS: &str = "terms";
 /// Where the test set was left before its end.
 pub(super) const TEST_STOP: &str = "test_stop";
 /// The sources that test examples share.
@@ -153,12 +154,12 @@ impl Store {
         self.fact(DESCRIPTION)
     }
 
-    /// Opens the test set: keeps the finalists and logs the moment, in one transaction. The same finalists again are not
-    /// logged again, so that a run that was killed goes on.
+    /// Opens the test set: keeps the finalists and what they are to be judged by, and logs the moment, in one transaction. The same
+    /// finalists again are not logged again, so that a run that was killed goes on, by the terms of the first time.
     ///
     /// # Errors
     /// [`Error::Store`] where other finalists have seen the test set, or the store cannot be written.
-    pub fn open_test(&mut self, finalists: &Finalists) -> Result<(), Error> {
+    pub fn open_test(&mut self, finalists: &Finalists, terms: &Terms) -> Result<(), Error> {
         match self.finalists()? {
             Some(before) if before == *finalists => return Ok(()),
             Some(before) => {
@@ -170,11 +171,14 @@ impl Store {
             None => {}
         }
         let detail = serde_json::to_string(finalists).expect("finalists are texts");
+        let judged_by = serde_json::to_string(terms).expect("terms are numbers and texts");
         let run = |store: &mut Self| -> rusqlite::Result<()> {
             let transaction = store.connection.transaction()?;
-            transaction
-                .execute("INSERT INTO fact (name, value) VALUES (?1, ?2)", params![FINALISTS, detail])?;
-            audit::append(&transaction, "fact", &audit::fact_detail(FINALISTS, &detail))?;
+            for (name, value) in [(FINALISTS, &detail), (TERMS, &judged_by)] {
+                transaction
+                    .execute("INSERT INTO fact (name, value) VALUES (?1, ?2)", params![name, value])?;
+                audit::append(&transaction, "fact", &audit::fact_detail(name, value))?;
+            }
             log(&transaction, TEST_OPENED, &detail)?;
             transaction.commit()
         };
@@ -187,6 +191,14 @@ impl Store {
     /// [`Error::Store`] where the store cannot be read.
     pub fn finalists(&self) -> Result<Option<Finalists>, Error> {
         self.fact(FINALISTS)
+    }
+
+    /// What the run was to be judged by when the test set was opened.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the store cannot be read.
+    pub fn terms(&self) -> Result<Option<Terms>, Error> {
+        self.fact(TERMS)
     }
 
     /// Adds seconds that an arm spent without a stored experiment, such as a failed run.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::record::{
     Answer, Artefact, Decision, Economics, Experiment, Family, Finalists, ModelIdentity, Part, PartSizes,
-    Prediction, RunRecord, Setup, TaskFacts, TokensPerRequest, Work,
+    Prediction, RunRecord, Setup, TaskFacts, Terms, TokensPerRequest, Work,
 };
 
 fn fingerprint() -> Fingerprint {
@@ -117,12 +117,17 @@ fn the_test_set_is_opened_once() {
     let mut store = Store::open(&run, &fingerprint()).unwrap();
     let finalists = Finalists { in_context: "i".into(), fine_tune: "f".into(), floor: "o".into() };
     assert_eq!(store.finalists().unwrap(), None);
-    store.open_test(&finalists).unwrap();
-    store.open_test(&finalists).unwrap();
+    store.open_test(&finalists, &Terms::default()).unwrap();
+    store.open_test(&finalists, &Terms::default()).unwrap();
     assert_eq!(store.events().unwrap().len(), 1);
     assert_eq!(store.events().unwrap()[0].name, "test_opened");
+    // The terms of the first time stay.
+    let mut later = Terms::default();
+    later.decision.margin = 0.2;
+    store.open_test(&finalists, &later).unwrap();
+    assert_eq!(store.terms().unwrap(), Some(Terms::default()));
     let other = Finalists { floor: "p".into(), ..finalists.clone() };
-    let error = store.open_test(&other).unwrap_err().to_string();
+    let error = store.open_test(&other, &Terms::default()).unwrap_err().to_string();
     assert!(
         error.ends_with("the test set was opened for other finalists (i; f; o) and is opened only once"),
         "{error}"
@@ -168,6 +173,7 @@ fn the_record_holds_everything() {
         probes: None,
         prompt_search: None,
         search_budget: None,
+        terms: None,
     };
     assert_eq!(store.record(&decision, &economics).unwrap(), record);
     // A reader sees the same while the run goes on, and cannot change it.
@@ -289,7 +295,7 @@ fn audited(tamper: &str) -> AuditReport {
     store.set_fact("plan", &["y"]).unwrap();
     store.put(&experiment("b")).unwrap();
     let finalists = Finalists { in_context: "a".into(), fine_tune: "b".into(), floor: String::new() };
-    store.open_test(&finalists).unwrap();
+    store.open_test(&finalists, &Terms::default()).unwrap();
     store
         .connection
         .execute_batch(&format!("DROP TRIGGER audit_is_kept; DROP TRIGGER audit_is_final; {tamper}"))
@@ -301,14 +307,14 @@ fn audited(tamper: &str) -> AuditReport {
 fn an_audit_finds_what_was_changed_dropped_or_moved() {
     let clean = audited("");
     assert!(clean.problems.is_empty(), "{:?}", clean.problems);
-    // The fingerprint, two experiments, the plan twice, the finalists and the opening of the test set.
-    assert_eq!((clean.entries, clean.experiments, clean.requests, clean.adopted), (7, 2, 2, 0));
+    // The fingerprint, two experiments, the plan twice, the finalists, the terms and the opening of the test set.
+    assert_eq!((clean.entries, clean.experiments, clean.requests, clean.adopted), (8, 2, 2, 0));
     for (tamper, expected) in [
         (
             "UPDATE audit SET detail = replace(detail, '\"seed\":1', '\"seed\":2') WHERE sequence = 2",
             "entry 2 (experiment) was changed",
         ),
-        ("UPDATE audit SET time = '2020' WHERE sequence = 7", "entry 7 (test_opened) was changed"),
+        ("UPDATE audit SET time = '2020' WHERE sequence = 8", "entry 8 (test_opened) was changed"),
         ("DELETE FROM audit WHERE sequence = 3", "entry 3 is missing or was moved: entry 4 stands there"),
         (
             "DELETE FROM audit WHERE sequence = 3; UPDATE audit SET sequence = sequence - 1 WHERE sequence > 3",
@@ -329,6 +335,7 @@ fn an_audit_finds_what_was_changed_dropped_or_moved() {
         ),
         ("DELETE FROM experiment WHERE id = 'a'", "experiment `a` is in the log, but not in the record"),
         ("UPDATE fact SET value = '[\"x\"]' WHERE name = 'plan'", "fact `plan` is not what the log says"),
+        ("UPDATE fact SET value = '{}' WHERE name = 'terms'", "fact `terms` is not what the log says"),
         ("DELETE FROM audit WHERE sequence > 4", "experiment `b` is in the record, but not in the log"),
     ] {
         let problems = audited(tamper).problems.join("; ");

@@ -9,7 +9,7 @@ use super::choices::{
     Calibration, FineTuneMethod, HybridMethod, Metric, Order, Precision, PromptStyle, Selection, TaskKind,
     Underscores,
 };
-use crate::predictor::{LoraTargets, LoraVariant};
+use crate::predictor::{LoraTargets, LoraVariant, RateSchedule};
 
 /// `[task]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,6 +229,18 @@ pub struct FineTuneSection {
     pub epochs: Option<usize>,
     /// Rows in an optimiser step.
     pub batch_rows: usize,
+    /// Rows that go through the model at once; all of a step's where absent.
+    pub pass_rows: Option<usize>,
+    /// What the learning rate does after its warm-up.
+    pub schedule: RateSchedule,
+    /// Share of the steps in which it rises.
+    pub warmup_share: f64,
+    /// Decoupled decay of matrices.
+    pub weight_decay: f64,
+    /// Norm to which larger gradients are scaled down; 0: never.
+    pub clip_norm: f64,
+    /// Share of an adapter's inputs that training drops.
+    pub dropout: f64,
     /// Rank of LoRA.
     pub rank: usize,
     /// Scale of LoRA is `alpha / rank`; twice the rank where absent.
@@ -255,6 +267,12 @@ impl Default for FineTuneSection {
             full_learning_rates: None,
             epochs: None,
             batch_rows: 8,
+            pass_rows: None,
+            schedule: RateSchedule::Linear,
+            warmup_share: 0.1,
+            weight_decay: 0.0,
+            clip_norm: 1.0,
+            dropout: 0.0,
             rank: 16,
             alpha: None,
             variants: vec![LoraVariant::Plain, LoraVariant::LoraPlus, LoraVariant::Dora],

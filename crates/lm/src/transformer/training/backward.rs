@@ -190,6 +190,14 @@ impl Place<'_> {
                 }
                 return;
             }
+            Some(Some((adapter, first))) if adapter.drops() => {
+                adapter.backward((x, inner), dy, (gradients, first), drank);
+                if let Some(dx) = dx {
+                    linear.backward(dy, dx, None);
+                    adapter.add_dropped(drank, dx);
+                }
+                return;
+            }
             Some(Some((adapter, first))) => Some(adapter.backward((x, inner), dy, (gradients, first), drank)),
             Some(None) => None,
         };
