@@ -64,10 +64,10 @@ impl DifferencePosterior {
         let mean = (self.wins - self.losses) / total;
         let deviation = (((self.wins + self.losses) / total - mean * mean) / total).sqrt();
         let above = |difference: f64| self.at_most(difference) - probability;
-        // Near the mean, where it is there; else anywhere.
-        let low = Some(mean - FAR * deviation).filter(|&low| low > -1.0 && above(low) < 0.0);
-        let high = Some(mean + FAR * deviation).filter(|&high| high < 1.0 && above(high) > 0.0);
-        zero(low.unwrap_or(-1.0), high.unwrap_or(1.0), above)
+        let (low, high) = ((mean - FAR * deviation).max(-1.0), (mean + FAR * deviation).min(1.0));
+        // Near the mean; where it is not there, which an end says, anywhere.
+        let near = zero(low, high, above);
+        if near > low && near < high { near } else { zero(-1.0, 1.0, above) }
     }
 
     /// Integral over s in (`from`, 1) of the density of s times `value`. With s = sin^2(angle) the density has no poles

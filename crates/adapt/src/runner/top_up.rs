@@ -17,6 +17,7 @@ use task::store::SEARCH_BUDGET;
 use standing::Standing;
 
 use super::Session;
+use super::pace::Pace;
 use crate::Error;
 use crate::choice;
 use crate::plan::{
@@ -92,14 +93,11 @@ impl Session<'_> {
         let room = standing.room(arm).min(standing.even(arm));
         let mut smallest: Option<(f64, String)> = None;
         for (index, extra) in reserve.iter().enumerate() {
-            let Some((step, search, test)) = self.step(extra, standing, room)? else { continue };
-            let (family, kind) = (ARMS[arm], step.kind());
-            let rate = pace.rate(family, kind);
-            let [search, test] = [search, test].map(|seconds| seconds * rate);
+            let Some((step, [search, test])) = self.step(arm, extra, (standing, &pace), room) else {
+                continue;
+            };
             let fits = search + test <= standing.room(arm);
-            if fits
-                && (search <= standing.even(arm) || self.can_be_followed(arm, standing, [search, test])?)
-            {
+            if fits && self.can_be_followed(arm, (standing, &pace), [search, test]) {
                 return Ok(Ok((index, step)));
             }
             if smallest.as_ref().is_none_or(|(seconds, _)| search + test < *seconds) {
@@ -137,9 +135,15 @@ impl Session<'_> {
         }
     }
 
-    /// What an item comes to, with its estimated seconds of search and of test; `None` where it comes to nothing.
-    fn step(&self, extra: &Extra, standing: &Standing, room: f64) -> Result<Option<(Step, f64, f64)>, Error> {
-        Ok(match *extra {
+    /// What an item comes to, with its estimated seconds of search and of test at the measured pace; `None` where it comes to nothing.
+    fn step(
+        &self,
+        arm: usize,
+        extra: &Extra,
+        (standing, pace): (&Standing, &Pace),
+        room: f64,
+    ) -> Option<(Step, [f64; 2])> {
+        let (step, seconds) = match *extra {
             Extra::Prompt(trial) => Some(Self::prompt_step(trial)),
             Extra::Draw => self.next_draw(standing).map(Self::prompt_step),
             Extra::Training(trial) => Some(self.training_step(trial)),
@@ -148,28 +152,29 @@ impl Session<'_> {
                 let seconds = room.min(self.wishes.prompt_search_share * standing.share());
                 (self.plan.prompt_search.is_none()
                     && seconds > smallest_search(&self.wishes, &standing.measured))
-                .then_some((Step::PromptSearch(seconds), seconds, 0.0))
+                .then_some((Step::PromptSearch(seconds), [seconds, 0.0]))
             }
             Extra::RecipeSearch => {
-                let room = room / self.pace()?.rate(Family::FineTune, "lora");
+                let room = room / pace.rate(Family::FineTune, "lora");
                 let search = Search::plan(&self.wishes, &standing.measured, room);
                 search.map(|search| {
                     let seconds = search.all_seconds();
-                    (Step::RecipeSearch(search), seconds, 0.0)
+                    (Step::RecipeSearch(search), [seconds, 0.0])
                 })
             }
-        })
+        }?;
+        let rate = pace.rate(ARMS[arm], step.kind());
+        Some((step, seconds.map(|seconds| seconds * rate)))
     }
 
-    fn prompt_step(trial: PromptTrial) -> (Step, f64, f64) {
+    fn prompt_step(trial: PromptTrial) -> (Step, [f64; 2]) {
         // What lies beyond the lists is answered on test only if it wins.
         let test = if trial.unlisted { 0.0 } else { trial.test_seconds };
-        (Step::Prompt(trial), trial.dev_seconds, test)
+        (Step::Prompt(trial), [trial.dev_seconds, test])
     }
 
-    fn training_step(&self, trial: TuneTrial) -> (Step, f64, f64) {
-        let [search, test] = self.estimate(&trial);
-        (Step::Training(trial), search, test)
+    fn training_step(&self, trial: TuneTrial) -> (Step, [f64; 2]) {
+        (Step::Training(trial), self.estimate(&trial))
     }
 
     /// The best random prompt with the next draw; `None` where there is none.

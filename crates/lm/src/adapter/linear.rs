@@ -194,13 +194,8 @@ impl LoraLinear {
         }
     }
 
-    /// Whether inputs are dropped in the present pass.
-    pub(crate) fn drops(&self) -> bool {
-        self.dropout.is_some()
-    }
-
-    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and gives what is added to `dx` (where inputs are dropped,
-    /// [`LoraLinear::add_dropped`] adds it instead).
+    /// Adds the gradients of A and the Bs to `gradients` from `first` on, and gives what is added to `dx`: nothing where inputs are
+    /// dropped, which [`LoraLinear::add_dropped`] adds.
     /// `inner` is what [`LoraLinear::forward`] kept.
     pub(crate) fn backward<'a>(
         &'a self,
@@ -208,12 +203,13 @@ impl LoraLinear {
         dy: &[f32],
         (gradients, first): (&mut Gradients, usize),
         dinner: &'a mut Buffer,
-    ) -> Narrow<'a> {
+    ) -> Option<Narrow<'a>> {
         dinner.resize(dy.len() / self.outputs * self.width());
-        self.backward_into((x, inner), dy, (gradients, first), dinner)
+        let narrow = self.backward_into((x, inner), dy, (gradients, first), dinner);
+        self.dropout.is_none().then_some(narrow)
     }
 
-    /// As [`LoraLinear::backward`], with `dinner` of the right size.
+    /// As [`LoraLinear::backward`] where nothing is dropped, with `dinner` of the right size.
     pub(super) fn backward_into<'a>(
         &'a self,
         (x, inner): (&[f32], &[f32]),

@@ -9,7 +9,7 @@ use super::choices::{
     Calibration, FineTuneMethod, HybridMethod, Metric, Order, Precision, PromptStyle, Selection, TaskKind,
     Underscores,
 };
-use crate::predictor::{LoraTargets, LoraVariant, RateSchedule};
+use crate::predictor::{LoraTargets, LoraVariant, OptimizerSettings, RateSchedule};
 
 /// `[task]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -259,6 +259,7 @@ pub struct FineTuneSection {
 
 impl Default for FineTuneSection {
     fn default() -> Self {
+        let optimizer = OptimizerSettings::default();
         Self {
             methods: vec![FineTuneMethod::Lora, FineTuneMethod::Full],
             labels: vec![16, 64, 256, 1024],
@@ -266,13 +267,13 @@ impl Default for FineTuneSection {
             learning_rates: vec![1e-3, 3e-4, 3e-3],
             full_learning_rates: None,
             epochs: None,
-            batch_rows: 8,
-            pass_rows: None,
-            schedule: RateSchedule::Linear,
-            warmup_share: 0.1,
-            weight_decay: 0.0,
-            clip_norm: 1.0,
-            dropout: 0.0,
+            batch_rows: optimizer.batch_rows,
+            pass_rows: optimizer.pass_rows,
+            schedule: optimizer.schedule,
+            warmup_share: optimizer.warmup_share,
+            weight_decay: optimizer.weight_decay,
+            clip_norm: optimizer.clip_norm,
+            dropout: optimizer.dropout,
             rank: 16,
             alpha: None,
             variants: vec![LoraVariant::Plain, LoraVariant::LoraPlus, LoraVariant::Dora],

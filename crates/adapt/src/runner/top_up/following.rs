@@ -1,23 +1,23 @@
 //! A long trial may take its arm ahead where the other arm's reserve can make both even again.
 
 use super::super::Session;
+use super::super::pace::Pace;
+use super::ARMS;
 use super::standing::Standing;
-use super::{ARMS, Step};
-use crate::Error;
 
 /// Share of what a trial would leave of the budget that the other arm's estimates are trusted to fit into.
 const TRUSTED: f64 = 0.9;
 
 impl Session<'_> {
-    /// Whether, after so many more seconds of an arm (`[search, test]`), the other arm's reserve would make both even again in what is then
-    /// left of the budget.
+    /// Whether both arms are even after so many more seconds of an arm (`[search, test]`), or the other arm's reserve would make them so in what
+    /// is then left of the budget.
     pub(super) fn can_be_followed(
         &self,
         arm: usize,
-        standing: &Standing,
+        (standing, pace): (&Standing, &Pace),
         [search, test]: [f64; 2],
-    ) -> Result<bool, Error> {
-        let (other, pace) = (1 - arm, self.pace()?);
+    ) -> bool {
+        let other = 1 - arm;
         let ahead = standing.searched[arm] + search;
         let mut follower = standing.searched[other];
         let mut left = TRUSTED * (standing.left() - search - test);
@@ -26,14 +26,13 @@ impl Session<'_> {
                 break;
             }
             let room = left.min(ahead - follower);
-            let Some((step, search, test)) = self.step(extra, standing, room)? else { continue };
-            let rate = pace.rate(ARMS[other], Step::kind(&step));
-            let [search, test] = [search, test].map(|seconds| seconds * rate);
+            let step = self.step(other, extra, (standing, pace), room);
+            let Some((_, [search, test])) = step else { continue };
             if search + test <= left && Standing::is_even(ahead, follower + search) {
                 follower += search;
                 left -= search + test;
             }
         }
-        Ok(Standing::is_even(follower, ahead))
+        Standing::is_even(follower, ahead)
     }
 }

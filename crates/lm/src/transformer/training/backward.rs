@@ -174,14 +174,13 @@ impl Place<'_> {
         gradients: &mut Gradients,
         drank: &mut Buffer,
     ) {
-        let narrow = match self.adapter {
+        match self.adapter {
             None => {
                 let (dw, accumulate) = gradients.target(self.slots.0);
                 linear.gradient(dy, x, dw, accumulate);
                 if let Some(bias) = self.slots.1 {
                     bias_gradient(dy, gradients.values_mut(bias));
                 }
-                None
             }
             Some(Some((adapter, first))) if adapter.scales() => {
                 let (dy, narrow) = adapter.backward_scaled((x, inner), dy, (gradients, first), drank);
@@ -190,19 +189,18 @@ impl Place<'_> {
                 }
                 return;
             }
-            Some(Some((adapter, first))) if adapter.drops() => {
-                adapter.backward((x, inner), dy, (gradients, first), drank);
+            Some(Some((adapter, first))) => {
+                let narrow = adapter.backward((x, inner), dy, (gradients, first), drank);
                 if let Some(dx) = dx {
-                    linear.backward(dy, dx, None);
+                    linear.backward(dy, dx, narrow);
                     adapter.add_dropped(drank, dx);
                 }
                 return;
             }
-            Some(Some((adapter, first))) => Some(adapter.backward((x, inner), dy, (gradients, first), drank)),
-            Some(None) => None,
-        };
+            Some(None) => {}
+        }
         if let Some(dx) = dx {
-            linear.backward(dy, dx, narrow);
+            linear.backward(dy, dx, None);
         }
     }
 }
